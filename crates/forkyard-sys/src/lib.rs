@@ -1,1 +1,27 @@
-//! Placeholder until the first piece lands.
+//! The system calls Forkyard needs, behind safe functions. Linux only.
+//!
+//! Every `unsafe` line of the project is in this crate. What it offers is thin:
+//! each function is one system call, or the few that only make sense together,
+//! and returns the kernel's own error as an [`std::io::Error`].
+//!
+//! Three rules hold throughout:
+//!
+//! - Descriptors are owned ([`std::os::fd::OwnedFd`]) or borrowed, never a bare
+//!   number, and carry `CLOEXEC`. A child gets a descriptor because it was listed
+//!   in [`process::Spawn`], and for no other reason.
+//! - `EINTR` is retried here; `EAGAIN` is reported as
+//!   [`std::io::ErrorKind::WouldBlock`].
+//! - A process is named by its pidfd, or by a number that cannot be reused
+//!   because the process has not been reaped.
+//!
+//! | module | is about |
+//! |---|---|
+//! | [`channel`] | the socket between primary and worker, and descriptors passed over it |
+//! | [`process`] | starting, signalling, watching and reaping processes |
+//! | [`sockets`] | binding, listening, accepting, and what a descriptor is |
+//! | [`inherited`] | descriptors this process was started with |
+
+pub mod channel;
+pub mod inherited;
+pub mod process;
+pub mod sockets;

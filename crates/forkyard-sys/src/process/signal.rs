@@ -1,0 +1,180 @@
+//! Signals by number and by name.
+
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+/// The last signal number of Linux, `_NSIG` of `asm/signal.h`.
+const LAST: i32 = 64;
+
+/// A signal of Linux, numbered 1 to 64.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Signal(i32);
+
+/// Defines the constants, and the table of names beside them.
+macro_rules! named_signals {
+    ($($name:ident = $number:expr, $what:literal;)*) => {
+        impl Signal {
+            $(
+                #[doc = concat!("`SIG", stringify!($name), "`: ", $what, ".")]
+                pub const $name: Self = Self($number);
+            )*
+        }
+
+        const NAMES: &[(Signal, &str)] = &[$((Signal::$name, concat!("SIG", stringify!($name)))),*];
+    };
+}
+
+named_signals! {
+    HUP = libc::SIGHUP, "the terminal is gone, or by convention: reload";
+    INT = libc::SIGINT, "interrupted from the keyboard";
+    QUIT = libc::SIGQUIT, "quit from the keyboard, with a core dump";
+    ILL = libc::SIGILL, "illegal instruction";
+    TRAP = libc::SIGTRAP, "breakpoint";
+    ABRT = libc::SIGABRT, "the program aborted itself";
+    BUS = libc::SIGBUS, "bad memory access";
+    FPE = libc::SIGFPE, "arithmetic error";
+    KILL = libc::SIGKILL, "the end; cannot be caught";
+    USR1 = libc::SIGUSR1, "for the program to define";
+    SEGV = libc::SIGSEGV, "invalid memory reference";
+    USR2 = libc::SIGUSR2, "for the program to define";
+    PIPE = libc::SIGPIPE, "wrote to a pipe nobody reads";
+    ALRM = libc::SIGALRM, "a timer of alarm(2)";
+    TERM = libc::SIGTERM, "please end";
+    STKFLT = libc::SIGSTKFLT, "unused";
+    CHLD = libc::SIGCHLD, "a child ended or stopped";
+    CONT = libc::SIGCONT, "go on after a stop";
+    STOP = libc::SIGSTOP, "stop; cannot be caught";
+    TSTP = libc::SIGTSTP, "stopped from the keyboard";
+    TTIN = libc::SIGTTIN, "a background process read the terminal";
+    TTOU = libc::SIGTTOU, "a background process wrote to the terminal";
+    URG = libc::SIGURG, "urgent data on a socket";
+    XCPU = libc::SIGXCPU, "over the limit of processor time";
+    XFSZ = libc::SIGXFSZ, "over the limit of file size";
+    VTALRM = libc::SIGVTALRM, "a timer of processor time";
+    PROF = libc::SIGPROF, "a profiling timer";
+    WINCH = libc::SIGWINCH, "the terminal changed its size";
+    IO = libc::SIGIO, "a descriptor is ready";
+    PWR = libc::SIGPWR, "power failure";
+    SYS = libc::SIGSYS, "a forbidden system call";
+}
+
+impl Signal {
+    /// The signal of that number, if there is one: 1 to 64.
+    #[must_use]
+    pub const fn from_number(number: i32) -> Option<Self> {
+        if number >= 1 && number <= LAST { Some(Self(number)) } else { None }
+    }
+
+    /// All signals, real-time ones included.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (1..=LAST).map(Self)
+    }
+
+    /// The number, as `kill -l` counts.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        self.0
+    }
+
+    /// The name with its prefix, such as `"SIGTERM"`; `None` for real-time
+    /// signals, which have numbers only.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        NAMES.iter().find(|(signal, _)| *signal == self).map(|(_, name)| *name)
+    }
+
+    /// The same signal for rustix.
+    pub(super) fn for_rustix(self) -> rustix::process::Signal {
+        // SAFETY: the number is between 1 and 64, so not zero and known to the
+        // kernel. rustix asks further that no signal reserved by libc be used,
+        // for libc's sake; it is only ever sent to another process here, which
+        // any process of the user may do with any signal.
+        unsafe { rustix::process::Signal::from_raw_unchecked(self.0) }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Reads `TERM`, `SIGTERM`, `sigterm` or `15`.
+impl FromStr for Signal {
+    type Err = ParseSignalError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = match text.parse() {
+            Ok(number) => Self::from_number(number),
+            Err(_) => by_name(&text.to_ascii_uppercase()),
+        };
+        found.ok_or_else(|| ParseSignalError { text: text.to_owned() })
+    }
+}
+
+fn by_name(upper: &str) -> Option<Signal> {
+    let bare = upper.strip_prefix("SIG").unwrap_or(upper);
+    NAMES.iter().find(|(_, name)| name.strip_prefix("SIG") == Some(bare)).map(|(signal, _)| *signal)
+}
+
+/// A text that names no signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseSignalError {
+    text: String,
+}
+
+impl fmt::Display for ParseSignalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "read {:?} as a signal: expected a name like TERM or a number to {LAST}",
+            self.text
+        )
+    }
+}
+
+impl Error for ParseSignalError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_names_and_numbers() {
+        for text in ["TERM", "SIGTERM", "sigterm", "15"] {
+            assert_eq!(text.parse(), Ok(Signal::TERM), "{text}");
+        }
+        assert_eq!("34".parse(), Ok(Signal(34)));
+    }
+
+    #[test]
+    fn refuses_what_is_no_signal() {
+        for text in ["", "SIG", "SIGSIGTERM", "0", "65", "-9", "9 ", "NOPE"] {
+            assert!(text.parse::<Signal>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_name_reads_back() {
+        for (signal, name) in NAMES {
+            assert_eq!(name.parse(), Ok(*signal));
+            assert_eq!(signal.to_string(), *name);
+        }
+    }
+
+    #[test]
+    fn real_time_signals_show_their_number() {
+        assert_eq!(Signal(40).name(), None);
+        assert_eq!(Signal(40).to_string(), "40");
+    }
+}

@@ -1,0 +1,146 @@
+//! Starting a process so that it cannot outlive the primary, inherits what it was
+//! given and nothing else, and finds the signals as a fresh login would.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{
+    Pid, Resource, Rlimit, getpid, getppid, set_parent_process_death_signal, setrlimit,
+};
+
+use super::{Process, Signal, children, limits};
+
+/// What a process gets beyond its [`Command`].
+#[derive(Debug, Default)]
+pub struct Spawn {
+    /// The worker's end of its channel. It keeps its number in the child, which
+    /// the caller announces in the environment (`NODE_CHANNEL_FD`).
+    pub channel: Option<OwnedFd>,
+    /// Further descriptors the child inherits under the numbers they have here.
+    pub inherit: Vec<OwnedFd>,
+    /// The child's soft limit of open files; `None` leaves ours. See
+    /// [`super::raise_nofile_limit`].
+    pub nofile_soft: Option<u64>,
+}
+
+/// Starts `command` as the leader of its own process group. It
+///
+/// - is killed when the **thread** that called this ends
+///   (`PR_SET_PDEATHSIG`, `prctl(2)`), so call it from a thread that lives as
+///   long as the process should;
+/// - inherits stdin, stdout and stderr as `command` says, the descriptors of
+///   `spawn`, and no other;
+/// - starts with no signal blocked and none ignored.
+///
+/// Returns once the program has been executed. The descriptors in `spawn` are
+/// then closed here, also if it fails.
+///
+/// # Errors
+///
+/// - That of the exec, such as `NotFound`, `PermissionDenied` or `E2BIG`.
+/// - Those of `fork(2)`, `pidfd_open(2)` and of preparing the child.
+/// - `InvalidInput` for a descriptor to inherit with a number below 3, where
+///   stdin, stdout and stderr go.
+pub fn spawn(mut command: Command, spawn: Spawn) -> io::Result<Process> {
+    let childhood = Childhood::new(spawn)?;
+    command.process_group(0);
+    // SAFETY: `prepare` runs between fork and exec, where only async-signal-safe
+    // calls are allowed: it makes plain system calls on what was computed before
+    // and neither allocates nor locks.
+    unsafe { command.pre_exec(move || childhood.prepare()) };
+    keep_exit_statuses()?;
+    let _enrolling = children::while_spawning();
+    Process::adopt(command.spawn()?)
+}
+
+/// What the child does to itself between fork and exec.
+struct Childhood {
+    parent: Pid,
+    inherited: Vec<OwnedFd>,
+    nofile: Option<Rlimit>,
+}
+
+impl Childhood {
+    fn new(spawn: Spawn) -> io::Result<Self> {
+        let mut inherited = spawn.inherit;
+        inherited.extend(spawn.channel);
+        if inherited.iter().any(|fd| fd.as_raw_fd() < 3) {
+            let why = "numbers 0 to 2 are for stdin, stdout and stderr";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let nofile = spawn.nofile_soft.map(limits::nofile_limit_with_soft);
+        Ok(Self { parent: getpid(), inherited, nofile })
+    }
+
+    /// Async-signal-safe, see [`spawn`].
+    fn prepare(&self) -> io::Result<()> {
+        self.die_with_parent()?;
+        for fd in &self.inherited {
+            fcntl_setfd(fd, FdFlags::empty())?;
+        }
+        if let Some(limit) = self.nofile {
+            setrlimit(Resource::Nofile, limit)?;
+        }
+        reset_signals()
+    }
+
+    fn die_with_parent(&self) -> io::Result<()> {
+        set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        // A parent that ended before the line above took effect sends nothing.
+        // `None` is a parent outside this PID namespace, of which nothing can be
+        // known.
+        if getppid().is_some_and(|parent| parent != self.parent) {
+            // SAFETY: ends the process at once and touches nothing of it.
+            unsafe { libc::_exit(1) };
+        }
+        Ok(())
+    }
+}
+
+/// Default dispositions and an empty mask. Handlers would go at exec anyway;
+/// what is ignored or blocked would stay (`signal(7)`). The standard library does
+/// this for `SIGPIPE` alone.
+fn reset_signals() -> io::Result<()> {
+    for signal in Signal::all() {
+        // Refused for SIGKILL, SIGSTOP and the signals libc keeps for itself,
+        // all of which are as they should be.
+        let _ = set_default(signal);
+    }
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initializes the set it is given, pthread_sigmask reads
+    // it. Both are async-signal-safe (signal-safety(7)).
+    let error = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
+    };
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+fn set_default(signal: Signal) -> io::Result<()> {
+    // SAFETY: all zeros is a valid sigaction: SIG_DFL, no flags, an empty mask.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `default` is valid and installs no handler.
+    check(unsafe { libc::sigaction(signal.number(), &raw const default, ptr::null_mut()) })
+}
+
+/// Makes sure that children are kept for us to reap. A process started with
+/// `SIGCHLD` ignored, as some supervisors do, inherits that, and the kernel then
+/// reaps its children itself and forgets how they ended (`waitpid(2)`, notes).
+fn keep_exit_statuses() -> io::Result<()> {
+    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: asks only; `now` is writable, and valid from the start as zeros.
+    let now = unsafe {
+        check(libc::sigaction(libc::SIGCHLD, ptr::null(), now.as_mut_ptr()))?;
+        now.assume_init()
+    };
+    if now.sa_sigaction == libc::SIG_IGN { set_default(Signal::CHLD) } else { Ok(()) }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
