@@ -1,0 +1,142 @@
+//! The supervisor and the dispatcher as one machine.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::dispatch::{DispatchSettings, Dispatcher, Seat};
+use crate::id::ListenerId;
+use crate::input::{Action, Admission, Input, Request};
+use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor};
+
+/// All that the core can be told beforehand.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// How workers are kept.
+    pub supervise: SuperviseSettings,
+    /// How connections are dealt out.
+    pub dispatch: DispatchSettings,
+    /// Where its chance comes from; the same seed gives the same run.
+    pub seed: u64,
+}
+
+/// The primary's decisions. See the crate's documentation for the loop around it.
+#[derive(Debug)]
+pub struct Core {
+    supervisor: Supervisor,
+    dispatcher: Dispatcher,
+    actions: VecDeque<Action>,
+}
+
+impl Core {
+    /// A primary without any slot.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            supervisor: Supervisor::new(settings.supervise, settings.seed),
+            dispatcher: Dispatcher::new(settings.dispatch),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes note of something that happened. Never waits; actions follow.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        let (supervisor, dispatcher, out) =
+            (&mut self.supervisor, &mut self.dispatcher, &mut self.actions);
+        match input {
+            Input::Replied { worker, connection, verdict } => {
+                return dispatcher.replied(now, worker, connection, verdict, out);
+            }
+            Input::Accepted { listener, connection } => {
+                return dispatcher.accepted(listener, connection, out);
+            }
+            Input::AcceptFailed { listener } => dispatcher.accept_failed(now, listener),
+            Input::ListenerOpened { listener } => dispatcher.listener_opened(listener, out),
+            Input::ListenerFailed { listener, errno } => {
+                dispatcher.listener_failed(listener, errno, out);
+            }
+            Input::Query(query) => dispatcher.query(query, out),
+            Input::Closed { worker, listener } => dispatcher.closed(now, worker, listener),
+            Input::Spawned { worker, pid } => supervisor.spawned(now, worker, pid, out),
+            Input::SpawnFailed { worker, message } => {
+                supervisor.spawn_failed(now, worker, message, out);
+            }
+            Input::Exited { worker, status } => supervisor.exited(now, worker, status, out),
+            Input::ChannelEnded { worker } => return self.channel_ended(now, worker),
+            Input::ChannelBroken { worker } => supervisor.channel_broken(now, worker, out),
+            Input::Online { worker } => supervisor.online(worker, out),
+            Input::Listening { worker } => supervisor.listening(worker),
+            Input::LeaveAnnounced { worker, seq } => {
+                supervisor.leave_announced(now, worker, seq, out);
+            }
+        }
+        self.pass_notices(now);
+    }
+
+    /// Decides at once whether a request can be met, and begins with it.
+    pub fn request(&mut self, now: Instant, request: Request) -> Admission {
+        let out = &mut self.actions;
+        let admission = match request {
+            Request::Fork => self.supervisor.fork(now, out),
+            Request::Retire(slot) => self.supervisor.retire(now, slot, out),
+            Request::Stop(stage) => self.supervisor.stop(now, stage, out),
+        };
+        self.pass_notices(now);
+        admission
+    }
+
+    /// Does what was due by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.supervisor.handle_timeout(now, &mut self.actions);
+        self.dispatcher.handle_timeout(now, &mut self.actions);
+        self.pass_notices(now);
+    }
+
+    /// When [`Core::handle_timeout`] wants to be called next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [self.supervisor.next_deadline(), self.dispatcher.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// The next thing to do, in order.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whether a connection may be accepted on this listener: a worker can have it at once.
+    /// Changes with every input, so ask before each one.
+    #[must_use]
+    pub fn has_capacity(&self, listener: ListenerId) -> bool {
+        self.dispatcher.has_capacity(listener)
+    }
+
+    /// Only now may what the worker did not answer go to another one: an answer could
+    /// still have stood in the channel, even if the process was gone.
+    fn channel_ended(&mut self, now: Instant, worker: WorkerId) {
+        self.supervisor.channel_ended(now, worker, &mut self.actions);
+        self.pass_notices(now);
+        self.dispatcher.ended(now, worker, &mut self.actions);
+    }
+
+    fn pass_notices(&mut self, now: Instant) {
+        while let Some(notice) = self.supervisor.next_notice() {
+            let (dispatcher, out) = (&mut self.dispatcher, &mut self.actions);
+            match notice {
+                Notice::Started { worker, slot } => dispatcher.worker_started(worker, slot),
+                Notice::Leaving { worker, refill: Refill::Yes } => {
+                    dispatcher.leaving(now, worker, Seat::StaysWanted);
+                }
+                Notice::Leaving { worker, refill: Refill::No } => {
+                    dispatcher.leaving(now, worker, Seat::GoesAway);
+                }
+                Notice::NeverWas { worker } => dispatcher.ended(now, worker, out),
+                Notice::Settled { slot } => dispatcher.settled(now, slot),
+                Notice::SlotGone { slot } => dispatcher.slot_gone(now, slot),
+                Notice::StopAll => dispatcher.stop(out),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! What a listener is: where it is bound, how its connections travel, who holds it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::id::{ConnectionId, SlotId, WorkerId};
+
+/// How connections reach the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// The primary accepts and hands each connection to a worker.
+    RoundRobin,
+    /// All workers accept from one socket that the primary keeps.
+    Shared,
+}
+
+impl Policy {
+    /// The policy's name, as in settings and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round-robin",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// The address part of an [`Endpoint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// None was given: every address, over IPv6 where the system has it.
+    Any,
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// An IPv6 address with its scope (0 for none).
+    V6(Ipv6Addr, u32),
+}
+
+/// What travels over a descriptor that was inherited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// Connections.
+    Stream,
+    /// Datagrams.
+    Datagram,
+}
+
+/// A place to listen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// A TCP port.
+    Tcp {
+        /// The address.
+        host: Host,
+        /// The port; 0 lets the system choose.
+        port: u16,
+        /// Whether an IPv6 address leaves IPv4 alone.
+        only_v6: bool,
+    },
+    /// A Unix socket in the file system.
+    Unix {
+        /// Its absolute path.
+        path: String,
+        /// Whether everybody may read from it.
+        readable_all: bool,
+        /// Whether everybody may write to it.
+        writable_all: bool,
+    },
+    /// A Unix socket in Linux' abstract name space.
+    Abstract {
+        /// Its name without the leading zero byte.
+        name: String,
+    },
+    /// A UDP port.
+    Udp {
+        /// The address.
+        host: Host,
+        /// The port; 0 lets the system choose.
+        port: u16,
+        /// Whether an IPv6 address leaves IPv4 alone.
+        only_v6: bool,
+        /// Whether the address may be bound several times.
+        reuse_address: bool,
+    },
+    /// A descriptor that the primary was started with.
+    Descriptor {
+        /// Its number.
+        number: i32,
+        /// What it carries.
+        transport: Transport,
+    },
+}
+
+impl Endpoint {
+    /// Whether the system chooses the port.
+    #[must_use]
+    pub fn is_ephemeral(&self) -> bool {
+        matches!(self, Self::Tcp { port: 0, .. } | Self::Udp { port: 0, .. })
+    }
+
+    /// Whether it carries datagrams, which nobody can accept for somebody else.
+    #[must_use]
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Self::Udp { .. } | Self::Descriptor { transport: Transport::Datagram, .. })
+    }
+}
+
+/// What makes two questions mean the same listener.
+///
+/// `index` tells apart several requests of one worker for "any free port" (and several
+/// UDP sockets on one address): the first such request of every worker means the same
+/// port. For everything else it is 0, because Node before 22.23 counts it up when a
+/// server is closed and opened again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerSpec {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Which of several.
+    pub index: u32,
+}
+
+impl ListenerSpec {
+    /// Makes a spec, dropping an index that means nothing for this endpoint.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, index: u32) -> Self {
+        let index = if endpoint.is_ephemeral() || endpoint.is_datagram() { index } else { 0 };
+        Self { endpoint, index }
+    }
+}
+
+/// Why a worker does not get an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// This worker listens there already.
+    AlreadyHeld,
+    /// The app has as many listeners as it may.
+    TooMany,
+    /// The app is stopping.
+    Stopping,
+    /// The system said no: its error number, positive.
+    System(i32),
+}
+
+/// Who keeps a listener from being closed, by slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// The slot's worker listens.
+    Worker(WorkerId),
+    /// The slot's worker is gone; its successor will want the address.
+    Successor,
+}
+
+/// A worker that takes connections from a listener.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Member {
+    /// How often in a row it declined; 0 when it may be offered connections.
+    pub(super) declined: u32,
+    /// It declined and its pause is not over.
+    pub(super) paused: bool,
+}
+
+impl Member {
+    /// How long to leave it alone: it cannot tell us when it has room again.
+    pub(super) fn decline(&mut self) -> Duration {
+        const LONGEST: u32 = 6;
+        self.paused = true;
+        let pause = Duration::from_millis(1 << self.declined.min(LONGEST));
+        self.declined = self.declined.saturating_add(1);
+        pause
+    }
+}
+
+/// Whether a listener is bound yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// Asked for; these questions wait for the answer.
+    Opening { waiting: Vec<(WorkerId, u64)> },
+    /// Bound.
+    Open,
+}
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) spec: ListenerSpec,
+    pub(super) policy: Policy,
+    pub(super) binding: Binding,
+    pub(super) holds: BTreeMap<SlotId, Hold>,
+    pub(super) members: BTreeMap<WorkerId, Member>,
+    /// Accepted, but not with a worker: it died or declined.
+    pub(super) queue: VecDeque<ConnectionId>,
+    /// The slot whose worker was the last to close it.
+    pub(super) closed_by: Option<SlotId>,
+    /// The system could not accept a moment ago.
+    pub(super) paused: bool,
+}
+
+impl Listener {
+    pub(super) fn new(spec: ListenerSpec, policy: Policy) -> Self {
+        let policy = if spec.endpoint.is_datagram() { Policy::Shared } else { policy };
+        Self {
+            spec,
+            policy,
+            binding: Binding::Opening { waiting: Vec::new() },
+            holds: BTreeMap::new(),
+            members: BTreeMap::new(),
+            queue: VecDeque::new(),
+            closed_by: None,
+            paused: false,
+        }
+    }
+
+    pub(super) fn is_unheld(&self) -> bool {
+        let awaited = matches!(&self.binding, Binding::Opening { waiting } if !waiting.is_empty());
+        self.holds.is_empty() && !awaited
+    }
+}

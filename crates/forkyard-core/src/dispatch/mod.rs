@@ -1,0 +1,528 @@
+//! Who listens where, and which worker gets the next connection.
+//!
+//! A connection's way, when the primary accepts:
+//!
+//! ```text
+//!             capacity > 0                    Accepted
+//!   backlog ───────────────▶ offered to W ───────────────▶ W's alone (Release)
+//!                              │   ▲
+//!     declined, lost, W dead   ▼   │ a worker has room
+//!                             queue
+//! ```
+//!
+//! A worker is offered at most [`DispatchSettings::window`] connections that it has not
+//! answered, so one that does not answer holds up no more than that. Nothing is accepted
+//! unless a worker can be offered it at once: the rest waits in the kernel's backlog,
+//! where it survives whatever happens here. The queue therefore only ever holds what
+//! came back, which is bounded by workers × window.
+//!
+//! Slots hold listeners, not workers: when a worker dies its slot goes on holding what it
+//! held until a successor has settled, so clients meet an open port in between.
+
+mod listener;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::event::Event;
+use crate::id::{ConnectionId, ListenerId, SlotId, WorkerId};
+use crate::input::{Action, Query, Verdict};
+use crate::timers::Timers;
+
+use listener::{Binding, Hold, Listener, Member};
+pub use listener::{Endpoint, Host, ListenerSpec, Policy, Refusal, Transport};
+
+/// The most listeners one app may have.
+pub const MAX_LISTENERS: usize = 1024;
+
+/// How connections are dealt out.
+#[derive(Clone, Debug)]
+pub struct DispatchSettings {
+    /// How many unanswered connections a worker may be offered.
+    pub window: usize,
+    /// How long a listener that everybody closed stays open, for a worker that closed
+    /// it on the way out and whose successor opens it again.
+    pub linger: Duration,
+    /// How long to wait when the system could not accept.
+    pub accept_pause: Duration,
+}
+
+impl Default for DispatchSettings {
+    fn default() -> Self {
+        Self { window: 1, linger: Duration::from_secs(1), accept_pause: Duration::from_millis(100) }
+    }
+}
+
+/// What happens to the listeners of a worker that leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// A successor will want them.
+    StaysWanted,
+    /// The slot goes away.
+    GoesAway,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Linger(ListenerId),
+    AcceptPause(ListenerId),
+    Declined(ListenerId, WorkerId),
+}
+
+#[derive(Debug)]
+struct Worker {
+    slot: SlotId,
+    /// Offered and not yet answered.
+    in_hand: Vec<(ConnectionId, ListenerId)>,
+    /// When it last got a connection, in connections handed out by the primary.
+    last_turn: u64,
+    leaving: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    settings: DispatchSettings,
+    listeners: BTreeMap<ListenerId, Listener>,
+    by_spec: HashMap<ListenerSpec, ListenerId>,
+    workers: BTreeMap<WorkerId, Worker>,
+    timers: Timers<Timer>,
+    next_listener: u32,
+    turn: u64,
+    stopping: bool,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(settings: DispatchSettings) -> Self {
+        Self {
+            settings,
+            listeners: BTreeMap::new(),
+            by_spec: HashMap::new(),
+            workers: BTreeMap::new(),
+            timers: Timers::new(),
+            next_listener: 0,
+            turn: 0,
+            stopping: false,
+        }
+    }
+
+    /// Whether a connection accepted on this listener could be offered at once.
+    pub(crate) fn has_capacity(&self, listener: ListenerId) -> bool {
+        let Some(entry) = self.listeners.get(&listener) else { return false };
+        let ready = entry.binding == Binding::Open && !entry.paused && !self.stopping;
+        ready && entry.queue.is_empty() && self.choose(entry).is_some()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut VecDeque<Action>) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Linger(listener) => self.close_if_unheld(listener, out),
+                Timer::AcceptPause(listener) => self.end_accept_pause(listener),
+                Timer::Declined(listener, worker) => self.end_pause(listener, worker, out),
+            }
+        }
+    }
+
+    pub(crate) fn worker_started(&mut self, worker: WorkerId, slot: SlotId) {
+        let entry = Worker { slot, in_hand: Vec::new(), last_turn: 0, leaving: false };
+        self.workers.insert(worker, entry);
+    }
+
+    /// A worker asks for an address.
+    pub(crate) fn query(&mut self, query: Query, out: &mut VecDeque<Action>) {
+        let Some(slot) = self.active_slot(query.worker) else { return };
+        match self.by_spec.get(&query.spec).copied() {
+            Some(listener) => self.join(listener, slot, &query, out),
+            None => self.open(slot, query, out),
+        }
+    }
+
+    pub(crate) fn listener_opened(&mut self, listener: ListenerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.listeners.get_mut(&listener) else { return };
+        let Binding::Opening { waiting } = std::mem::replace(&mut entry.binding, Binding::Open)
+        else {
+            return;
+        };
+        for (worker, seq) in waiting {
+            self.grant(listener, worker, seq, out);
+        }
+    }
+
+    pub(crate) fn listener_failed(
+        &mut self,
+        listener: ListenerId,
+        errno: i32,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.listeners.remove(&listener) else { return };
+        self.by_spec.remove(&entry.spec);
+        let Binding::Opening { waiting } = entry.binding else { return };
+        for (worker, seq) in waiting {
+            self.refuse(listener, worker, seq, Refusal::System(errno), out);
+        }
+    }
+
+    pub(crate) fn closed(&mut self, now: Instant, worker: WorkerId, listener: ListenerId) {
+        let Some(slot) = self.workers.get(&worker).map(|entry| entry.slot) else { return };
+        let Some(entry) = self.listeners.get_mut(&listener) else { return };
+        if entry.members.remove(&worker).is_none() {
+            return;
+        }
+        entry.holds.remove(&slot);
+        entry.closed_by = Some(slot);
+        self.timers.cancel(Timer::Declined(listener, worker));
+        self.linger_if_unheld(now, listener);
+    }
+
+    pub(crate) fn accepted(
+        &mut self,
+        listener: ListenerId,
+        connection: ConnectionId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.listeners.get_mut(&listener) else {
+            out.push_back(Action::Release { connection });
+            return;
+        };
+        entry.queue.push_back(connection);
+        self.place(listener, out);
+    }
+
+    pub(crate) fn accept_failed(&mut self, now: Instant, listener: ListenerId) {
+        let Some(entry) = self.listeners.get_mut(&listener) else { return };
+        entry.paused = true;
+        self.timers.set(Timer::AcceptPause(listener), now + self.settings.accept_pause);
+    }
+
+    pub(crate) fn replied(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        connection: ConnectionId,
+        verdict: Verdict,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        let Some(at) = entry.in_hand.iter().position(|(held, _)| *held == connection) else {
+            return;
+        };
+        let (_, listener) = entry.in_hand.swap_remove(at);
+        match verdict {
+            Verdict::Accepted => {
+                out.push_back(Action::Release { connection });
+                self.forgive(listener, worker);
+            }
+            Verdict::Declined => {
+                self.pause(now, listener, worker);
+                self.requeue(listener, connection, out);
+            }
+        }
+        self.place_for(worker, out);
+    }
+
+    /// The worker gets no more connections. What it was offered is still its to answer.
+    pub(crate) fn leaving(&mut self, now: Instant, worker: WorkerId, seat: Seat) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if std::mem::replace(&mut entry.leaving, true) {
+            return;
+        }
+        let slot = entry.slot;
+        self.withdraw(now, worker, slot, seat);
+    }
+
+    /// The worker's channel is read to its end: what it has not answered goes to others.
+    pub(crate) fn ended(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.workers.remove(&worker) else { return };
+        if !entry.leaving {
+            self.withdraw(now, worker, entry.slot, Seat::StaysWanted);
+        }
+        for (connection, listener) in entry.in_hand.into_iter().rev() {
+            self.requeue(listener, connection, out);
+        }
+        self.place_all(out);
+    }
+
+    /// The slot's worker has settled: addresses that it did not ask for are not wanted.
+    pub(crate) fn settled(&mut self, now: Instant, slot: SlotId) {
+        self.drop_holds(now, slot, |hold| hold == Hold::Successor);
+    }
+
+    /// The slot will have no more workers.
+    pub(crate) fn slot_gone(&mut self, now: Instant, slot: SlotId) {
+        self.drop_holds(now, slot, |_| true);
+    }
+
+    /// Nothing is handed out any more, and every listener is closed.
+    pub(crate) fn stop(&mut self, out: &mut VecDeque<Action>) {
+        self.stopping = true;
+        let open: Vec<_> = self.listeners.keys().copied().collect();
+        for listener in open {
+            self.close(listener, out);
+        }
+    }
+
+    fn active_slot(&self, worker: WorkerId) -> Option<SlotId> {
+        self.workers.get(&worker).filter(|entry| !entry.leaving).map(|entry| entry.slot)
+    }
+
+    fn join(&mut self, id: ListenerId, slot: SlotId, query: &Query, out: &mut VecDeque<Action>) {
+        let Some(listener) = self.listeners.get_mut(&id) else { return };
+        if listener.holds.get(&slot) == Some(&Hold::Worker(query.worker)) {
+            return self.refuse(id, query.worker, query.seq, Refusal::AlreadyHeld, out);
+        }
+        listener.holds.insert(slot, Hold::Worker(query.worker));
+        listener.closed_by = None;
+        self.timers.cancel(Timer::Linger(id));
+        match &mut listener.binding {
+            Binding::Opening { waiting } => waiting.push((query.worker, query.seq)),
+            Binding::Open => self.grant(id, query.worker, query.seq, out),
+        }
+    }
+
+    fn open(&mut self, slot: SlotId, query: Query, out: &mut VecDeque<Action>) {
+        self.close_unheld(out);
+        let id = ListenerId(self.next_listener);
+        self.next_listener += 1;
+        if self.stopping || self.listeners.len() >= MAX_LISTENERS {
+            let refusal = if self.stopping { Refusal::Stopping } else { Refusal::TooMany };
+            return self.refuse(id, query.worker, query.seq, refusal, out);
+        }
+        let mut listener = Listener::new(query.spec.clone(), query.policy);
+        listener.holds.insert(slot, Hold::Worker(query.worker));
+        listener.binding = Binding::Opening { waiting: vec![(query.worker, query.seq)] };
+        out.push_back(Action::OpenListener {
+            listener: id,
+            spec: query.spec.clone(),
+            policy: listener.policy,
+            backlog: query.backlog,
+        });
+        self.by_spec.insert(query.spec, id);
+        self.listeners.insert(id, listener);
+    }
+
+    fn grant(&mut self, id: ListenerId, worker: WorkerId, seq: u64, out: &mut VecDeque<Action>) {
+        let Some(listener) = self.listeners.get_mut(&id) else { return };
+        listener.members.insert(worker, Member::default());
+        out.push_back(Action::Grant { worker, seq, listener: id });
+        self.place(id, out);
+    }
+
+    fn refuse(
+        &self,
+        listener: ListenerId,
+        worker: WorkerId,
+        seq: u64,
+        refusal: Refusal,
+        out: &mut VecDeque<Action>,
+    ) {
+        out.push_back(Action::Refuse { worker, seq, listener, refusal });
+        if let Some(slot) = self.workers.get(&worker).map(|entry| entry.slot) {
+            out.push_back(Action::Emit(Event::ListenRefused { slot, worker, listener, refusal }));
+        }
+    }
+
+    /// The free worker with the least in hand; among equals the one whose turn is longest
+    /// ago.
+    fn choose(&self, listener: &Listener) -> Option<WorkerId> {
+        listener
+            .members
+            .iter()
+            .filter(|(_, member)| !member.paused)
+            .filter_map(|(id, _)| self.workers.get(id).map(|worker| (id, worker)))
+            .filter(|(_, worker)| !worker.leaving && worker.in_hand.len() < self.settings.window)
+            .min_by_key(|(_, worker)| (worker.in_hand.len(), worker.last_turn))
+            .map(|(id, _)| *id)
+    }
+
+    fn place(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
+        while let Some(listener) = self.listeners.get(&id) {
+            let Some(connection) = listener.queue.front().copied() else { return };
+            let Some(worker) = self.choose(listener) else { return };
+            self.hand_off(id, worker, connection, out);
+        }
+    }
+
+    fn hand_off(
+        &mut self,
+        listener: ListenerId,
+        worker: WorkerId,
+        connection: ConnectionId,
+        out: &mut VecDeque<Action>,
+    ) {
+        if let Some(entry) = self.listeners.get_mut(&listener) {
+            entry.queue.pop_front();
+        }
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            self.turn += 1;
+            entry.last_turn = self.turn;
+            entry.in_hand.push((connection, listener));
+        }
+        out.push_back(Action::HandOff { worker, listener, connection });
+    }
+
+    /// Places what waits on the listeners that this worker serves.
+    fn place_for(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
+        if self.listeners.values().all(|entry| entry.queue.is_empty()) {
+            return;
+        }
+        let served: Vec<_> = self
+            .listeners
+            .iter()
+            .filter(|(_, entry)| entry.members.contains_key(&worker))
+            .map(|(id, _)| *id)
+            .collect();
+        for listener in served {
+            self.place(listener, out);
+        }
+    }
+
+    fn place_all(&mut self, out: &mut VecDeque<Action>) {
+        let waiting: Vec<_> = self
+            .listeners
+            .iter()
+            .filter(|(_, entry)| !entry.queue.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        for listener in waiting {
+            self.place(listener, out);
+        }
+    }
+
+    fn requeue(
+        &mut self,
+        listener: ListenerId,
+        connection: ConnectionId,
+        out: &mut VecDeque<Action>,
+    ) {
+        match self.listeners.get_mut(&listener) {
+            Some(entry) => {
+                entry.queue.push_front(connection);
+                self.place(listener, out);
+            }
+            None => out.push_back(Action::Release { connection }),
+        }
+    }
+
+    fn pause(&mut self, now: Instant, listener: ListenerId, worker: WorkerId) {
+        let Some(entry) = self.listeners.get_mut(&listener) else { return };
+        let Some(member) = entry.members.get_mut(&worker) else { return };
+        let until = now + member.decline();
+        self.timers.set(Timer::Declined(listener, worker), until);
+    }
+
+    fn forgive(&mut self, listener: ListenerId, worker: WorkerId) {
+        let Some(entry) = self.listeners.get_mut(&listener) else { return };
+        if let Some(member) = entry.members.get_mut(&worker)
+            && member.declined > 0
+        {
+            *member = Member::default();
+            self.timers.cancel(Timer::Declined(listener, worker));
+        }
+    }
+
+    fn end_pause(&mut self, listener: ListenerId, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.listeners.get_mut(&listener) else { return };
+        if let Some(member) = entry.members.get_mut(&worker) {
+            member.paused = false;
+        }
+        self.place(listener, out);
+    }
+
+    fn end_accept_pause(&mut self, listener: ListenerId) {
+        if let Some(entry) = self.listeners.get_mut(&listener) {
+            entry.paused = false;
+        }
+    }
+
+    /// Takes a worker out of every listener.
+    fn withdraw(&mut self, now: Instant, worker: WorkerId, slot: SlotId, seat: Seat) {
+        let ids: Vec<_> = self.listeners.keys().copied().collect();
+        for id in ids {
+            self.withdraw_from(id, worker, slot, seat);
+            self.linger_if_unheld(now, id);
+        }
+    }
+
+    fn withdraw_from(&mut self, id: ListenerId, worker: WorkerId, slot: SlotId, seat: Seat) {
+        let Some(entry) = self.listeners.get_mut(&id) else { return };
+        if entry.members.remove(&worker).is_some() {
+            self.timers.cancel(Timer::Declined(id, worker));
+        }
+        if let Binding::Opening { waiting } = &mut entry.binding {
+            waiting.retain(|(waiter, _)| *waiter != worker);
+        }
+        let held = entry.holds.get(&slot) == Some(&Hold::Worker(worker));
+        let closed_on_the_way_out = entry.is_unheld() && entry.closed_by == Some(slot);
+        match seat {
+            Seat::StaysWanted if held || closed_on_the_way_out => {
+                entry.holds.insert(slot, Hold::Successor);
+                self.timers.cancel(Timer::Linger(id));
+            }
+            Seat::GoesAway if held => {
+                entry.holds.remove(&slot);
+            }
+            Seat::StaysWanted | Seat::GoesAway => {}
+        }
+    }
+
+    fn drop_holds(&mut self, now: Instant, slot: SlotId, unwanted: impl Fn(Hold) -> bool) {
+        let ids: Vec<_> = self.listeners.keys().copied().collect();
+        for id in ids {
+            let Some(entry) = self.listeners.get_mut(&id) else { continue };
+            if entry.holds.get(&slot).is_some_and(|hold| unwanted(*hold)) {
+                entry.holds.remove(&slot);
+                self.linger_if_unheld(now, id);
+            }
+        }
+    }
+
+    fn linger_if_unheld(&mut self, now: Instant, id: ListenerId) {
+        if self.listeners.get(&id).is_some_and(Listener::is_unheld) {
+            self.timers.set(Timer::Linger(id), now + self.settings.linger);
+        }
+    }
+
+    fn close_unheld(&mut self, out: &mut VecDeque<Action>) {
+        let ids: Vec<_> = self.listeners.keys().copied().collect();
+        for id in ids {
+            self.close_if_unheld(id, out);
+        }
+    }
+
+    fn close_if_unheld(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
+        if self.listeners.get(&id).is_some_and(Listener::is_unheld) {
+            self.close(id, out);
+        }
+    }
+
+    fn close(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.listeners.remove(&id) else { return };
+        self.by_spec.remove(&entry.spec);
+        self.timers.cancel(Timer::Linger(id));
+        self.timers.cancel(Timer::AcceptPause(id));
+        for worker in entry.members.keys() {
+            self.timers.cancel(Timer::Declined(id, *worker));
+        }
+        for connection in entry.queue {
+            out.push_back(Action::Release { connection });
+        }
+        if let Binding::Opening { waiting } = entry.binding {
+            for (worker, seq) in waiting {
+                out.push_back(Action::Refuse {
+                    worker,
+                    seq,
+                    listener: id,
+                    refusal: Refusal::Stopping,
+                });
+            }
+        }
+        out.push_back(Action::CloseListener { listener: id });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! What goes into the core and what comes out of it: two closed enums.
+
+use std::fmt;
+
+use crate::dispatch::{ListenerSpec, Policy, Refusal};
+use crate::event::{Event, Outcome};
+use crate::id::{ConnectionId, ListenerId, SlotId, WorkerId};
+use crate::supervise::ExitStatus;
+
+/// Something that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The process asked for by [`Action::Spawn`] runs.
+    Spawned {
+        /// Whose process.
+        worker: WorkerId,
+        /// Its process id.
+        pid: u32,
+    },
+    /// The process asked for could not be started.
+    SpawnFailed {
+        /// Whose process.
+        worker: WorkerId,
+        /// The reason.
+        message: String,
+    },
+    /// The process ended, and what it wrote has been read.
+    Exited {
+        /// Whose process.
+        worker: WorkerId,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The worker's channel has been read to its end; nothing more can come.
+    ChannelEnded {
+        /// Whose channel.
+        worker: WorkerId,
+    },
+    /// The worker broke the rules of the channel in a way that cannot be mended.
+    ChannelBroken {
+        /// Whose channel.
+        worker: WorkerId,
+    },
+    /// The worker speaks the cluster protocol.
+    Online {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// The worker asks for an address.
+    Query(Query),
+    /// The worker listens, on an address of the primary's or on one of its own.
+    Listening {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// The worker has closed its side of a listener.
+    Closed {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which listener.
+        listener: ListenerId,
+    },
+    /// The worker announces that it leaves, and waits for the acknowledgement.
+    LeaveAnnounced {
+        /// Which worker.
+        worker: WorkerId,
+        /// The sequence number to acknowledge.
+        seq: u64,
+    },
+    /// The worker answered a hand-off.
+    Replied {
+        /// Which worker.
+        worker: WorkerId,
+        /// The connection it was offered.
+        connection: ConnectionId,
+        /// Its answer.
+        verdict: Verdict,
+    },
+    /// The address asked for by [`Action::OpenListener`] is bound.
+    ListenerOpened {
+        /// Which listener.
+        listener: ListenerId,
+    },
+    /// The address could not be bound.
+    ListenerFailed {
+        /// Which listener.
+        listener: ListenerId,
+        /// The system's error number, positive.
+        errno: i32,
+    },
+    /// A connection was accepted. Only legal while [`Core::capacity`](crate::Core::capacity) of the listener is
+    /// above 0.
+    Accepted {
+        /// On which listener.
+        listener: ListenerId,
+        /// The connection's new name.
+        connection: ConnectionId,
+    },
+    /// The system could not accept (no descriptors, no memory): try again later.
+    AcceptFailed {
+        /// On which listener.
+        listener: ListenerId,
+    },
+}
+
+/// A worker's wish to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Who asks.
+    pub worker: WorkerId,
+    /// The sequence number of the question, for the answer.
+    pub seq: u64,
+    /// Where it wants to listen.
+    pub spec: ListenerSpec,
+    /// How connections shall reach it. The first question about an address decides.
+    pub policy: Policy,
+    /// The accept queue's length; `None` for the primary's choice.
+    pub backlog: Option<u32>,
+}
+
+/// A worker's answer to a hand-off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The connection is the worker's now.
+    Accepted,
+    /// The worker does not want it; it may go to another.
+    Declined,
+}
+
+/// Something that the core wants done. All of them can be done without waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process for this seat. Answered by `Spawned` or `SpawnFailed`.
+    Spawn {
+        /// The seat.
+        slot: SlotId,
+        /// The new worker.
+        worker: WorkerId,
+    },
+    /// Bind an address. Answered by `ListenerOpened` or `ListenerFailed`.
+    OpenListener {
+        /// The listener's name.
+        listener: ListenerId,
+        /// Where.
+        spec: ListenerSpec,
+        /// Whether the primary accepts or the workers do.
+        policy: Policy,
+        /// The accept queue's length; `None` for the default.
+        backlog: Option<u32>,
+    },
+    /// Close an address.
+    CloseListener {
+        /// Which.
+        listener: ListenerId,
+    },
+    /// Tell a worker that it has its address.
+    Grant {
+        /// Who asked.
+        worker: WorkerId,
+        /// Its question's sequence number.
+        seq: u64,
+        /// The listener.
+        listener: ListenerId,
+    },
+    /// Tell a worker that it does not get its address.
+    Refuse {
+        /// Who asked.
+        worker: WorkerId,
+        /// Its question's sequence number.
+        seq: u64,
+        /// The listener.
+        listener: ListenerId,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// Offer a connection to a worker. The primary keeps its copy until `Release`.
+    HandOff {
+        /// To whom.
+        worker: WorkerId,
+        /// The listener it came in by.
+        listener: ListenerId,
+        /// Which connection.
+        connection: ConnectionId,
+    },
+    /// Close the primary's copy of a connection: a worker has it, or nobody will.
+    Release {
+        /// Which connection.
+        connection: ConnectionId,
+    },
+    /// Ask a worker to close its servers and disconnect.
+    AskDisconnect {
+        /// Whom.
+        worker: WorkerId,
+    },
+    /// Acknowledge `LeaveAnnounced`.
+    AcknowledgeLeave {
+        /// Whom.
+        worker: WorkerId,
+        /// The announcement's sequence number.
+        seq: u64,
+    },
+    /// Send the worker's process its stop signal.
+    Terminate {
+        /// Whom.
+        worker: WorkerId,
+    },
+    /// Kill the worker's process and all of its group.
+    Kill {
+        /// Whom.
+        worker: WorkerId,
+    },
+    /// Tell the world.
+    Emit(Event),
+    /// All is over: no worker is left and none will come.
+    Finish(Outcome),
+}
+
+/// What an operator may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// One more slot, with a worker in it.
+    Fork,
+    /// Let the worker in this slot disconnect, and take the slot away.
+    Retire(SlotId),
+    /// End everything, beginning with this step. Only ever becomes more severe.
+    Stop(Stage),
+}
+
+/// The answer to a [`Request`], given at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It will be done.
+    Accepted,
+    /// A new slot was made.
+    Forked(SlotId),
+    /// It is so already.
+    AlreadySo,
+    /// It will not be done.
+    Denied(Denied),
+}
+
+/// Why a request was denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// The app is stopping.
+    Stopping,
+    /// There is no such slot.
+    NoSuchSlot,
+    /// There are as many slots as there can be.
+    TooManySlots,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopping => "the app is stopping",
+            Self::NoSuchSlot => "there is no such slot",
+            Self::TooManySlots => "there are as many slots as there can be",
+        })
+    }
+}
+
+impl std::error::Error for Denied {}
+
+/// The steps by which a worker is ended, the mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// It is asked to close its servers and to leave when its connections are done.
+    Disconnect,
+    /// Its process gets the stop signal.
+    Terminate,
+    /// Its process group is killed.
+    Kill,
+}
+
+impl Stage {
+    /// The next step; killing is the last.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Self::Disconnect => Self::Terminate,
+            Self::Terminate | Self::Kill => Self::Kill,
+        }
+    }
+}

@@ -1,0 +1,675 @@
+//! Keeps every slot's seat taken, and empties seats step by step.
+//!
+//! ```text
+//!               spawn          Spawned        leave                 Exited
+//!   Waiting ─────────▶ Starting ─────▶ Up ──────────▶ Leaving ─────────────┐
+//!      ▲                  │             │              disconnect           │
+//!      │                  │ SpawnFailed │ Exited         ▼ time-out         ▼
+//!      │                  │             │              terminate        (the seat
+//!      │                  ▼             ▼                ▼ time-out      is empty)
+//!      └──────── delay ◀── History::decide               kill              │
+//!                              │  done code                                │
+//!                              ▼                                           ▼
+//!                            Done                 GiveUp ──▶ app failed, stop all
+//! ```
+//!
+//! A stop outranks every restart rule: once it has begun no seat is taken again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::event::{Event, FailReason, LeaveReason, Outcome};
+use crate::id::{SlotId, WorkerId};
+use crate::input::{Action, Admission, Denied, Stage};
+use crate::jitter::Jitter;
+use crate::restart::{Decision, History, Life, RestartMode, RestartSettings};
+use crate::timers::Timers;
+
+/// The most slots one primary may have.
+pub const MAX_SLOTS: usize = 1024;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// A signal with this number ended it.
+    Signal(i32),
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// What to do when every slot is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleRule {
+    /// The app is finished.
+    Finish,
+    /// Somebody may fork again.
+    Wait,
+}
+
+/// How workers are kept and ended.
+#[derive(Clone, Debug)]
+pub struct SuperviseSettings {
+    /// How ended workers are replaced.
+    pub restart: RestartSettings,
+    /// A worker that does not listen by then is ended and counts as crashed.
+    pub start_timeout: Option<Duration>,
+    /// How long a worker that was asked to disconnect may take.
+    pub disconnect_timeout: Duration,
+    /// How long a worker that got its stop signal may take.
+    pub term_timeout: Duration,
+    /// How long a worker may live on after its channel has ended.
+    pub exit_grace: Duration,
+    /// What to do when every slot is done.
+    pub when_idle: IdleRule,
+}
+
+impl Default for SuperviseSettings {
+    fn default() -> Self {
+        Self {
+            restart: RestartSettings::default(),
+            start_timeout: None,
+            disconnect_timeout: Duration::from_secs(10),
+            term_timeout: Duration::from_secs(5),
+            exit_grace: Duration::from_millis(500),
+            when_idle: IdleRule::Wait,
+        }
+    }
+}
+
+/// How far a worker has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// Its process was asked for.
+    Starting,
+    /// Its process runs.
+    Up,
+    /// It speaks the cluster protocol.
+    Online,
+    /// It listens.
+    Listening,
+}
+
+/// What the dispatcher has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    Started { worker: WorkerId, slot: SlotId },
+    Leaving { worker: WorkerId, refill: Refill },
+    NeverWas { worker: WorkerId },
+    Settled { slot: SlotId },
+    SlotGone { slot: SlotId },
+    StopAll,
+}
+
+/// Whether a leaving worker's seat will be taken again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refill {
+    Yes,
+    No,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A seat's delay is over.
+    Restart(SlotId),
+    /// A worker should listen by now.
+    Start(WorkerId),
+    /// A worker has stayed up for the stable time.
+    Stable(WorkerId),
+    /// A leaving worker's step has taken too long.
+    Step(WorkerId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SeatState {
+    Waiting,
+    Taken(WorkerId),
+    Done(i32),
+}
+
+#[derive(Debug)]
+struct Slot {
+    seat: SeatState,
+    history: History,
+    retiring: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Leaving {
+    stage: Stage,
+    reason: LeaveReason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Channel {
+    Open,
+    Ended,
+}
+
+#[derive(Debug)]
+struct Worker {
+    slot: SlotId,
+    since: Instant,
+    progress: Progress,
+    leaving: Option<Leaving>,
+    channel: Channel,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Stopping(Stage, Outcome),
+    Over,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    settings: SuperviseSettings,
+    jitter: Jitter,
+    slots: BTreeMap<SlotId, Slot>,
+    workers: BTreeMap<WorkerId, Worker>,
+    timers: Timers<Timer>,
+    next_slot: u32,
+    next_worker: u32,
+    phase: Phase,
+    notices: VecDeque<Notice>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(settings: SuperviseSettings, seed: u64) -> Self {
+        Self {
+            settings,
+            jitter: Jitter::from_seed(seed),
+            slots: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            timers: Timers::new(),
+            next_slot: 0,
+            next_worker: 1,
+            phase: Phase::Running,
+            notices: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn next_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut VecDeque<Action>) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Restart(slot) => self.fill(now, slot, out),
+                Timer::Start(worker) => self.start_timed_out(now, worker, out),
+                Timer::Stable(worker) => self.stable(worker),
+                Timer::Step(worker) => self.step_timed_out(now, worker, out),
+            }
+        }
+    }
+
+    pub(crate) fn fork(&mut self, now: Instant, out: &mut VecDeque<Action>) -> Admission {
+        if self.phase != Phase::Running {
+            return Admission::Denied(Denied::Stopping);
+        }
+        if self.slots.len() >= MAX_SLOTS {
+            return Admission::Denied(Denied::TooManySlots);
+        }
+        let slot = SlotId(self.next_slot);
+        self.next_slot += 1;
+        let entry = Slot { seat: SeatState::Waiting, history: History::default(), retiring: false };
+        self.slots.insert(slot, entry);
+        self.fill(now, slot, out);
+        Admission::Forked(slot)
+    }
+
+    pub(crate) fn retire(
+        &mut self,
+        now: Instant,
+        slot: SlotId,
+        out: &mut VecDeque<Action>,
+    ) -> Admission {
+        let Some(entry) = self.slots.get_mut(&slot) else {
+            return Admission::Denied(Denied::NoSuchSlot);
+        };
+        if std::mem::replace(&mut entry.retiring, true) {
+            return Admission::AlreadySo;
+        }
+        match entry.seat {
+            SeatState::Taken(worker) => {
+                self.leave(now, worker, LeaveReason::Retired, Stage::Disconnect, out);
+            }
+            SeatState::Waiting | SeatState::Done(_) => self.remove_slot(slot),
+        }
+        Admission::Accepted
+    }
+
+    pub(crate) fn stop(
+        &mut self,
+        now: Instant,
+        stage: Stage,
+        out: &mut VecDeque<Action>,
+    ) -> Admission {
+        match &self.phase {
+            Phase::Over => Admission::AlreadySo,
+            Phase::Stopping(current, _) if *current >= stage => Admission::AlreadySo,
+            Phase::Stopping(_, outcome) => {
+                let outcome = outcome.clone();
+                self.stop_all(now, stage, outcome, out);
+                Admission::Accepted
+            }
+            Phase::Running => {
+                self.stop_all(now, stage, Outcome::Stopped, out);
+                Admission::Accepted
+            }
+        }
+    }
+
+    pub(crate) fn spawned(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        pid: u32,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        entry.progress = entry.progress.max(Progress::Up);
+        entry.since = now;
+        let slot = entry.slot;
+        out.push_back(Action::Emit(Event::Started { slot, worker, pid }));
+        if let Some(leaving) = entry.leaving {
+            self.take_step(now, worker, leaving.stage, out);
+            return;
+        }
+        self.timers.set(Timer::Stable(worker), now + self.settings.restart.reset_after);
+        if let Some(limit) = self.settings.start_timeout {
+            self.timers.set(Timer::Start(worker), now + limit);
+        }
+    }
+
+    pub(crate) fn spawn_failed(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        message: String,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let slot = entry.slot;
+        out.push_back(Action::Emit(Event::StartFailed { slot, worker, message }));
+        self.notices.push_back(Notice::NeverWas { worker });
+        self.seat_emptied(now, worker, ExitStatus::Code(127), out);
+    }
+
+    pub(crate) fn online(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if entry.progress < Progress::Online {
+            entry.progress = Progress::Online;
+            let slot = entry.slot;
+            out.push_back(Action::Emit(Event::Online { slot, worker }));
+        }
+    }
+
+    pub(crate) fn listening(&mut self, worker: WorkerId) {
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.progress = Progress::Listening;
+            self.timers.cancel(Timer::Start(worker));
+        }
+    }
+
+    /// The worker says that it leaves.
+    pub(crate) fn leave_announced(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        seq: u64,
+        out: &mut VecDeque<Action>,
+    ) {
+        if !self.workers.contains_key(&worker) {
+            return;
+        }
+        out.push_back(Action::AcknowledgeLeave { worker, seq });
+        self.note_leaving(now, worker, LeaveReason::OwnWish, Stage::Disconnect);
+    }
+
+    pub(crate) fn channel_ended(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if std::mem::replace(&mut entry.channel, Channel::Ended) == Channel::Ended {
+            return;
+        }
+        let (slot, online) = (entry.slot, entry.progress >= Progress::Online);
+        if online {
+            out.push_back(Action::Emit(Event::Disconnected { slot, worker }));
+            self.note_leaving(now, worker, LeaveReason::OwnWish, Stage::Disconnect);
+            self.hasten(now, worker);
+        }
+    }
+
+    pub(crate) fn channel_broken(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        self.leave(now, worker, LeaveReason::Unusable, Stage::Terminate, out);
+    }
+
+    pub(crate) fn exited(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        status: ExitStatus,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let (slot, leaving) = (entry.slot, entry.leaving.map(|leaving| leaving.reason));
+        out.push_back(Action::Emit(Event::Exited { slot, worker, status, leaving }));
+        if leaving.is_none() {
+            let refill = self.refill(worker);
+            self.notices.push_back(Notice::Leaving { worker, refill });
+        }
+        self.seat_emptied(now, worker, status, out);
+    }
+
+    /// A seat is empty: fill it again, or not.
+    fn seat_emptied(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        status: ExitStatus,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.remove(&worker) else { return };
+        for timer in [Timer::Start(worker), Timer::Stable(worker), Timer::Step(worker)] {
+            self.timers.cancel(timer);
+        }
+        let slot = entry.slot;
+        if self.phase != Phase::Running {
+            self.slots.remove(&slot);
+            return self.finish_if_empty(out);
+        }
+        if self.slots.get(&slot).is_some_and(|slot| slot.retiring) {
+            return self.remove_slot(slot);
+        }
+        match self.done_code(status) {
+            Some(code) => self.slot_done(slot, code, out),
+            None => self.restart(now, slot, worker, &entry, out),
+        }
+    }
+
+    fn done_code(&self, status: ExitStatus) -> Option<i32> {
+        let restart = &self.settings.restart;
+        match status {
+            ExitStatus::Code(code) if restart.done_codes.contains(&code) => Some(code),
+            ExitStatus::Code(code) if restart.mode == RestartMode::Never => Some(code),
+            ExitStatus::Signal(signal) if restart.mode == RestartMode::Never => Some(128 + signal),
+            ExitStatus::Code(_) | ExitStatus::Signal(_) => None,
+        }
+    }
+
+    fn slot_done(&mut self, slot: SlotId, code: i32, out: &mut VecDeque<Action>) {
+        if let Some(entry) = self.slots.get_mut(&slot) {
+            entry.seat = SeatState::Done(code);
+        }
+        out.push_back(Action::Emit(Event::SlotDone { slot }));
+        self.notices.push_back(Notice::SlotGone { slot });
+        if self.settings.when_idle == IdleRule::Finish
+            && let Some(code) = self.all_done()
+        {
+            self.notices.push_back(Notice::StopAll);
+            self.phase = Phase::Over;
+            out.push_back(Action::Finish(Outcome::Finished { code }));
+        }
+    }
+
+    /// The highest exit code, when every slot is done.
+    fn all_done(&self) -> Option<i32> {
+        let codes = self.slots.values().map(|slot| match slot.seat {
+            SeatState::Done(code) => Some(code),
+            SeatState::Waiting | SeatState::Taken(_) => None,
+        });
+        codes.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    fn restart(
+        &mut self,
+        now: Instant,
+        slot: SlotId,
+        worker: WorkerId,
+        life: &Worker,
+        out: &mut VecDeque<Action>,
+    ) {
+        let restart = &self.settings.restart;
+        let life = judge(now, life, restart);
+        let Some(entry) = self.slots.get_mut(&slot) else { return };
+        entry.seat = SeatState::Waiting;
+        match entry.history.decide(now, life, restart, &mut self.jitter) {
+            Decision::RestartAfter { delay, restarts } => {
+                out.push_back(Action::Emit(Event::RestartScheduled { slot, delay, restarts }));
+                if delay.is_zero() {
+                    self.fill(now, slot, out);
+                } else {
+                    self.timers.set(Timer::Restart(slot), now + delay);
+                }
+            }
+            Decision::GiveUp => self.give_up(now, slot, worker, out),
+        }
+    }
+
+    fn give_up(
+        &mut self,
+        now: Instant,
+        slot: SlotId,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let RestartSettings { limit, window, .. } = self.settings.restart;
+        let reason = FailReason::RestartLimit { slot, worker, limit, window };
+        out.push_back(Action::Emit(Event::Failed(reason.clone())));
+        self.stop_all(now, Stage::Disconnect, Outcome::Failed(reason), out);
+    }
+
+    fn fill(&mut self, now: Instant, slot: SlotId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.slots.get_mut(&slot) else { return };
+        let worker = WorkerId(self.next_worker);
+        self.next_worker += 1;
+        entry.seat = SeatState::Taken(worker);
+        let worker_state = Worker {
+            slot,
+            since: now,
+            progress: Progress::Starting,
+            leaving: None,
+            channel: Channel::Open,
+        };
+        self.workers.insert(worker, worker_state);
+        self.notices.push_back(Notice::Started { worker, slot });
+        out.push_back(Action::Spawn { slot, worker });
+    }
+
+    fn remove_slot(&mut self, slot: SlotId) {
+        self.timers.cancel(Timer::Restart(slot));
+        self.slots.remove(&slot);
+        self.notices.push_back(Notice::SlotGone { slot });
+    }
+
+    fn stable(&mut self, worker: WorkerId) {
+        if let Some(entry) = self.workers.get(&worker) {
+            self.notices.push_back(Notice::Settled { slot: entry.slot });
+        }
+    }
+
+    fn start_timed_out(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        if entry.leaving.is_some() {
+            return;
+        }
+        let slot = entry.slot;
+        let after = self.settings.start_timeout.unwrap_or_default();
+        out.push_back(Action::Emit(Event::StartTimedOut { slot, worker, after }));
+        self.leave(now, worker, LeaveReason::StartTimeout, Stage::Terminate, out);
+    }
+
+    fn stop_all(
+        &mut self,
+        now: Instant,
+        stage: Stage,
+        outcome: Outcome,
+        out: &mut VecDeque<Action>,
+    ) {
+        self.phase = Phase::Stopping(stage, outcome);
+        self.notices.push_back(Notice::StopAll);
+        self.slots.retain(|slot, entry| {
+            self.timers.cancel(Timer::Restart(*slot));
+            matches!(entry.seat, SeatState::Taken(_))
+        });
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        out.push_back(Action::Emit(Event::Stopping { stage, workers: workers.len() }));
+        for worker in workers {
+            self.leave(now, worker, LeaveReason::Stop, stage, out);
+        }
+        self.finish_if_empty(out);
+    }
+
+    fn finish_if_empty(&mut self, out: &mut VecDeque<Action>) {
+        if !self.workers.is_empty() {
+            return;
+        }
+        if let Phase::Stopping(_, outcome) = std::mem::replace(&mut self.phase, Phase::Over) {
+            out.push_back(Action::Finish(outcome));
+        }
+    }
+
+    /// Begins to end a worker, or goes on with a more severe step.
+    fn leave(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        reason: LeaveReason,
+        stage: Stage,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let stage = reachable(entry, stage);
+        let before = entry.leaving;
+        self.note_leaving(now, worker, reason, stage);
+        let asked_already = before.is_some_and(|leaving| {
+            leaving.stage >= stage && leaving.reason != LeaveReason::OwnWish
+        });
+        if !asked_already {
+            self.take_step(now, worker, stage, out);
+        }
+    }
+
+    /// Records that a worker leaves; severity only ever rises.
+    fn note_leaving(&mut self, now: Instant, worker: WorkerId, reason: LeaveReason, stage: Stage) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        let first = entry.leaving.is_none();
+        let before = entry.leaving.map_or(stage, |leaving| leaving.stage);
+        let reason = match entry.leaving {
+            Some(earlier) if reason == LeaveReason::OwnWish => earlier.reason,
+            _ => reason,
+        };
+        entry.leaving = Some(Leaving { stage: stage.max(before), reason });
+        self.timers.cancel(Timer::Start(worker));
+        if first {
+            self.arm_step(now, worker, stage);
+            let refill = self.refill(worker);
+            self.notices.push_back(Notice::Leaving { worker, refill });
+        }
+    }
+
+    fn refill(&self, worker: WorkerId) -> Refill {
+        let slot = self.workers.get(&worker).map(|entry| entry.slot);
+        let retiring = slot.and_then(|slot| self.slots.get(&slot)).is_none_or(|slot| slot.retiring);
+        if retiring || self.phase != Phase::Running { Refill::No } else { Refill::Yes }
+    }
+
+    fn take_step(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        stage: Stage,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if let Some(leaving) = &mut entry.leaving {
+            leaving.stage = leaving.stage.max(stage);
+        }
+        if entry.progress == Progress::Starting {
+            return;
+        }
+        out.push_back(match stage {
+            Stage::Disconnect => Action::AskDisconnect { worker },
+            Stage::Terminate => Action::Terminate { worker },
+            Stage::Kill => Action::Kill { worker },
+        });
+        self.arm_step(now, worker, stage);
+    }
+
+    fn arm_step(&mut self, now: Instant, worker: WorkerId, stage: Stage) {
+        match stage {
+            Stage::Disconnect => {
+                self.timers.set(Timer::Step(worker), now + self.settings.disconnect_timeout);
+            }
+            Stage::Terminate => {
+                self.timers.set(Timer::Step(worker), now + self.settings.term_timeout);
+            }
+            Stage::Kill => self.timers.cancel(Timer::Step(worker)),
+        }
+    }
+
+    /// A worker whose channel has ended has served everything; it should exit soon.
+    fn hasten(&mut self, now: Instant, worker: WorkerId) {
+        let in_first_step = self
+            .workers
+            .get(&worker)
+            .and_then(|entry| entry.leaving)
+            .is_some_and(|leaving| leaving.stage == Stage::Disconnect);
+        if in_first_step {
+            let grace = self.settings.exit_grace.min(self.settings.disconnect_timeout);
+            self.timers.set(Timer::Step(worker), now + grace);
+        }
+    }
+
+    fn step_timed_out(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let Some(leaving) = entry.leaving else { return };
+        let (slot, stage) = (entry.slot, leaving.stage.next());
+        out.push_back(Action::Emit(Event::Escalated { slot, worker, stage }));
+        self.take_step(now, worker, stage, out);
+    }
+}
+
+/// A worker that does not speak the protocol cannot be asked to disconnect.
+fn reachable(worker: &Worker, stage: Stage) -> Stage {
+    let speaks = worker.progress >= Progress::Online && worker.channel == Channel::Open;
+    if speaks { stage } else { stage.max(Stage::Terminate) }
+}
+
+fn judge(now: Instant, worker: &Worker, restart: &RestartSettings) -> Life {
+    let stable = now.duration_since(worker.since) >= restart.reset_after;
+    let served = worker.progress == Progress::Listening || stable;
+    let own_wish = worker.leaving.is_some_and(|leaving| leaving.reason == LeaveReason::OwnWish);
+    match (served, own_wish, stable) {
+        (false, ..) => Life::Stillborn,
+        (true, true, _) => Life::Retired,
+        (true, false, true) => Life::Stable,
+        (true, false, false) => Life::Short,
+    }
+}

@@ -1,0 +1,65 @@
+//! Deadlines by name: one per key, the earliest first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// A set of deadlines. Setting a key again moves its deadline.
+#[derive(Debug)]
+pub(crate) struct Timers<K> {
+    order: BTreeSet<(Instant, K)>,
+    due: BTreeMap<K, Instant>,
+}
+
+impl<K: Ord + Copy> Timers<K> {
+    pub(crate) fn new() -> Self {
+        Self { order: BTreeSet::new(), due: BTreeMap::new() }
+    }
+
+    pub(crate) fn set(&mut self, key: K, at: Instant) {
+        self.cancel(key);
+        self.order.insert((at, key));
+        self.due.insert(key, at);
+    }
+
+    pub(crate) fn cancel(&mut self, key: K) {
+        if let Some(at) = self.due.remove(&key) {
+            self.order.remove(&(at, key));
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out the earliest key whose time has come.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
+        let (at, key) = *self.order.first()?;
+        if at > now {
+            return None;
+        }
+        self.cancel(key);
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_earliest_comes_first_and_a_key_has_one_deadline() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut timers = Timers::new();
+        timers.set('a', at(3));
+        timers.set('b', at(2));
+        timers.set('a', at(1));
+        assert_eq!(timers.next(), Some(at(1)));
+        assert_eq!(timers.pop_due(at(0)), None);
+        assert_eq!(timers.pop_due(at(5)), Some('a'));
+        timers.cancel('b');
+        assert_eq!(timers.pop_due(at(5)), None);
+        assert_eq!(timers.next(), None);
+    }
+}
