@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::dispatch::{DispatchSettings, Dispatcher, Seat};
-use crate::id::ListenerId;
+use crate::id::{ListenerId, WorkerId};
 use crate::input::{Action, Admission, Input, Request};
 use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor};
 
