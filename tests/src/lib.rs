@@ -1,1 +1,28 @@
-//! Test harness.
+//! The real command against real programs.
+//!
+//! The programs are the files of `tests/programs`, each with one way of its own to
+//! behave or misbehave. A test starts the command on one of them by [`Launch`], watches
+//! what it says through [`Forkyard`], and talks to the workers through [`client`].
+//!
+//! Nothing here waits for time to pass: every wait is for a condition and has a
+//! [`DEADLINE`], long enough that only a condition that never comes runs into it.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::panic, reason = "a test fails by a panic")]
+
+pub mod client;
+pub mod command;
+pub mod events;
+pub mod load;
+pub mod ports;
+pub mod processes;
+pub mod record;
+pub mod tools;
+pub mod waiting;
+
+pub use command::{Ended, Forkyard, Launch};
+pub use events::{Event, Stream};
+pub use tools::Node;
+
+/// How long a test waits for something that has to happen.
+pub const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);

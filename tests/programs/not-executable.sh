@@ -1,0 +1,3 @@
+#!/bin/sh
+# Nobody may execute this one.
+echo "executed all the same"
