@@ -14,12 +14,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, socket_with, sockopt,
 };
 
 pub use describe::{LocalAddress, SocketKind, is_listening, local_address, socket_kind};
+
+/// The longest path that fits `sun_path` together with its zero (`unix(7)`).
+const MAX_UNIX_PATH_BYTES: usize = 107;
 
 /// Whether an IPv6 socket leaves IPv4 alone (`IPV6_V6ONLY`). Without meaning for
 /// an IPv4 address. Always set explicitly, because the default is the system's
@@ -80,9 +83,13 @@ pub fn bind_udp(
 /// # Errors
 ///
 /// - `AddrInUse` if the file exists, whether or not anybody listens on it.
-/// - `ENAMETOOLONG` for a path over 107 bytes (`unix(7)`).
+/// - `ENAMETOOLONG` for a path over 107 bytes. Linux would take one byte more and
+///   leave out the zero at the end, which trips its readers (`unix(7)`, "BUGS").
 /// - Those of creating a file.
 pub fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
+    if path.as_os_str().len() > MAX_UNIX_PATH_BYTES {
+        return Err(Errno::NAMETOOLONG.into());
+    }
     bind_unix_to(&SocketAddrUnix::new(path)?)
 }
 

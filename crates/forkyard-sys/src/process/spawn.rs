@@ -35,7 +35,8 @@ pub struct Spawn {
 ///   long as the process should;
 /// - inherits stdin, stdout and stderr as `command` says, the descriptors of
 ///   `spawn`, and no other;
-/// - starts with no signal blocked and none ignored.
+/// - starts with no signal blocked and none ignored, but for 32 and 33, which libc
+///   keeps for itself and does not let be changed.
 ///
 /// Returns once the program has been executed. The descriptors in `spawn` are
 /// then closed here, also if it fails.
@@ -143,4 +144,20 @@ fn keep_exit_statuses() -> io::Result<()> {
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_whose_parent_is_gone_already_ends_before_the_program_starts() {
+        let parent = Pid::from_raw(i32::MAX).unwrap();
+        let childhood = Childhood { parent, inherited: Vec::new(), nofile: None };
+        let mut command = Command::new("/bin/true");
+        // SAFETY: as in `spawn`.
+        unsafe { command.pre_exec(move || childhood.prepare()) };
+        let status = command.spawn().unwrap().wait().unwrap();
+        assert_eq!(status.code(), Some(1));
+    }
 }

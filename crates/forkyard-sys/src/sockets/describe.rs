@@ -1,16 +1,14 @@
 //! What a descriptor is and where it is bound, as the kernel tells it.
 
-use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, getsockname, ipproto, sockopt,
-};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getsockname, ipproto, sockopt};
 
 /// Where a socket is bound.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,11 +45,10 @@ pub enum SocketKind {
 /// - `ENOTSOCK` for what is no socket.
 /// - `Unsupported` for a socket that is neither IPv4, IPv6 nor Unix.
 pub fn local_address(socket: BorrowedFd<'_>) -> io::Result<LocalAddress> {
-    let address = getsockname(socket)?;
-    if address.address_family() == AddressFamily::UNIX {
-        return Ok(unix_address(&SocketAddrUnix::try_from(address)?));
+    match sockopt::socket_domain(socket)? {
+        AddressFamily::UNIX => unix_address(socket),
+        _ => inet_address(getsockname(socket)?).map(LocalAddress::Inet),
     }
-    inet_address(address).map(LocalAddress::Inet)
 }
 
 /// The kind of `fd`, or `None` if it is no socket. Tells an inherited listener
@@ -88,17 +85,15 @@ fn inet_address(address: SocketAddrAny) -> io::Result<SocketAddr> {
     SocketAddr::try_from(address).map_err(not_ours)
 }
 
-fn unix_address(address: &SocketAddrUnix) -> LocalAddress {
-    match address.abstract_name() {
+/// Asks by way of the standard library. rustix 1.1.6 takes an unnamed socket for
+/// an abstract one without a name, and panics on a path of 108 bytes, which
+/// somebody else may have bound.
+fn unix_address(socket: BorrowedFd<'_>) -> io::Result<LocalAddress> {
+    let address = UnixStream::from(socket.try_clone_to_owned()?).local_addr()?;
+    Ok(match address.as_abstract_name() {
         Some(name) => LocalAddress::Abstract(name.to_vec()),
-        None => LocalAddress::Unix(address.path_bytes().map(to_path)),
-    }
-}
-
-/// The path without the zero byte the kernel ends it with.
-fn to_path(bytes: &[u8]) -> PathBuf {
-    let bare = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    PathBuf::from(OsStr::from_bytes(bare))
+        None => LocalAddress::Unix(address.as_pathname().map(PathBuf::from)),
+    })
 }
 
 fn inet_kind(fd: BorrowedFd<'_>) -> io::Result<SocketKind> {

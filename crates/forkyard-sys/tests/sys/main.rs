@@ -1,0 +1,10 @@
+//! The system calls with real descriptors and processes.
+#![expect(clippy::unwrap_used, reason = "a test's own steps may fail it")]
+
+mod channel;
+mod inherited;
+mod orphans;
+mod own_process;
+mod process;
+mod sockets;
+mod waiting;
