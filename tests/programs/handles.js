@@ -18,6 +18,9 @@ function sendAll(socket, server, udp) {
   process.send('behind the handles', (error) => {
     note('message')(error);
     console.log(JSON.stringify({ sent }));
+    socket.destroy();
+    server.close();
+    udp.close();
     serve();
   });
 }

@@ -59,4 +59,5 @@ function listen(kind, options, server) {
 const [, , ...words] = process.argv;
 for (let i = 0; i < words.length; i += 2) listen(words[i], JSON.parse(words[i + 1]), i / 2);
 // A worker whose listens all failed stays, so that its error can be read.
-setInterval(() => {}, 60_000);
+const stay = setInterval(() => {}, 60_000);
+process.on('disconnect', () => clearInterval(stay));

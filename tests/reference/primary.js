@@ -41,6 +41,7 @@ const where = ({ addressType, address, port }) => {
 };
 
 let stopping = false;
+const left = new Set();
 const bound = new Set();
 
 function listening(who, address) {
@@ -49,8 +50,14 @@ function listening(who, address) {
   say('worker_listening', { ...who, address });
 }
 
+function stopped() {
+  say('stopped', { code: 0 });
+  process.exit(0);
+}
+
 function fork(slot) {
   const worker = cluster.fork(settings.env);
+  left.add(worker);
   const who = { slot, worker: worker.id, pid: worker.process.pid };
   say('worker_started', who);
   for (const stream of ['stdout', 'stderr']) {
@@ -66,7 +73,9 @@ function fork(slot) {
   worker.on('exit', (code, signal) => {
     const expected = stopping || worker.exitedAfterDisconnect;
     say('worker_exited', { ...who, code, signal, expected, stderr_tail: [] });
+    left.delete(worker);
     if (!stopping) fork(slot);
+    else if (left.size === 0) stopped();
   });
 }
 
@@ -74,10 +83,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => {
     stopping = true;
     say('stopping', { reason: signal, workers: settings.workers });
-    cluster.disconnect(() => {
-      say('stopped', { code: 0 });
-      process.exit(0);
-    });
+    cluster.disconnect();
   });
 }
 

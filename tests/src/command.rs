@@ -306,6 +306,14 @@ impl Forkyard {
         })
     }
 
+    /// Waits until this worker listens on TCP and gives its port.
+    pub fn port_of(&self, pid: i32) -> u16 {
+        self.until(&format!("worker {pid} to listen on TCP"), |events| {
+            let of_worker = listening(events).filter(|event| event.pid() == pid);
+            of_worker.filter_map(|event| port_of(event.text("address"))).next()
+        })
+    }
+
     /// Waits for the first listener on TCP and gives its port on 127.0.0.1.
     pub fn target(&self) -> Target {
         Target::port(self.port())
