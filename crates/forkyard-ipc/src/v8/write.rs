@@ -244,6 +244,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Node 22 and later read the stack before the cause only; earlier ones write
+    /// it behind, and read both.
     fn error(&mut self, error: &ErrorValue) -> Result<(), EncodeError> {
         self.begin(tag::ERROR);
         self.out.extend(tag::code_of(&tag::ERROR_KINDS, error.kind));

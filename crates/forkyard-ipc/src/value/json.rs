@@ -8,8 +8,9 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::{Bytes, Value, ViewKind};
 
-/// The largest integer a JavaScript number holds exactly, and its negative.
-const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+/// Integers up to here are written without a fraction or an exponent: 2^63, where
+/// `i64` ends.
+const MAX_INTEGER: f64 = 9_223_372_036_854_775_808.0;
 
 impl Value {
     /// The value as JSON, as `JSON.stringify` would write it, with what that loses:
@@ -175,8 +176,8 @@ impl Serialize for Value {
 }
 
 fn serialize_number<S: Serializer>(number: f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if number.fract() == 0.0 && number.abs() <= MAX_SAFE_INTEGER {
-        #[expect(clippy::cast_possible_truncation, reason = "an integer within ±2^53")]
+    if number.fract() == 0.0 && number.abs() < MAX_INTEGER {
+        #[expect(clippy::cast_possible_truncation, reason = "an integer within ±2^63")]
         return serializer.serialize_i64(number as i64);
     }
     if number.is_finite() { serializer.serialize_f64(number) } else { serializer.serialize_unit() }
