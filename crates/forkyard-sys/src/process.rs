@@ -187,3 +187,22 @@ impl fmt::Debug for Process {
 fn to_rustix(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    use super::*;
+
+    /// Else [`reap_orphans`] would spare whoever gets the number next.
+    #[test]
+    fn a_reaped_number_is_not_ours_any_more() {
+        let command = std::process::Command::new("/bin/true");
+        let process = spawn(command, Spawn::default()).unwrap();
+        let pid = process.pid();
+        assert!(children::enrolled().contains(&pid));
+        poll(&mut [PollFd::new(&process.pidfd, PollFlags::IN)], None).unwrap();
+        assert_eq!(process.reap().unwrap().unwrap(), ExitStatus::Code(0));
+        assert!(!children::enrolled().contains(&pid));
+    }
+}

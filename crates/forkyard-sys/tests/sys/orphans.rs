@@ -24,7 +24,10 @@ fn start(script: &str) -> Process {
 /// A process whose parent, reaped already, was our child.
 fn orphan() -> OwnedFd {
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "sleep 1000 & echo $!"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .args(["-c", "sleep 100 >/dev/null 2>&1 & echo $!"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     let mut parent = spawn(command, Spawn::default()).unwrap();
     let orphan = waiting::read_pidfd(&parent.take_stdout().unwrap());
     assert_eq!(waiting::until_reaped(parent), ExitStatus::Code(0));
@@ -92,7 +95,7 @@ fn a_claimed_child_is_left_to_its_owner() {
 #[test]
 fn a_dropped_process_becomes_a_stranger() {
     own_process::run("orphans::a_dropped_process_becomes_a_stranger", || {
-        let process = start("exec sleep 1000");
+        let process = start("exec sleep 100");
         let pidfd = process.pidfd().try_clone_to_owned().unwrap();
         drop(process);
         end(&pidfd);

@@ -44,7 +44,7 @@ fn an_exit_code_is_reported() {
 
 #[test]
 fn an_ending_signal_is_reported() {
-    let process = start("exec sleep 1000");
+    let process = start("exec sleep 100");
     process.signal(Signal::TERM).unwrap();
     let status = waiting::until_reaped(process);
     assert_eq!(status, ExitStatus::Signal(Signal::TERM));
@@ -53,7 +53,7 @@ fn an_ending_signal_is_reported() {
 
 #[test]
 fn a_running_process_is_not_exited_and_reaping_gives_it_back() {
-    let process = start("exec sleep 1000");
+    let process = start("exec sleep 100");
     assert_eq!(process.exited().unwrap(), None);
     let process = process.reap().unwrap().unwrap_err();
     process.signal(Signal::KILL).unwrap();
@@ -85,7 +85,7 @@ fn dropping_an_exited_process_reaps_it() {
 
 #[test]
 fn it_leads_a_group_of_its_own() {
-    let process = start("exec sleep 1000");
+    let process = start("exec sleep 100");
     let pid = Pid::from_raw(process.pid().cast_signed());
     assert_eq!(getpgid(pid).ok(), pid);
     process.signal(Signal::KILL).unwrap();
@@ -94,7 +94,7 @@ fn it_leads_a_group_of_its_own() {
 
 #[test]
 fn a_signal_to_the_group_reaches_grandchildren() {
-    let (process, stdout) = start_talking("sleep 1000 & echo $!; wait", Spawn::default());
+    let (process, stdout) = start_talking("sleep 100 & echo $!; wait", Spawn::default());
     let grandchild = waiting::read_pidfd(&stdout);
     process.signal_group(Signal::KILL).unwrap();
     waiting::until_readable(&grandchild);
@@ -103,7 +103,7 @@ fn a_signal_to_the_group_reaches_grandchildren() {
 
 #[test]
 fn the_group_is_reached_after_its_leader_exited() {
-    let (process, stdout) = start_talking("sleep 1000 & echo $!", Spawn::default());
+    let (process, stdout) = start_talking("sleep 100 >/dev/null 2>&1 & echo $!", Spawn::default());
     let grandchild = waiting::read_pidfd(&stdout);
     waiting::until_readable(process.pidfd());
     process.signal_group(Signal::KILL).unwrap();
@@ -169,7 +169,7 @@ fn a_child_has_what_it_was_given_and_nothing_else() {
 fn the_parent_keeps_no_copy_of_the_channel() {
     let (ours, theirs) = channel_pair().unwrap();
     let process =
-        spawn(shell("exec sleep 1000"), Spawn { channel: Some(theirs), ..Spawn::default() })
+        spawn(shell("exec sleep 100"), Spawn { channel: Some(theirs), ..Spawn::default() })
             .unwrap();
     process.signal(Signal::KILL).unwrap();
     waiting::until_readable(&ours);
@@ -261,7 +261,7 @@ fn how_a_child_ended_is_known_even_if_sigchld_was_ignored() {
 /// The primary's part: start a worker, tell its number, and hang.
 #[expect(clippy::print_stdout, reason = "its stdout is a pipe to the test")]
 fn start_worker_and_hang() {
-    let worker = start("exec sleep 1000");
+    let worker = start("exec sleep 100");
     println!("worker\n{}", worker.pid());
     // Ends with the test that wrote nothing to stdin and holds it open.
     std::io::stdin().read_line(&mut String::new()).unwrap();
