@@ -39,6 +39,21 @@ impl<'a> Fields<'a> {
         self.convert(name, |value| value.as_f64().and_then(integer))
     }
 
+    /// An integer that a program gave, as JavaScript converts it when it is used:
+    /// text is taken for the number it shows. `None` for what is no number.
+    pub(crate) fn loose_integer(self, name: &'static str) -> Option<i64> {
+        match self.any(name)? {
+            Value::Number(number) => integer(number.trunc()),
+            Value::String(text) => integer(text.trim().parse::<f64>().ok()?.trunc()),
+            _ => None,
+        }
+    }
+
+    /// A truth value that a program gave: anything may stand for one.
+    pub(crate) fn loose_boolean(self, name: &'static str) -> bool {
+        self.any(name).is_some_and(Value::is_truthy)
+    }
+
     /// An integer of a narrower type.
     pub(crate) fn narrow<T: TryFrom<i64>>(
         self,

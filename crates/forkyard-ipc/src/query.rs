@@ -6,6 +6,11 @@ use crate::value::ReferenceOutside;
 use crate::{EncodeError, ParseError, Value};
 
 /// The fields of `queryServer`, and of `listening`, which repeats them.
+///
+/// Node passes on unchanged what the program gave for the port of a UDP socket,
+/// for the backlog and for who may use a Unix socket: text, `null`, objects, or
+/// `false` as the backlog of `listen(port, host, callback)`. These are read as
+/// JavaScript would convert them, and never make a query unreadable.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerQuery {
     /// Tells apart queries of this worker for the same address.
@@ -14,6 +19,7 @@ pub struct ServerQuery {
     /// all addresses, or [`fd`](Self::fd) says which.
     pub address: Option<String>,
     /// The port; 0 for any, −1 for a Unix socket. In `listening`, the real one.
+    /// `None`: a UDP socket takes any, or [`fd`](Self::fd) says which.
     pub port: Option<i64>,
     /// The kind of socket.
     pub address_type: AddressType,
@@ -98,13 +104,13 @@ impl ServerQuery {
         let query = Self {
             index: fields.narrow("index")?.unwrap_or(0),
             address: fields.string("address")?.map(str::to_owned),
-            port: fields.integer("port")?,
+            port: fields.loose_integer("port"),
             address_type: parse_address_type(fields)?,
             fd: fields.integer("fd")?,
             flags: fields.narrow("flags")?.unwrap_or(0),
-            backlog: fields.integer("backlog")?.filter(|backlog| *backlog != 0),
-            readable_all: fields.boolean("readableAll")?.unwrap_or(false),
-            writable_all: fields.boolean("writableAll")?.unwrap_or(false),
+            backlog: fields.loose_integer("backlog").filter(|backlog| *backlog != 0),
+            readable_all: fields.loose_boolean("readableAll"),
+            writable_all: fields.loose_boolean("writableAll"),
             data: None,
         };
         Ok(Self { data: detach_data(message)?, ..query })

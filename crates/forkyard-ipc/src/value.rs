@@ -162,6 +162,18 @@ impl Value {
         matches!(self, Self::Undefined | Self::Null)
     }
 
+    /// Whether JavaScript takes this for true.
+    pub fn is_truthy(&self) -> bool {
+        match self {
+            Self::Undefined | Self::Null => false,
+            Self::Bool(truth) => *truth,
+            Self::Number(number) => *number != 0.0 && !number.is_nan(),
+            Self::BigInt(number) => !number.magnitude().is_empty(),
+            Self::String(text) => !text.is_empty(),
+            _ => true,
+        }
+    }
+
     /// Whether this is an object, which has a number [`Value::Reference`] can name.
     pub const fn is_object(&self) -> bool {
         !matches!(
@@ -303,6 +315,14 @@ mod tests {
         let value = Value::object([("a", Value::from(1)), ("a", Value::from(2))]);
         assert_eq!(value.get("a"), Some(&Value::from(2)));
         assert_eq!(value.get("b"), None);
+    }
+
+    #[test]
+    fn truth_is_javascripts() {
+        let falsy = [Value::Null, 0.into(), f64::NAN.into(), "".into(), BigInt::from(0).into()];
+        assert!(!falsy.iter().any(Value::is_truthy));
+        let truthy = [(-1).into(), "0".into(), BigInt::from(1).into(), Value::Array(vec![])];
+        assert!(truthy.iter().all(Value::is_truthy));
     }
 
     #[test]

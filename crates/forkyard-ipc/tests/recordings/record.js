@@ -140,20 +140,21 @@ async function worker(dialect) {
   if (dialect === 'advanced') for (const message of advancedMessages()) process.send(message);
   await ask('messages', (message) => message === 'that was all');
 
-  const server = await listen(net.createServer(), { host: '127.0.0.1', port: 0 });
+  // Not every program says everything, or with the type it should have.
+  const server = await listen(net.createServer(), 0, '127.0.0.1', () => {});
   const accepted = once(server, 'connection');
   process.send({ please: 'connect', port: server.address().port });
   const [socket] = await accepted;
 
   const others = [
-    await listen(net.createServer(), { port: 0 }),
+    await listen(net.createServer(), { port: 0, backlog: '9' }),
     await listen(net.createServer(), { host: '::1', port: 0, ipv6Only: true, backlog: 17 }),
-    await listen(net.createServer(), { path: 'recording.sock', readableAll: true }),
+    await listen(net.createServer(), { path: 'recording.sock', readableAll: 1 }),
     await listen(net.createServer(), { fd: 9999 }),
     await listen(tls.createServer(), { host: '127.0.0.1', port: 0 }),
   ];
   const udp = dgram.createSocket('udp4');
-  udp.bind(0, '127.0.0.1');
+  udp.bind({ address: '127.0.0.1' });
   await once(udp, 'listening');
 
   await sendWithHandle({ there: 'a connection' }, socket);
@@ -169,8 +170,8 @@ async function worker(dialect) {
   cluster.worker.disconnect();
 }
 
-async function listen(server, options) {
-  server.listen(options);
+async function listen(server, ...how) {
+  server.listen(...how);
   await Promise.race([once(server, 'listening'), once(server, 'error')]).catch(() => {});
   return server;
 }
