@@ -18,7 +18,7 @@ function sendAll(socket, server, udp) {
   process.send('behind the handles', (error) => {
     note('message')(error);
     console.log(JSON.stringify({ sent }));
-    socket.destroy();
+    [socket, ...peers].forEach((end) => end.destroy());
     server.close();
     udp.close();
     serve();
@@ -32,7 +32,8 @@ function serve() {
 }
 
 // `exclusive`, so that none of these asks the primary for anything.
-const server = net.createServer();
+const peers = [];
+const server = net.createServer((peer) => peers.push(peer));
 server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, () => {
   const udp = dgram.createSocket('udp4');
   udp.bind({ port: 0, address: '127.0.0.1', exclusive: true }, () => {

@@ -59,6 +59,13 @@ impl Launch {
         }
     }
 
+    /// A line for the shell, on a terminal of its own made by `script`.
+    #[must_use]
+    pub fn terminal(line: &str) -> Self {
+        let launch = Self { binary: "script".into(), verb: None, ..Self::bare("run") };
+        launch.option("--quiet", "--return").option("--command", line).program("/dev/null")
+    }
+
     /// The program to run.
     #[must_use]
     pub fn program(mut self, program: impl Into<OsString>) -> Self {
@@ -343,6 +350,12 @@ impl Forkyard {
     /// Sends a signal to the command.
     pub fn signal(&self, signal: Signal) {
         processes::signal(self.pid(), signal);
+    }
+
+    /// Sends a signal to the children of what was started: to the command, where a
+    /// wrapper was started.
+    pub fn signal_children(&self, signal: Signal) {
+        processes::children(self.pid()).into_iter().for_each(|pid| processes::signal(pid, signal));
     }
 
     /// The processes of this run that are still there, the command among them.

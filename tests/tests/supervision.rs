@@ -1,0 +1,321 @@
+//! Crashes, restarts, stops: what the primary does about its workers.
+
+use std::fs;
+
+use forkyard_tests::client::{self, Target};
+use forkyard_tests::processes::{self, signal};
+use forkyard_tests::record::Record;
+use forkyard_tests::{Event, Launch, waiting};
+use rustix::process::Signal;
+
+/// No time-out of a stop comes by itself within a test.
+const NEVER: &str = "1h";
+
+#[test]
+fn a_killed_worker_is_noticed_said_and_replaced() {
+    let forkyard = Launch::run("plain.js").workers(2).start();
+    let workers = forkyard.wait_listening(2);
+    signal(workers[0], Signal::KILL);
+    let exited = forkyard.wait_exited(workers[0]);
+    assert_eq!(exited.text("signal"), "SIGKILL");
+    assert!(exited.json["code"].is_null());
+    assert_eq!(exited.json["expected"], false);
+    let new = forkyard.wait_replaced(exited.slot(), &workers);
+    let ids: Vec<_> = forkyard.wait_count("worker_started", 3);
+    assert_eq!(ids[2].pid(), new);
+    assert_eq!(ids[2].slot(), exited.slot(), "the seat stays the same");
+    assert!(ids[..2].iter().all(|id| id.number("worker") != ids[2].number("worker")));
+    forkyard.stop().assert_code(0).assert_nobody_left();
+}
+
+/// Every way to crash is told as it was, with the last words of the worker.
+#[test]
+fn every_end_of_a_worker_is_told_as_it_was() {
+    let folder = Record::new();
+    let socket = folder.file("app.sock");
+    let launch = Launch::run("crash-when-asked.js").workers(1).option("--restart-limit", "100");
+    let forkyard = launch.worker_env("SOCKET", &socket).start();
+    let target = Target::unix(&socket);
+    let ends = [
+        ("/throw", Some(1), "", "thrown as asked"),
+        ("/reject", Some(1), "", "rejected as asked"),
+        ("/exit/42", Some(42), "", ""),
+        ("/abort", None, "SIGABRT", ""),
+        ("/segv", None, "SIGSEGV", ""),
+    ];
+    let mut old = forkyard.wait_listening(1);
+    for (path, code, signal_name, last_words) in ends {
+        let reply = client::get(&target, path).expect("an answer before the end");
+        assert_eq!(reply.body, "as you wish");
+        let worker = *old.last().expect("a worker");
+        let exited = forkyard.wait_exited(worker);
+        assert_eq!((exited.number("code"), exited.text("signal")), (code, signal_name), "{path}");
+        assert_eq!(exited.json["expected"], false, "{path}");
+        let tail = exited.json["stderr_tail"].to_string();
+        assert!(tail.contains(last_words), "{path}: {tail}");
+        old.push(forkyard.wait_replaced(0, &old));
+    }
+}
+
+/// The first crash of a worker that was well costs no wait; a program that keeps
+/// crashing waits longer each time, up to the limit given.
+#[test]
+fn restarts_back_off() {
+    let folder = Record::new();
+    folder.release();
+    let launch = Launch::run("crash-loop.js").workers(1).worker_env("PORT", "0");
+    let launch = launch.worker_env("RELEASE", folder.release_path());
+    let launch = launch.option("--restart-delay", "20ms").option("--restart-max-delay", "100ms");
+    let forkyard = launch.option("--restart-limit", "9").start();
+    let worker = forkyard.wait_listening(1)[0];
+    fs::remove_file(folder.release_path()).expect("from now on it crashes at boot");
+    signal(worker, Signal::KILL);
+    let ended = forkyard.wait_exit();
+    ended.assert_code(3);
+    let delay = |event: &Event| event.number("delay_ms").expect("a delay");
+    let delays: Vec<_> = ended.all("restart_scheduled").map(delay).collect();
+    assert_eq!(delays[0], 0, "the first crash of a healthy worker: {delays:?}");
+    assert!(delays[1..].iter().all(|&delay| delay > 0), "then it waits: {delays:?}");
+    assert!(delays.iter().all(|&delay| delay <= 100), "but not too long: {delays:?}");
+    let last = delays[delays.len() - 1];
+    assert!(last > delays[1], "and longer each time: {delays:?}");
+}
+
+#[test]
+fn a_program_that_only_crashes_fails_the_app() {
+    let launch = Launch::run("crash-at-boot.js").workers(2).option("--restart-delay", "1ms");
+    let ended = launch.option("--restart-limit", "4").finish();
+    ended.assert_code(3).assert_nobody_left().assert_no_panic();
+    let failed: Vec<_> = ended.all("app_failed").collect();
+    assert_eq!(failed.len(), 1, "{}", ended.text());
+    let tail = failed[0].json["stderr_tail"].to_string();
+    assert!(tail.contains("no database today"), "{tail}");
+    assert_eq!(ended.all("restart_scheduled").count(), 4, "as many restarts as allowed");
+}
+
+/// A healthy worker does not survive the failure of its app.
+#[test]
+fn a_failed_app_is_stopped_whole() {
+    let folder = Record::new();
+    let launch = Launch::run("channel.js").workers(2).arg("half-line-and-exit");
+    let launch = launch.worker_env("ONCE", folder.file("once"));
+    let forkyard = launch.option("--restart-limit", "0").start();
+    let ended = forkyard.wait_exit();
+    ended.assert_code(3).assert_nobody_left();
+}
+
+#[test]
+fn some_exit_codes_mean_no_restart() {
+    for code in ["0", "42"] {
+        let launch = Launch::run("exit-at-boot.js").workers(2).arg(code);
+        let ended = launch.option("--no-restart-codes", "0,42").finish();
+        assert_eq!(ended.all("worker_started").count(), 2, "{}", ended.text());
+        assert_eq!(ended.all("restart_scheduled").count(), 0, "{}", ended.text());
+        assert_eq!(ended.all("app_finished").count(), 1, "{}", ended.text());
+        ended.assert_code(0).assert_nobody_left();
+    }
+}
+
+#[test]
+fn a_worker_that_does_not_listen_in_time_is_ended() {
+    let folder = Record::new();
+    let launch = Launch::run("starts-slowly.js").workers(1);
+    let launch = launch.worker_env("RELEASE", folder.release_path());
+    let forkyard =
+        launch.option("--start-timeout", "500ms").option("--restart-limit", "50").start();
+    let late = forkyard.wait("start_timeout");
+    let exited = forkyard.wait_exited(late.pid());
+    assert_eq!(exited.json["expected"], false, "it counts as a crash");
+    forkyard.wait("restart_scheduled");
+    folder.release();
+    let workers = forkyard.wait_listening(1);
+    assert!(!workers.contains(&late.pid()));
+    forkyard.stop().assert_code(0).assert_nobody_left();
+}
+
+#[test]
+fn a_program_that_never_listens_is_welcome() {
+    let forkyard = Launch::run("queue-worker.js").workers(2).start();
+    for worker in forkyard.wait_count("worker_online", 2) {
+        let pid = worker.pid();
+        forkyard.wait_for("its word", |event| {
+            event.line() == Some("waiting for jobs") && event.pid() == pid
+        });
+    }
+    let ended = forkyard.stop();
+    ended.assert_code(0).assert_nobody_left();
+    assert_eq!(ended.all("worker_started").count(), 2, "{}", ended.text());
+}
+
+#[test]
+fn both_stop_signals_stop_it() {
+    for (stop, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let forkyard = Launch::run("plain.js").workers(2).start();
+        forkyard.wait_listening(2);
+        forkyard.signal(stop);
+        let ended = forkyard.wait_exit();
+        ended.assert_code(0).assert_nobody_left();
+        assert_eq!(ended.all("stopping").next().map(|event| event.text("reason")), Some(name));
+        assert_eq!(ended.all("stop_escalated").count(), 0, "they go when asked");
+        assert_eq!(ended.all("restart_scheduled").count(), 0, "nobody is restarted");
+        assert_eq!(ended.all("stopped").count(), 1);
+        let expected = |event: &Event| event.json["expected"] == true;
+        assert!(ended.all("worker_exited").all(expected), "{}", ended.text());
+    }
+}
+
+/// Disconnect, then SIGTERM, then SIGKILL.
+#[test]
+fn a_stop_grows_more_severe() {
+    let launch = Launch::run("ignores-sigterm.js").workers(2);
+    let launch = launch.option("--disconnect-timeout", "300ms").option("--term-timeout", "300ms");
+    let forkyard = launch.start();
+    forkyard.wait_listening(2);
+    let ended = forkyard.stop();
+    ended.assert_code(0).assert_nobody_left();
+    let stages: Vec<_> = ended.all("stop_escalated").map(|event| event.text("stage")).collect();
+    assert_eq!(stages, ["terminate", "kill"]);
+    for word in ["disconnect ignored", "SIGTERM ignored"] {
+        let said = ended.events.iter().filter(|event| event.line() == Some(word)).count();
+        assert_eq!(said, 2, "{word}: {}", ended.text());
+    }
+    assert!(ended.all("worker_exited").all(|event| event.text("signal") == "SIGKILL"));
+}
+
+#[test]
+fn another_signal_hurries_the_stop() {
+    let launch = Launch::run("ignores-sigterm.js").workers(2);
+    let launch = launch.option("--disconnect-timeout", NEVER).option("--term-timeout", NEVER);
+    let forkyard = launch.start();
+    forkyard.wait_listening(2);
+    forkyard.signal(Signal::INT);
+    forkyard.wait("stopping");
+    forkyard.signal(Signal::INT);
+    forkyard.wait_for("SIGTERM to the workers", |event| event.text("stage") == "terminate");
+    forkyard.signal(Signal::INT);
+    forkyard.wait_exit().assert_code(0).assert_nobody_left();
+}
+
+#[test]
+fn a_deaf_worker_is_killed_in_the_end() {
+    let launch = Launch::run("deaf.js").workers(2);
+    let launch = launch.option("--disconnect-timeout", "100ms").option("--term-timeout", "100ms");
+    let forkyard = launch.start();
+    forkyard.wait_listening(2);
+    forkyard.stop().assert_code(0).assert_nobody_left();
+}
+
+/// A stop outranks every restart: also one that is due only later.
+#[test]
+fn a_stop_beats_a_pending_restart() {
+    let launch = Launch::run("crash-at-boot.js").workers(2).option("--restart-limit", "1000");
+    let launch = launch.option("--restart-delay", NEVER).option("--restart-max-delay", NEVER);
+    let forkyard = launch.start();
+    forkyard.until("both workers to wait for a restart", |events| {
+        let later =
+            |event: &&Event| event.is("restart_scheduled") && event.number("delay_ms") > Some(0);
+        let mut slots: Vec<_> = events.iter().filter(later).map(Event::slot).collect();
+        slots.dedup();
+        (slots.len() >= 2).then_some(())
+    });
+    forkyard.stop().assert_code(0).assert_nobody_left();
+}
+
+/// A stop amid a crash loop starts nobody any more.
+#[test]
+fn a_stop_ends_a_crash_loop() {
+    let launch = Launch::run("crash-at-boot.js").workers(2).option("--restart-limit", "100000");
+    let launch = launch.option("--restart-delay", "1ms").option("--restart-max-delay", "1ms");
+    let forkyard = launch.start();
+    forkyard.wait_count("worker_exited", 6);
+    let ended = forkyard.stop();
+    ended.assert_code(0).assert_nobody_left();
+    let stopping = ended.events.iter().position(|event| event.is("stopping")).expect("it stops");
+    assert!(!ended.events[stopping..].iter().any(|event| event.is("worker_started")));
+}
+
+/// A stop before any worker is up.
+#[test]
+fn a_stop_at_once_is_heeded() {
+    let forkyard = Launch::run("plain.js").workers(2).start();
+    forkyard.wait("primary_started");
+    forkyard.stop().assert_code(0).assert_nobody_left();
+}
+
+/// The ids of the children of the worker of `grandchildren.js`.
+fn grandchildren(forkyard: &forkyard_tests::Forkyard) -> [i32; 2] {
+    let said = forkyard.wait_json("meek", 1);
+    let pid = |name: &str| said[0][name].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    ["meek", "stubborn"].map(|name| pid(name).expect("a pid"))
+}
+
+#[test]
+fn grandchildren_do_not_survive_a_stop() {
+    let forkyard = Launch::run("grandchildren.js").workers(1).start();
+    forkyard.wait_listening(1);
+    let children = grandchildren(&forkyard);
+    assert!(children.iter().all(|&child| processes::is_alive(child)));
+    forkyard.stop().assert_code(0).assert_nobody_left();
+}
+
+#[test]
+fn grandchildren_do_not_survive_the_end_of_their_worker() {
+    let forkyard = Launch::run("grandchildren.js").workers(1).start();
+    let worker = forkyard.wait_listening(1)[0];
+    let children = grandchildren(&forkyard);
+    signal(worker, Signal::KILL);
+    forkyard.wait_exited(worker);
+    waiting::until("the grandchildren to end", || {
+        (!children.iter().any(|&child| processes::is_alive(child))).then_some(())
+    });
+    forkyard.wait_replaced(0, &[worker]);
+}
+
+/// Kills the primary itself and waits for all that it started to be gone.
+fn dies_with_its_primary(launch: Launch, ready: impl FnOnce(&forkyard_tests::Forkyard)) {
+    let forkyard = launch.start();
+    ready(&forkyard);
+    signal(forkyard.primary_pid(), Signal::KILL);
+    forkyard.wait_exit().wait_nobody_left();
+}
+
+#[test]
+fn no_worker_outlives_its_primary() {
+    let listening = |forkyard: &forkyard_tests::Forkyard| {
+        forkyard.wait_listening(2);
+    };
+    dies_with_its_primary(Launch::run("plain.js").workers(2), listening);
+    dies_with_its_primary(Launch::run("ignores-sigterm.js").workers(2), listening);
+    dies_with_its_primary(Launch::run("deaf.js").workers(2), |forkyard| {
+        for worker in forkyard.wait_listening(2) {
+            let deaf =
+                |event: &Event| event.line() == Some("deaf from here on") && event.pid() == worker;
+            forkyard.wait_for("a deaf worker", deaf);
+        }
+    });
+    dies_with_its_primary(Launch::run("queue-worker.js").workers(2), |forkyard| {
+        forkyard.wait_count("worker_online", 2);
+    });
+}
+
+/// As PID 1 of a container the primary inherits orphans, reaps them, and still takes
+/// the signals of whoever stops the container.
+#[test]
+fn it_is_a_good_first_process() {
+    let forkyard = Launch::run("orphans.js")
+        .workers(1)
+        .wrapped(&["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"])
+        .start();
+    forkyard.wait_line("its orphans", |line| line == "five orphans");
+    assert_eq!(forkyard.primary_pid(), 1);
+    let primary = processes::children(forkyard.pid())[0];
+    waiting::until("the orphans to be reaped", || {
+        let zombie = |&child: &i32| processes::state(child) == Some('Z');
+        let children = processes::children(primary);
+        (children.len() == 1 && !children.iter().any(zombie)).then_some(())
+    });
+    signal(primary, Signal::TERM);
+    let ended = forkyard.wait_exit();
+    ended.assert_code(0);
+    assert_eq!(ended.all("stopped").count(), 1, "{}", ended.text());
+}
