@@ -112,6 +112,12 @@ impl Launch {
         self
     }
 
+    /// With a stop that does not wait long for workers that do not go when asked.
+    #[must_use]
+    pub fn impatient(self) -> Self {
+        self.option("--disconnect-timeout", "300ms").option("--term-timeout", "300ms")
+    }
+
     /// A variable for the workers, by `--env`.
     #[must_use]
     pub fn worker_env(self, name: &str, value: impl AsRef<OsStr>) -> Self {

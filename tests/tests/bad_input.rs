@@ -106,8 +106,7 @@ fn a_port_in_use_is_named() {
 fn misbehaves(misdeed: &str, when: &str, serialization: &str) -> Ended {
     let folder = Record::new();
     let launch = Launch::run("channel.js").workers(3).arg(misdeed).arg(when);
-    let launch = launch.option("--serialization", serialization);
-    let launch = launch.option("--disconnect-timeout", "500ms").option("--term-timeout", "500ms");
+    let launch = launch.option("--serialization", serialization).impatient();
     let forkyard = launch.worker_env("ONCE", folder.file("once")).start();
     let culprit = forkyard.wait_json("wrote", 1)[0]["pid"].as_i64().expect("its pid");
     let others = forkyard.until("two workers that behave", |events| {

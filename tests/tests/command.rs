@@ -136,7 +136,7 @@ fn typescript_runs_where_node_strips_types() {
 fn other_programs_are_executed() {
     let folder = TempDir::new().expect("a folder");
     let folder = folder.path().canonicalize().expect("its path");
-    let launch = Launch::run("program.sh").workers(2).own_interpreter();
+    let launch = Launch::run("program.sh").workers(2).own_interpreter().impatient();
     let launch = launch.option("--cwd", &folder).worker_env("GREETING", "hello there");
     let forkyard = launch.arg("one").arg("two three").start();
     let directory = format!("directory: {}", folder.display());
@@ -159,7 +159,7 @@ fn other_programs_are_executed() {
 
 /// How many workers `-w max` makes under this wrapper.
 fn max_workers(wrapper: &[&str]) -> usize {
-    let launch = Launch::run("queue-worker.js").wrapped(wrapper).option("-w", "max");
+    let launch = Launch::run("queue-worker.js").wrapped(wrapper).option("-w", "max").impatient();
     let forkyard = launch.start();
     let workers = forkyard.wait("primary_started").number("workers").expect("a number");
     let workers = usize::try_from(workers).expect("a count");

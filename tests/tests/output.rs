@@ -12,81 +12,69 @@ fn written<'a>(ended: &'a Ended, slot: i64, stream: &str) -> Vec<&'a str> {
     ended.all("output").filter(of_stream).map(|event| event.text("line")).collect()
 }
 
-/// All that a worker wrote before its end is there, in order, to the last byte.
-fn floods(end: &str) -> Ended {
-    let launch = Launch::run("flood.js").workers(2).arg(LINES.to_string()).arg(end);
+/// A worker that floods the log and then ends in the given way, and the end of its app.
+fn flood(end: &str) -> Ended {
+    let launch = Launch::run("flood.js").workers(1).arg(LINES.to_string()).arg(end);
     let ended = launch.option("--restart-limit", "0").finish();
     ended.assert_code(3).assert_no_panic();
-    let flooded = (0..2).filter(|&slot| whole(&ended, slot)).count();
-    assert!(flooded >= 1, "the worker whose end is the app's wrote all it had to");
     ended
 }
 
-fn whole(ended: &Ended, slot: i64) -> bool {
-    let (out, err) = (written(ended, slot, "stdout"), written(ended, slot, "stderr"));
-    if out.len() < LINES {
-        return false; // Stopped on the way, because the other one failed first.
-    }
-    for (n, line) in out.iter().take(LINES).enumerate() {
-        assert_eq!(*line, format!("out {n} {}", "x".repeat(n % 100)));
-    }
-    assert_eq!(out.get(LINES..), Some(&["the last of stdout"][..]));
-    for (n, line) in err.iter().take(LINES).enumerate() {
-        assert_eq!(*line, format!("err {n}"));
-    }
-    assert_eq!(err.get(LINES..), Some(&["the last of stderr"][..]));
-    true
+/// All that the worker wrote before its end is there, in order, to the last byte.
+fn assert_whole(ended: &Ended) {
+    let numbers = || 0..LINES;
+    let out = numbers().map(|n| format!("out {n} {}", "x".repeat(n % 100)));
+    let err = numbers().map(|n| format!("err {n}"));
+    let out: Vec<_> = out.chain(["the last of stdout".to_owned()]).collect();
+    let err: Vec<_> = err.chain(["the last of stderr".to_owned()]).collect();
+    assert_same_lines(&written(ended, 0, "stdout"), &out);
+    assert_same_lines(&written(ended, 0, "stderr"), &err);
+}
+
+fn assert_same_lines(seen: &[&str], expected: &[String]) {
+    let differs = seen.iter().zip(expected).position(|(seen, expected)| seen != expected);
+    let at = differs.unwrap_or(seen.len().min(expected.len()));
+    let (one, other) = (seen.get(at), expected.get(at));
+    assert_eq!(one.copied(), other.map(String::as_str), "line {at} of {}", expected.len());
 }
 
 #[test]
 fn nothing_is_missing_of_a_worker_that_exits() {
-    let ended = floods("exit");
-    assert!(ended.all("worker_exited").any(|event| event.number("code") == Some(7)));
-}
-
-#[test]
-fn nothing_is_missing_of_a_worker_that_is_killed() {
-    let ended = floods("kill");
-    assert!(ended.all("worker_exited").any(|event| event.text("signal") == "SIGKILL"));
-}
-
-/// The last lines of stderr come with the news of the end.
-#[test]
-fn the_last_words_come_with_the_end() {
-    let ended = floods("exit");
-    let exited: Vec<_> =
-        ended.all("worker_exited").filter(|e| e.number("code") == Some(7)).collect();
-    let tail = exited[0].json["stderr_tail"].as_array().expect("a list");
+    let ended = flood("exit");
+    assert_whole(&ended);
+    let exited = ended.all("worker_exited").next().expect("its end");
+    assert_eq!(exited.number("code"), Some(7));
+    let tail = exited.json["stderr_tail"].as_array().expect("its last words");
     assert_eq!(tail.last(), Some(&Value::from("the last of stderr")));
     assert!(tail.len() > 1 && tail.len() <= 100, "{} lines", tail.len());
 }
 
 #[test]
-fn each_stream_comes_out_where_it_went_in() {
-    let ended = floods("exit");
-    for event in ended.all("output") {
-        let expected =
-            if event.text("stream") == "stdout" { Stream::Stdout } else { Stream::Stderr };
-        assert_eq!(event.stream, expected, "{event:?}");
-    }
-    let own = |event: &&Event| !event.is("output");
-    assert!(ended.events.iter().filter(own).all(|event| event.stream == Stream::Stderr));
+fn nothing_is_missing_of_a_worker_that_is_killed() {
+    let ended = flood("kill");
+    assert_whole(&ended);
+    assert!(ended.all("worker_exited").any(|event| event.text("signal") == "SIGKILL"));
 }
 
+/// In JSON every line is an event, a worker's on the stream it wrote to, the command's
+/// own on stderr.
 #[test]
 fn every_line_in_json_is_an_event() {
-    let ended = floods("exit");
+    let ended = flood("exit");
     for event in &ended.events {
         for field in ["time", "level", "event"] {
             assert!(event.json[field].is_string(), "no {field} in {event:?}");
         }
+        let on_stdout = event.is("output") && event.text("stream") == "stdout";
+        let expected = if on_stdout { Stream::Stdout } else { Stream::Stderr };
+        assert_eq!(event.stream, expected, "{event:?}");
     }
 }
 
 /// Bytes that are hard to print stay one line each and harm nothing.
 #[test]
 fn strange_output_is_passed_on() {
-    let forkyard = Launch::run("long-lines.js").workers(1).start();
+    let forkyard = Launch::run("long-lines.js").workers(1).impatient().start();
     forkyard.wait_line("the end of it", |line| line == "done");
     let ended = forkyard.stop();
     ended.assert_code(0).assert_no_panic();
@@ -129,7 +117,8 @@ fn a_terminal_gets_colors_unless_told_otherwise() {
 
 /// A queue worker whose output is text, stopped once it has said something.
 fn text_run(wrapper: &[&str]) -> Ended {
-    let launch = Launch::bare("run").option("--interpreter", Node::V24.binary()).workers(1);
+    let launch =
+        Launch::bare("run").option("--interpreter", Node::V24.binary()).workers(1).impatient();
     said_something(launch.wrapped(wrapper).program(tools::program("queue-worker.js")).start())
 }
 
@@ -144,7 +133,7 @@ fn said_something(forkyard: Forkyard) -> Ended {
 fn terminal_run(no_color: Option<&str>) -> Ended {
     let words = [
         tools::forkyard().display().to_string(),
-        "run --workers 1 --interpreter".to_owned(),
+        "run --workers 1 --disconnect-timeout 300ms --interpreter".to_owned(),
         Node::V24.binary().display().to_string(),
         tools::program("queue-worker.js").display().to_string(),
     ];

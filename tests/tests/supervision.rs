@@ -135,7 +135,7 @@ fn a_worker_that_does_not_listen_in_time_is_ended() {
 
 #[test]
 fn a_program_that_never_listens_is_welcome() {
-    let forkyard = Launch::run("queue-worker.js").workers(2).start();
+    let forkyard = Launch::run("queue-worker.js").workers(2).impatient().start();
     for worker in forkyard.wait_count("worker_online", 2) {
         let pid = worker.pid();
         forkyard.wait_for("its word", |event| {
@@ -167,9 +167,7 @@ fn both_stop_signals_stop_it() {
 /// Disconnect, then SIGTERM, then SIGKILL.
 #[test]
 fn a_stop_grows_more_severe() {
-    let launch = Launch::run("ignores-sigterm.js").workers(2);
-    let launch = launch.option("--disconnect-timeout", "300ms").option("--term-timeout", "300ms");
-    let forkyard = launch.start();
+    let forkyard = Launch::run("ignores-sigterm.js").workers(2).impatient().start();
     forkyard.wait_listening(2);
     let ended = forkyard.stop();
     ended.assert_code(0).assert_nobody_left();
@@ -198,9 +196,7 @@ fn another_signal_hurries_the_stop() {
 
 #[test]
 fn a_deaf_worker_is_killed_in_the_end() {
-    let launch = Launch::run("deaf.js").workers(2);
-    let launch = launch.option("--disconnect-timeout", "100ms").option("--term-timeout", "100ms");
-    let forkyard = launch.start();
+    let forkyard = Launch::run("deaf.js").workers(2).impatient().start();
     forkyard.wait_listening(2);
     forkyard.stop().assert_code(0).assert_nobody_left();
 }
@@ -251,7 +247,7 @@ fn grandchildren(forkyard: &forkyard_tests::Forkyard) -> [i32; 2] {
 
 #[test]
 fn grandchildren_do_not_survive_a_stop() {
-    let forkyard = Launch::run("grandchildren.js").workers(1).start();
+    let forkyard = Launch::run("grandchildren.js").workers(1).impatient().start();
     forkyard.wait_listening(1);
     let children = grandchildren(&forkyard);
     assert!(children.iter().all(|&child| processes::is_alive(child)));
@@ -260,7 +256,7 @@ fn grandchildren_do_not_survive_a_stop() {
 
 #[test]
 fn grandchildren_do_not_survive_the_end_of_their_worker() {
-    let forkyard = Launch::run("grandchildren.js").workers(1).start();
+    let forkyard = Launch::run("grandchildren.js").workers(1).impatient().start();
     let worker = forkyard.wait_listening(1)[0];
     let children = grandchildren(&forkyard);
     signal(worker, Signal::KILL);
@@ -304,6 +300,7 @@ fn no_worker_outlives_its_primary() {
 fn it_is_a_good_first_process() {
     let forkyard = Launch::run("orphans.js")
         .workers(1)
+        .impatient()
         .wrapped(&["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"])
         .start();
     forkyard.wait_line("its orphans", |line| line == "five orphans");
