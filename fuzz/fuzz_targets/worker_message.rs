@@ -44,7 +44,8 @@ fn understand(dialect: Dialect, frame: &[u8]) {
     }
     let mut decoder = Decoder::new(dialect, usize::MAX);
     decoder.feed(&out);
-    let again = decoder.next_frame().and_then(Result::ok).map(|frame| WorkerMessage::parse(dialect, frame));
+    let again =
+        decoder.next_frame().and_then(Result::ok).map(|frame| WorkerMessage::parse(dialect, frame));
     let again = again.expect("one frame is written").expect("what is written can be read");
     // As text, because NaN is equal to nothing.
     assert_eq!(format!("{again:?}"), format!("{message:?}"));

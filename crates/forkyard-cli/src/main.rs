@@ -1,1 +1,50 @@
-fn main() {}
+//! The command `forkyard`.
+#![forbid(unsafe_code)]
+
+mod args;
+mod demo;
+mod exit_code;
+mod launch;
+mod report;
+mod run;
+mod signals;
+mod sink;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use forkyard::InheritedFds;
+
+use args::{Args, Verb};
+use exit_code::Failure;
+
+fn main() -> ExitCode {
+    // First of all, as long as nothing else can have opened a descriptor.
+    let inherited = InheritedFds::take();
+    let args = Args::parse();
+    trace();
+    let done = match args.verb {
+        Verb::Run(run) => inherited
+            .map_err(|error| Failure::unexpected("failed to look for inherited sockets", &error))
+            .and_then(|inherited| run::run(&run, inherited)),
+        Verb::Demo(options) => demo::demo(&options),
+    };
+    done.unwrap_or_else(|failure| {
+        anstream::eprintln!("forkyard: {failure}");
+        failure.code()
+    })
+}
+
+/// What the program thinks to itself, for whoever looks for a fault: `FORKYARD_LOG=debug`.
+fn trace() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("FORKYARD_LOG")
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .init();
+}

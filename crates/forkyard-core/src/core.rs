@@ -133,6 +133,7 @@ impl Core {
                 Notice::Settled { slot } => dispatcher.settled(now, slot),
                 Notice::SlotGone { slot } => dispatcher.slot_gone(now, slot),
                 Notice::StopAll => dispatcher.stop(out),
+                Notice::Finished(outcome) => out.push_back(Action::Finish(outcome)),
             }
         }
     }

@@ -88,8 +88,8 @@ pub enum Input {
         /// The system's error number, positive.
         errno: i32,
     },
-    /// A connection was accepted. Only legal while [`Core::capacity`](crate::Core::capacity) of the listener is
-    /// above 0.
+    /// A connection was accepted. Only legal while
+    /// [`Core::has_capacity`](crate::Core::has_capacity) says so of the listener.
     Accepted {
         /// On which listener.
         listener: ListenerId,
@@ -211,7 +211,8 @@ pub enum Action {
     },
     /// Tell the world.
     Emit(Event),
-    /// All is over: no worker is left and none will come.
+    /// All is over: no worker is left and none will come, and every listener is closed.
+    /// After it only connections are released that a dead worker had not answered.
     Finish(Outcome),
 }
 

@@ -31,6 +31,8 @@ mod id;
 mod input;
 mod jitter;
 mod restart;
+#[cfg(test)]
+mod script;
 mod supervise;
 mod timers;
 

@@ -99,15 +99,29 @@ pub enum Progress {
     Listening,
 }
 
-/// What the dispatcher has to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What follows from a decision once it is made, in order; most of it for the dispatcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    Started { worker: WorkerId, slot: SlotId },
-    Leaving { worker: WorkerId, refill: Refill },
-    NeverWas { worker: WorkerId },
-    Settled { slot: SlotId },
-    SlotGone { slot: SlotId },
+    Started {
+        worker: WorkerId,
+        slot: SlotId,
+    },
+    Leaving {
+        worker: WorkerId,
+        refill: Refill,
+    },
+    NeverWas {
+        worker: WorkerId,
+    },
+    Settled {
+        slot: SlotId,
+    },
+    SlotGone {
+        slot: SlotId,
+    },
     StopAll,
+    /// Comes after the listeners are closed, so that nothing is left to do then.
+    Finished(Outcome),
 }
 
 /// Whether a leaving worker's seat will be taken again.
@@ -147,6 +161,15 @@ struct Slot {
 struct Leaving {
     stage: Stage,
     reason: LeaveReason,
+}
+
+impl Leaving {
+    /// Whether this step was taken, or a more severe one. Nobody has asked a worker that
+    /// leaves of its own accord, unless a time-out has.
+    fn covers(self, stage: Stage) -> bool {
+        let unasked = self.reason == LeaveReason::OwnWish && self.stage == Stage::Disconnect;
+        self.stage >= stage && !unasked
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +263,9 @@ impl Supervisor {
         slot: SlotId,
         out: &mut VecDeque<Action>,
     ) -> Admission {
+        if self.phase != Phase::Running {
+            return Admission::Denied(Denied::Stopping);
+        }
         let Some(entry) = self.slots.get_mut(&slot) else {
             return Admission::Denied(Denied::NoSuchSlot);
         };
@@ -402,7 +428,7 @@ impl Supervisor {
         let slot = entry.slot;
         if self.phase != Phase::Running {
             self.slots.remove(&slot);
-            return self.finish_if_empty(out);
+            return self.finish_if_empty();
         }
         if self.slots.get(&slot).is_some_and(|slot| slot.retiring) {
             return self.remove_slot(slot);
@@ -429,12 +455,16 @@ impl Supervisor {
         }
         out.push_back(Action::Emit(Event::SlotDone { slot }));
         self.notices.push_back(Notice::SlotGone { slot });
+        self.finish_if_idle();
+    }
+
+    fn finish_if_idle(&mut self) {
         if self.settings.when_idle == IdleRule::Finish
             && let Some(code) = self.all_done()
         {
             self.notices.push_back(Notice::StopAll);
             self.phase = Phase::Over;
-            out.push_back(Action::Finish(Outcome::Finished { code }));
+            self.notices.push_back(Notice::Finished(Outcome::Finished { code }));
         }
     }
 
@@ -506,6 +536,7 @@ impl Supervisor {
         self.timers.cancel(Timer::Restart(slot));
         self.slots.remove(&slot);
         self.notices.push_back(Notice::SlotGone { slot });
+        self.finish_if_idle();
     }
 
     fn stable(&mut self, worker: WorkerId) {
@@ -543,15 +574,15 @@ impl Supervisor {
         for worker in workers {
             self.leave(now, worker, LeaveReason::Stop, stage, out);
         }
-        self.finish_if_empty(out);
+        self.finish_if_empty();
     }
 
-    fn finish_if_empty(&mut self, out: &mut VecDeque<Action>) {
+    fn finish_if_empty(&mut self) {
         if !self.workers.is_empty() {
             return;
         }
         if let Phase::Stopping(_, outcome) = std::mem::replace(&mut self.phase, Phase::Over) {
-            out.push_back(Action::Finish(outcome));
+            self.notices.push_back(Notice::Finished(outcome));
         }
     }
 
@@ -568,10 +599,7 @@ impl Supervisor {
         let stage = reachable(entry, stage);
         let before = entry.leaving;
         self.note_leaving(now, worker, reason, stage);
-        let asked_already = before.is_some_and(|leaving| {
-            leaving.stage >= stage && leaving.reason != LeaveReason::OwnWish
-        });
-        if !asked_already {
+        if before.is_none_or(|leaving| !leaving.covers(stage)) {
             self.take_step(now, worker, stage, out);
         }
     }
@@ -587,6 +615,8 @@ impl Supervisor {
         };
         entry.leaving = Some(Leaving { stage: stage.max(before), reason });
         self.timers.cancel(Timer::Start(worker));
+        // It will not settle any more: what it held is its successor's.
+        self.timers.cancel(Timer::Stable(worker));
         if first {
             self.arm_step(now, worker, stage);
             let refill = self.refill(worker);
@@ -663,9 +693,11 @@ fn reachable(worker: &Worker, stage: Stage) -> Stage {
 }
 
 fn judge(now: Instant, worker: &Worker, restart: &RestartSettings) -> Life {
-    let stable = now.duration_since(worker.since) >= restart.reset_after;
+    let reason = worker.leaving.map(|leaving| leaving.reason);
+    let ran = worker.progress > Progress::Starting && reason != Some(LeaveReason::StartTimeout);
+    let stable = ran && now.duration_since(worker.since) >= restart.reset_after;
     let served = worker.progress == Progress::Listening || stable;
-    let own_wish = worker.leaving.is_some_and(|leaving| leaving.reason == LeaveReason::OwnWish);
+    let own_wish = reason == Some(LeaveReason::OwnWish);
     match (served, own_wish, stable) {
         (false, ..) => Life::Stillborn,
         (true, true, _) => Life::Retired,

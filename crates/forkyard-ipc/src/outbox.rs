@@ -25,6 +25,9 @@
 //! Plain messages are never held back for their own sake. They wait behind a
 //! handle that waits, because order is part of the protocol.
 
+#[cfg(test)]
+mod model;
+
 use std::collections::VecDeque;
 use std::fmt;
 

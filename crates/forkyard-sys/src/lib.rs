@@ -18,10 +18,12 @@
 //! |---|---|
 //! | [`channel`] | the socket between primary and worker, and descriptors passed over it |
 //! | [`process`] | starting, signalling, watching and reaping processes |
+//! | [`reactor`] | having tokio watch a descriptor |
 //! | [`sockets`] | binding, listening, accepting, and what a descriptor is |
 //! | [`inherited`] | descriptors this process was started with |
 
 pub mod channel;
 pub mod inherited;
 pub mod process;
+pub mod reactor;
 pub mod sockets;

@@ -1,1 +1,36 @@
+//! Supervision, through the core's front door: see [`crate::script`] for the words.
 
+mod leaving;
+mod restarting;
+mod starting;
+mod stopping;
+
+use crate::script::{Script, Show};
+use crate::supervise::SuperviseSettings;
+use crate::{RestartSettings, Settings};
+
+fn app() -> Script {
+    app_with(SuperviseSettings::default())
+}
+
+fn app_with(supervise: SuperviseSettings) -> Script {
+    Script::new(Settings { supervise, ..Settings::default() }, Show::Everything)
+}
+
+fn restarting_by(restart: RestartSettings) -> SuperviseSettings {
+    SuperviseSettings { restart, ..SuperviseSettings::default() }
+}
+
+/// Workers 1 to `workers` in slots from 0, all of them listening.
+fn up(mut script: Script, workers: u32) -> Script {
+    for worker in 1..=workers {
+        script.given(&["fork"]);
+        serve(&mut script, worker);
+    }
+    script
+}
+
+fn serve(script: &mut Script, worker: u32) {
+    script.given(&[&format!("spawned {worker}"), &format!("online {worker}")]);
+    script.given(&[&format!("listening {worker}")]);
+}

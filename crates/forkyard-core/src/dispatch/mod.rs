@@ -442,8 +442,11 @@ impl Dispatcher {
     fn withdraw(&mut self, now: Instant, worker: WorkerId, slot: SlotId, seat: Seat) {
         let ids: Vec<_> = self.listeners.keys().copied().collect();
         for id in ids {
+            let was_unheld = self.is_unheld(id);
             self.withdraw_from(id, worker, slot, seat);
-            self.linger_if_unheld(now, id);
+            if !was_unheld {
+                self.linger_if_unheld(now, id);
+            }
         }
     }
 
@@ -480,8 +483,12 @@ impl Dispatcher {
         }
     }
 
+    fn is_unheld(&self, id: ListenerId) -> bool {
+        self.listeners.get(&id).is_some_and(Listener::is_unheld)
+    }
+
     fn linger_if_unheld(&mut self, now: Instant, id: ListenerId) {
-        if self.listeners.get(&id).is_some_and(Listener::is_unheld) {
+        if self.is_unheld(id) {
             self.timers.set(Timer::Linger(id), now + self.settings.linger);
         }
     }
@@ -494,7 +501,7 @@ impl Dispatcher {
     }
 
     fn close_if_unheld(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
-        if self.listeners.get(&id).is_some_and(Listener::is_unheld) {
+        if self.is_unheld(id) {
             self.close(id, out);
         }
     }

@@ -1,1 +1,35 @@
+//! The dispatcher, through the core's front door: see [`crate::script`] for the words.
 
+mod addresses;
+mod choosing;
+mod declining;
+mod dying;
+mod keeping;
+
+use crate::Settings;
+use crate::dispatch::DispatchSettings;
+use crate::script::{Script, Show};
+
+fn app() -> Script {
+    Script::new(Settings::default(), Show::AllButEvents)
+}
+
+fn app_with_window(window: usize) -> Script {
+    let dispatch = DispatchSettings { window, ..DispatchSettings::default() };
+    Script::new(Settings { dispatch, ..Settings::default() }, Show::AllButEvents)
+}
+
+/// Workers 1 to `workers` in slots from 0, all of them serving L0, which is TCP port 80.
+fn serving(mut script: Script, workers: u32) -> Script {
+    for worker in 1..=workers {
+        script.given(&["fork"]);
+        start(&mut script, worker);
+        script.given(&[&format!("query {worker} tcp:80"), "opened L0"]);
+        script.given(&[&format!("listening {worker}")]);
+    }
+    script
+}
+
+fn start(script: &mut Script, worker: u32) {
+    script.given(&[&format!("spawned {worker}"), &format!("online {worker}")]);
+}

@@ -1,4 +1,5 @@
-//! Messages from outside the crate: what real Node processes said, and anything.
+//! Messages from outside the crate: what real Node processes said, anything at
+//! all, and the bytes that must be exact.
 
 #[cfg(test)]
 mod properties;
@@ -7,3 +8,5 @@ mod recorded;
 #[cfg(test)]
 #[path = "../recordings/mod.rs"]
 mod recordings;
+#[cfg(test)]
+mod wire;

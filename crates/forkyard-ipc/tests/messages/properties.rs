@@ -124,7 +124,7 @@ fn leaf() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Anything the advanced dialect can carry, references to its first object included.
+/// Anything the advanced dialect can carry, references included.
 fn advanced_value() -> impl Strategy<Value = Value> {
     let tree = leaf().prop_recursive(4, 24, 5, |inner| {
         prop_oneof![
@@ -137,10 +137,31 @@ fn advanced_value() -> impl Strategy<Value = Value> {
             inner.prop_map(|inner| Value::Copied(Box::new(inner))),
         ]
     });
-    (tree, any::<bool>()).prop_map(|(tree, refer)| match refer {
-        true => Value::Array(vec![tree, Value::Reference(0)]),
-        false => tree,
-    })
+    (tree, any::<bool>()).prop_map(|(tree, refer)| if refer { referring(tree) } else { tree })
+}
+
+/// A value that refers to its first object, and to an object behind all of `tree`.
+fn referring(tree: Value) -> Value {
+    let behind = 1 + objects(&tree);
+    let last = Value::Array(vec![]);
+    Value::Array(vec![tree, last, Value::Reference(0), Value::Reference(behind)])
+}
+
+/// How many objects V8 counts.
+fn objects(value: &Value) -> u32 {
+    let inner: u32 = match value {
+        Value::Array(elements) | Value::Set(elements) => elements.iter().map(objects).sum(),
+        Value::Object(entries) => entries.iter().map(|(_, value)| objects(value)).sum(),
+        Value::SparseArray(array) => array.entries.iter().map(|(_, value)| objects(value)).sum(),
+        Value::Map(entries) => {
+            entries.iter().map(|(key, value)| objects(key) + objects(value)).sum()
+        }
+        Value::Error(error) => error.cause.iter().map(objects).sum(),
+        Value::Copied(inner) => objects(inner),
+        Value::View(view) => objects(&view.buffer),
+        _ => 0,
+    };
+    inner + u32::from(value.is_object())
 }
 
 fn value(dialect: Dialect) -> BoxedStrategy<Value> {

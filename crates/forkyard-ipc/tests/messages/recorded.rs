@@ -284,7 +284,7 @@ fn closed_listeners_are_named_by_their_key() {
             _ => None,
         });
         let closed: Vec<_> = closed.collect();
-        assert!(closed.iter().any(|key| key.ends_with(":udp4:-1:0")), "{closed:?}");
+        assert!(closed.iter().any(|key| key.contains(":udp4:-1")), "{closed:?}");
         assert_eq!(closed.len(), 6, "{}", recording.name);
     }
 }

@@ -1,0 +1,235 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use forkyard::{Dialect, MAX_SLOTS, Policy, PolicyRule};
+
+/// Run a server on all cores of a machine: many workers behind one port, restarted when
+/// they crash.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 stopped as asked, 1 unexpected error, 2 usage, \
+    3 the app failed (its workers crashed too often), 126 the program cannot be executed, \
+    127 the program or its interpreter was not found."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a program in the foreground, with many workers behind one port
+    Run(Box<Run>),
+    /// Serve a page from Rust workers inside this binary, to see it work without Node
+    Demo(Demo),
+}
+
+/// What `forkyard run` can be told.
+#[derive(Debug, Parser)]
+pub(crate) struct Run {
+    /// How many workers: a number, or `max` for one a core (less what CPU affinity and
+    /// control group quotas take away)
+    #[arg(short, long, value_name = "N|max", default_value = "max", value_parser = parse_workers)]
+    pub(crate) workers: NonZeroUsize,
+
+    /// How connections reach the workers: `round-robin` or `shared`; with a port or a
+    /// socket's path before it for one listener only, as in `8443=shared`
+    #[arg(long, value_name = "[LISTENER=]POLICY", value_parser = parse_policy)]
+    pub(crate) policy: Vec<PolicyRule>,
+
+    /// The workers' directory; PROGRAM is looked for there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+
+    /// A variable for the workers' environment (may be repeated)
+    #[arg(long, value_name = "K=V", value_parser = parse_env)]
+    pub(crate) env: Vec<(String, String)>,
+
+    /// What runs PROGRAM; by default `node` for .js .mjs .cjs .ts .mts .cts
+    #[arg(long, value_name = "PATH")]
+    pub(crate) interpreter: Option<PathBuf>,
+
+    /// Arguments for the interpreter, separated by spaces (may be repeated)
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub(crate) node_args: Vec<String>,
+
+    /// The app's name; by default PROGRAM's without its ending
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+
+    /// How to print what happens and what workers write
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+
+    /// How messages between primary and workers are written: `json` or `advanced`, as in
+    /// Node's `serialization`
+    #[arg(long, default_value = "json", value_parser = parse_dialect)]
+    pub(crate) serialization: Dialect,
+
+    /// End a worker that is not listening by then, and count it as crashed
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) start_timeout: Option<Duration>,
+
+    /// The delay before the second restart in a row; it doubles from there
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
+    pub(crate) restart_delay: Duration,
+
+    /// The longest delay before a restart
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub(crate) restart_max_delay: Duration,
+
+    /// Give the app up when one slot needs more restarts than this within the window
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) restart_limit: u32,
+
+    /// The window for `--restart-limit`
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub(crate) restart_window: Duration,
+
+    /// A worker that stays up this long starts afresh with its delays
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) restart_reset_after: Duration,
+
+    /// Exit codes that mean "done, do not restart", separated by commas
+    #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = parse_code)]
+    pub(crate) no_restart_codes: Vec<i32>,
+
+    /// How long a worker may take to disconnect before it gets SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) disconnect_timeout: Duration,
+
+    /// How long a worker may take after SIGTERM before it is killed
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub(crate) term_timeout: Duration,
+
+    /// The program, and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["PROGRAM", "ARGS"])]
+    pub(crate) program: Vec<std::ffi::OsString>,
+}
+
+/// What `forkyard demo` can be told.
+#[derive(Debug, Parser)]
+pub(crate) struct Demo {
+    /// How many workers: a number, or `max` for one a core
+    #[arg(short, long, value_name = "N|max", default_value = "max", value_parser = parse_workers)]
+    pub(crate) workers: NonZeroUsize,
+
+    /// The port to serve on, on this machine only
+    #[arg(short, long, default_value_t = 8000)]
+    pub(crate) port: u16,
+
+    /// How connections reach the workers: `round-robin` or `shared`
+    #[arg(long, value_name = "POLICY", default_value = "round-robin", value_parser = parse_policy)]
+    pub(crate) policy: PolicyRule,
+
+    /// How to print what happens
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
+    let available = forkyard::available_workers();
+    if text == "max" {
+        return Ok(available);
+    }
+    let hint = format!("use `max` for one a core, which is {available} here");
+    let count: usize = text.parse().map_err(|_| format!("it is no number; {hint}"))?;
+    match NonZeroUsize::new(count) {
+        Some(count) if count.get() <= MAX_SLOTS => Ok(count),
+        Some(_) => Err(format!("there can be at most {MAX_SLOTS}; {hint}")),
+        None => Err(format!("at least one worker is needed; {hint}")),
+    }
+}
+
+fn parse_policy(text: &str) -> Result<PolicyRule, String> {
+    let (listener, name) = match text.rsplit_once('=') {
+        Some((listener, name)) => (Some(listener.trim_start_matches(':').to_owned()), name),
+        None => (None, text),
+    };
+    let policies = [Policy::RoundRobin, Policy::Shared];
+    let policy = policies.into_iter().find(|policy| policy.name() == name);
+    let policy = policy.ok_or("there are `round-robin` and `shared`")?;
+    Ok(PolicyRule { listener, policy })
+}
+
+fn parse_env(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !text.contains('\0') => {
+            Ok((key.into(), value.into()))
+        }
+        _ => Err("write it as NAME=VALUE".into()),
+    }
+}
+
+fn parse_dialect(text: &str) -> Result<Dialect, String> {
+    text.parse().map_err(|_| "there are `json` and `advanced`".into())
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a time as in 500ms, 5s or 2m"))
+}
+
+fn parse_code(text: &str) -> Result<i32, String> {
+    let code: u8 = text.parse().map_err(|_| "exit codes are numbers from 0 to 255".to_owned())?;
+    Ok(code.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn worker_counts_have_bounds() {
+        assert_eq!(parse_workers("max"), Ok(forkyard::available_workers()));
+        assert_eq!(parse_workers("3").unwrap().get(), 3);
+        for bad in ["0", "100000", "many", "-1"] {
+            assert!(parse_workers(bad).unwrap_err().contains("max"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_policy_may_name_its_listener() {
+        let rule = |text| parse_policy(text).unwrap();
+        assert_eq!(rule("shared"), PolicyRule { listener: None, policy: Policy::Shared });
+        let listener = Some("8443".to_owned());
+        let expected = PolicyRule { listener, policy: Policy::RoundRobin };
+        assert_eq!(rule("8443=round-robin"), expected);
+        assert_eq!(rule(":8443=round-robin"), expected);
+        assert!(parse_policy("fair").is_err());
+    }
+
+    #[test]
+    fn variables_need_a_name() {
+        assert_eq!(parse_env("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert!(parse_env("A").is_err());
+        assert!(parse_env("=b").is_err());
+    }
+
+    #[test]
+    fn arguments_after_the_program_are_the_programs() {
+        let args = Args::parse_from(["forkyard", "run", "-w", "2", "app.js", "-w", "9", "--x"]);
+        let Verb::Run(run) = args.verb else { panic!("not run") };
+        assert_eq!(run.workers.get(), 2);
+        assert_eq!(run.program, ["app.js", "-w", "9", "--x"]);
+    }
+}

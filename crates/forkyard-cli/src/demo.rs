@@ -1,0 +1,52 @@
+//! `forkyard demo`: the same primary, with workers inside this binary.
+
+use std::process::ExitCode;
+
+use axum::Router;
+use axum::routing::get;
+use forkyard::{Cluster, Output, Program, Worker};
+
+use crate::args::Demo;
+use crate::exit_code::Failure;
+use crate::report::{Opening, Reporter};
+use crate::run::serve;
+use crate::sink::Printer;
+
+/// Runs the primary, or as its worker serves the page.
+pub(crate) fn demo(options: &Demo) -> Result<ExitCode, Failure> {
+    if forkyard::is_worker() {
+        return work(options.port);
+    }
+    let program =
+        Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
+    let builder = Cluster::builder()
+        .program(program)
+        .policy_rule(options.policy.clone())
+        .output(Output::Lines(Box::new(Printer::new(options.log_format))));
+    let opening = Opening {
+        app: "demo".into(),
+        program: format!("http://127.0.0.1:{}", options.port),
+        workers: options.workers.get(),
+        policy: options.policy.policy,
+    };
+    serve(builder, options.workers, &Reporter::new(options.log_format), &opening)
+}
+
+fn work(port: u16) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unexpected("failed to start", &error))?;
+    let served = runtime.block_on(answer(port));
+    served.map_err(|error| Failure::unexpected("failed to serve the demo", &*error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn answer(port: u16) -> Result<(), Box<dyn std::error::Error>> {
+    let worker = Worker::from_env()?;
+    let listener = worker.listen(("127.0.0.1", port)).await?;
+    let text = format!("Hello from worker {} (pid {})\n", worker.id(), std::process::id());
+    let app = Router::new().route("/", get(|| async move { text }));
+    axum::serve(listener, app).with_graceful_shutdown(worker.leaving()).await?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Signals to the primary.
+
+use std::io;
+
+use forkyard::{ClusterHandle, Signal};
+use tokio::signal::unix::{self, SignalKind};
+
+/// What an operator wants by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Stop, or hurry if it is stopping already.
+    Stop(&'static str),
+    /// Hand the signal on to every worker.
+    Forward(Signal),
+    /// A child has ended that is no worker of ours.
+    Reap,
+}
+
+/// The signals that are listened for.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    hang_up: unix::Signal,
+    init: Option<Init>,
+}
+
+/// What PID 1 has to care for besides.
+#[derive(Debug)]
+struct Init {
+    child: unix::Signal,
+    quit: unix::Signal,
+    user1: unix::Signal,
+    user2: unix::Signal,
+    window: unix::Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        let init = if forkyard_sys::process::is_init() { Some(Init::listen()?) } else { None };
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+            hang_up: unix::signal(SignalKind::hangup())?,
+            init,
+        })
+    }
+
+    pub(crate) async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.interrupt.recv() => Wish::Stop("SIGINT"),
+            _ = self.terminate.recv() => Wish::Stop("SIGTERM"),
+            _ = self.hang_up.recv() => Wish::Stop("SIGHUP"),
+            wish = Init::next(self.init.as_mut()) => wish,
+        }
+    }
+}
+
+impl Init {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            child: unix::signal(SignalKind::child())?,
+            quit: unix::signal(SignalKind::quit())?,
+            user1: unix::signal(SignalKind::user_defined1())?,
+            user2: unix::signal(SignalKind::user_defined2())?,
+            window: unix::signal(SignalKind::window_change())?,
+        })
+    }
+
+    async fn next(init: Option<&mut Self>) -> Wish {
+        let Some(init) = init else { return std::future::pending().await };
+        tokio::select! {
+            _ = init.child.recv() => Wish::Reap,
+            _ = init.quit.recv() => Wish::Forward(Signal::QUIT),
+            _ = init.user1.recv() => Wish::Forward(Signal::USR1),
+            _ = init.user2.recv() => Wish::Forward(Signal::USR2),
+            _ = init.window.recv() => Wish::Forward(Signal::WINCH),
+        }
+    }
+}
+
+/// Sends a signal to every worker.
+pub(crate) async fn forward(cluster: &ClusterHandle, signal: Signal) {
+    for info in cluster.workers().await.unwrap_or_default() {
+        // A worker that is gone needs no signal.
+        let _ = cluster.signal(info.slot, signal).await;
+    }
+}
+
+/// Reaps what others left to PID 1.
+pub(crate) fn reap() {
+    // Workers are known to be ours by themselves; there are no other children.
+    if let Err(error) = forkyard_sys::process::reap_orphans(|_| false) {
+        anstream::eprintln!("forkyard: failed to reap orphans: {error}");
+    }
+}

@@ -1,0 +1,234 @@
+//! Tests as tables: what happens stands on the left, what the core does about it on the
+//! right, both in short words.
+//!
+//! | left | means |
+//! |---|---|
+//! | `fork`, `retire 0`, `stop terminate` | a request; denials show on the right |
+//! | `spawned 1`, `spawn-failed 1`, `exited 1 code 0`, `exited 1 signal 9` | of worker 1's process |
+//! | `online 1`, `listening 1`, `leave 1`, `broken 1`, `channel-ended 1` | on worker 1's channel |
+//! | `query 1 tcp:80`, `query 1 tcp:0#1 shared`, `closed 1 L0` | worker 1 wants, or has closed, a listener |
+//! | `opened L0`, `open-failed L0 98`, `accept-failed L0` | what the system said |
+//! | `accept L0` | a connection is accepted if there is capacity; they are numbered from c0 |
+//! | `force L0` | a connection is accepted without asking for capacity |
+//! | `accepted 1 c0`, `declined 1 c0` | worker 1 answers a hand-off |
+//! | `+500ms`, `+10s` | time passes; what is due is done when it is due |
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    Action, Admission, ConnectionId, Core, Endpoint, Event, ExitStatus, Host, Input, ListenerId,
+    ListenerSpec, Outcome, Policy, Query, Request, Settings, SlotId, Stage, Verdict, WorkerId,
+};
+
+/// Which of the core's actions a table shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    Everything,
+    AllButEvents,
+}
+
+/// A core with its own clock.
+pub(crate) struct Script {
+    core: Core,
+    now: Instant,
+    show: Show,
+    next_connection: u64,
+}
+
+impl Script {
+    pub(crate) fn new(settings: Settings, show: Show) -> Self {
+        Self { core: Core::new(settings), now: Instant::now(), show, next_connection: 0 }
+    }
+
+    /// Lets things happen without looking at what the core does.
+    pub(crate) fn given(&mut self, happenings: &[&str]) {
+        for happening in happenings {
+            self.play(happening);
+        }
+    }
+
+    /// Holds what the core does, row by row, against the table.
+    #[track_caller]
+    pub(crate) fn check(&mut self, rows: &[(&str, &str)]) {
+        for (number, (happening, expected)) in rows.iter().enumerate() {
+            let seen = self.play(happening);
+            assert_eq!(seen, *expected, "row {number}: {happening}");
+        }
+    }
+
+    fn play(&mut self, happening: &str) -> String {
+        let words: Vec<_> = happening.split_whitespace().collect();
+        let mut seen = Vec::new();
+        if let Some(duration) = happening.strip_prefix('+') {
+            self.pass(parse_duration(duration), &mut seen);
+        } else if let Some(request) = parse_request(&words) {
+            let admission = self.core.request(self.now, request);
+            seen.extend(show_admission(admission));
+        } else if words[0] == "accept" && !self.core.has_capacity(parse_listener(words[1])) {
+            seen.push("no capacity".to_owned());
+        } else {
+            let input = self.parse_input(&words);
+            self.core.handle(self.now, input);
+        }
+        self.drain(&mut seen);
+        seen.join(", ")
+    }
+
+    fn pass(&mut self, duration: Duration, seen: &mut Vec<String>) {
+        let end = self.now + duration;
+        let mut calls = 0;
+        while let Some(at) = self.core.next_deadline().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            self.core.handle_timeout(self.now);
+            self.drain(seen);
+            calls += 1;
+            assert!(calls < 1000, "the same deadlines come again and again");
+        }
+        self.now = end;
+    }
+
+    fn drain(&mut self, seen: &mut Vec<String>) {
+        while let Some(action) = self.core.next_action() {
+            match action {
+                Action::Emit(_) if self.show == Show::AllButEvents => {}
+                Action::Emit(event) => seen.push(show_event(event)),
+                action => seen.push(show_action(action)),
+            }
+        }
+    }
+
+    fn parse_input(&mut self, words: &[&str]) -> Input {
+        match *words {
+            ["opened", id] => Input::ListenerOpened { listener: parse_listener(id) },
+            ["open-failed", id, errno] => {
+                let errno = errno.parse().unwrap();
+                Input::ListenerFailed { listener: parse_listener(id), errno }
+            }
+            ["accept-failed", id] => Input::AcceptFailed { listener: parse_listener(id) },
+            ["accept" | "force", id] => {
+                let connection = ConnectionId(self.next_connection);
+                self.next_connection += 1;
+                Input::Accepted { listener: parse_listener(id), connection }
+            }
+            [verb, worker, ref rest @ ..] => {
+                parse_of_worker(verb, WorkerId(worker.parse().unwrap()), rest)
+            }
+            _ => panic!("no such happening: {words:?}"),
+        }
+    }
+}
+
+fn parse_request(words: &[&str]) -> Option<Request> {
+    match *words {
+        ["fork"] => Some(Request::Fork),
+        ["retire", slot] => Some(Request::Retire(SlotId(slot.parse().unwrap()))),
+        ["stop", "disconnect"] => Some(Request::Stop(Stage::Disconnect)),
+        ["stop", "terminate"] => Some(Request::Stop(Stage::Terminate)),
+        ["stop", "kill"] => Some(Request::Stop(Stage::Kill)),
+        _ => None,
+    }
+}
+
+fn parse_of_worker(verb: &str, worker: WorkerId, rest: &[&str]) -> Input {
+    match (verb, rest) {
+        ("spawned", []) => Input::Spawned { worker, pid: 100 + worker.0 },
+        ("spawn-failed", []) => Input::SpawnFailed { worker, message: "no such file".to_owned() },
+        ("exited", ["code", code]) => {
+            Input::Exited { worker, status: ExitStatus::Code(code.parse().unwrap()) }
+        }
+        ("exited", ["signal", signal]) => {
+            Input::Exited { worker, status: ExitStatus::Signal(signal.parse().unwrap()) }
+        }
+        ("online", []) => Input::Online { worker },
+        ("listening", []) => Input::Listening { worker },
+        ("leave", []) => Input::LeaveAnnounced { worker, seq: 7 },
+        ("broken", []) => Input::ChannelBroken { worker },
+        ("channel-ended", []) => Input::ChannelEnded { worker },
+        ("query", [spec]) => Input::Query(query(worker, spec, Policy::RoundRobin)),
+        ("query", [spec, "shared"]) => Input::Query(query(worker, spec, Policy::Shared)),
+        ("closed", [id]) => Input::Closed { worker, listener: parse_listener(id) },
+        ("accepted", [id]) => replied(worker, id, Verdict::Accepted),
+        ("declined", [id]) => replied(worker, id, Verdict::Declined),
+        _ => panic!("no such happening: {verb} {rest:?}"),
+    }
+}
+
+fn replied(worker: WorkerId, id: &str, verdict: Verdict) -> Input {
+    let connection = ConnectionId(id.strip_prefix('c').unwrap().parse().unwrap());
+    Input::Replied { worker, connection, verdict }
+}
+
+fn query(worker: WorkerId, spec: &str, policy: Policy) -> Query {
+    let (address, index) = spec.split_once('#').unwrap_or((spec, "0"));
+    let (kind, port) = address.split_once(':').unwrap();
+    let (host, port, only_v6) = (Host::Any, port.parse().unwrap(), false);
+    let endpoint = match kind {
+        "tcp" => Endpoint::Tcp { host, port, only_v6 },
+        "udp" => Endpoint::Udp { host, port, only_v6, reuse_address: false },
+        _ => panic!("no such kind of address: {kind}"),
+    };
+    let spec = ListenerSpec::new(endpoint, index.parse().unwrap());
+    Query { worker, seq: 1, spec, policy, backlog: None }
+}
+
+fn parse_listener(id: &str) -> ListenerId {
+    ListenerId(id.strip_prefix('L').unwrap().parse().unwrap())
+}
+
+fn parse_duration(text: &str) -> Duration {
+    match text.strip_suffix("ms") {
+        Some(millis) => Duration::from_millis(millis.parse().unwrap()),
+        None => Duration::from_secs(text.strip_suffix('s').unwrap().parse().unwrap()),
+    }
+}
+
+fn show_admission(admission: Admission) -> Option<String> {
+    match admission {
+        Admission::Accepted | Admission::Forked(_) => None,
+        Admission::AlreadySo => Some("already so".to_owned()),
+        Admission::Denied(reason) => Some(format!("denied: {reason}")),
+    }
+}
+
+fn show_action(action: Action) -> String {
+    match action {
+        Action::Spawn { slot, worker } => format!("spawn {worker} in {slot}"),
+        Action::OpenListener { listener, policy, .. } => {
+            format!("open L{listener} {}", policy.name())
+        }
+        Action::CloseListener { listener } => format!("close L{listener}"),
+        Action::Grant { worker, listener, .. } => format!("grant {worker} L{listener}"),
+        Action::Refuse { worker, refusal, .. } => format!("refuse {worker} {refusal:?}"),
+        Action::HandOff { worker, connection, .. } => format!("hand c{connection} to {worker}"),
+        Action::Release { connection } => format!("release c{connection}"),
+        Action::AskDisconnect { worker } => format!("ask {worker}"),
+        Action::AcknowledgeLeave { worker, .. } => format!("acknowledge {worker}"),
+        Action::Terminate { worker } => format!("terminate {worker}"),
+        Action::Kill { worker } => format!("kill {worker}"),
+        Action::Emit(event) => show_event(event),
+        Action::Finish(Outcome::Stopped) => "finish stopped".to_owned(),
+        Action::Finish(Outcome::Finished { code }) => format!("finish finished {code}"),
+        Action::Finish(Outcome::Failed(_)) => "finish failed".to_owned(),
+    }
+}
+
+fn show_event(event: Event) -> String {
+    match event {
+        Event::Started { worker, .. } => format!("(started {worker})"),
+        Event::StartFailed { worker, .. } => format!("(start failed {worker})"),
+        Event::Online { worker, .. } => format!("(online {worker})"),
+        Event::ListenRefused { worker, .. } => format!("(refused {worker})"),
+        Event::StartTimedOut { worker, .. } => format!("(start timed out {worker})"),
+        Event::Disconnected { worker, .. } => format!("(disconnected {worker})"),
+        Event::Exited { worker, leaving: None, .. } => format!("(crashed {worker})"),
+        Event::Exited { worker, leaving: Some(why), .. } => format!("(left {worker} {why:?})"),
+        Event::RestartScheduled { delay, restarts, .. } if delay.is_zero() => {
+            format!("(restart #{restarts} now)")
+        }
+        Event::RestartScheduled { restarts, .. } => format!("(restart #{restarts} later)"),
+        Event::SlotDone { slot } => format!("(done {slot})"),
+        Event::Failed(_) => "(failed)".to_owned(),
+        Event::Stopping { stage, workers } => format!("(stopping {workers} {stage:?})"),
+        Event::Escalated { worker, stage, .. } => format!("(escalated {worker} {stage:?})"),
+    }
+}

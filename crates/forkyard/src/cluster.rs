@@ -1,0 +1,422 @@
+//! The primary side: a cluster, how it is set up, and what can be asked of it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forkyard_core::{Admission, Denied, IdleRule, Request, SlotId, Stage};
+use forkyard_ipc::{Dialect, HandleKind, Value};
+use forkyard_sys::inherited::InheritedFds;
+use forkyard_sys::process::Signal;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::RestartSettings;
+use crate::event::{Event, Policy, WorkerInfo};
+use crate::output::Output;
+use crate::primary::{
+    self, Command, Mail, PolicyRule, PrimaryHandle, PrimarySettings, ReceivedMessage,
+};
+use crate::program::Program;
+
+/// How many messages from workers may wait to be fetched.
+const MESSAGES: usize = 1024;
+/// The largest message that a worker may send by default.
+const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// Why a cluster could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system does not say which program this is.
+    #[error("failed to find this program's own file; name one with ClusterBuilder::program")]
+    Itself(#[source] io::Error),
+    /// A thread or its event queue could not be made.
+    #[error("failed to start the primary's threads")]
+    Threads(#[source] io::Error),
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The primary said no.
+    #[error("{0}")]
+    Denied(Denied),
+    /// The primary has ended.
+    #[error("the primary has ended")]
+    Ended,
+    /// The system or the worker would not.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+}
+
+/// Sets up a [`Cluster`]. Everything has a sensible value beforehand.
+#[derive(Debug)]
+pub struct ClusterBuilder {
+    program: Option<Program>,
+    output: Output,
+    core: forkyard_core::Settings,
+    policies: Vec<PolicyRule>,
+    dialect: Dialect,
+    stop_signal: Signal,
+    message_limit: usize,
+    inherited: Arc<InheritedFds>,
+    nofile_soft: Option<u64>,
+}
+
+impl ClusterBuilder {
+    fn new() -> Self {
+        Self {
+            program: None,
+            output: Output::Inherit,
+            core: forkyard_core::Settings { seed: seed(), ..Default::default() },
+            policies: Vec::new(),
+            dialect: Dialect::Json,
+            stop_signal: Signal::TERM,
+            message_limit: MESSAGE_LIMIT,
+            inherited: Arc::new(InheritedFds::none()),
+            nofile_soft: None,
+        }
+    }
+
+    /// What the workers run. By default this very program with its own arguments.
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    /// Where workers' output goes. By default to this process's own.
+    #[must_use]
+    pub fn output(mut self, output: Output) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// How connections reach the workers, for every listener that no
+    /// [`policy_rule`](Self::policy_rule) names. By default round-robin.
+    #[must_use]
+    pub fn policy(self, policy: Policy) -> Self {
+        self.policy_rule(PolicyRule { listener: None, policy })
+    }
+
+    /// How connections of one listener reach the workers. A later rule outranks an earlier
+    /// one.
+    #[must_use]
+    pub fn policy_rule(mut self, rule: PolicyRule) -> Self {
+        self.policies.push(rule);
+        self
+    }
+
+    /// How messages to and from workers are written; see Node's `serialization`.
+    #[must_use]
+    pub fn serialization(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// How workers that end are replaced.
+    #[must_use]
+    pub fn restart(mut self, settings: RestartSettings) -> Self {
+        self.core.supervise.restart = settings;
+        self
+    }
+
+    /// What happens when every slot is done. By default somebody may fork again.
+    #[must_use]
+    pub fn when_idle(mut self, rule: IdleRule) -> Self {
+        self.core.supervise.when_idle = rule;
+        self
+    }
+
+    /// A worker that does not listen within this time is ended and counts as crashed. By
+    /// default a worker need not listen at all.
+    #[must_use]
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.core.supervise.start_timeout = Some(limit);
+        self
+    }
+
+    /// How long a worker that was asked to disconnect may take before it gets its stop
+    /// signal. 10 s by default.
+    #[must_use]
+    pub fn disconnect_timeout(mut self, limit: Duration) -> Self {
+        self.core.supervise.disconnect_timeout = limit;
+        self
+    }
+
+    /// How long a worker that got its stop signal may take before it is killed. 5 s by
+    /// default.
+    #[must_use]
+    pub fn term_timeout(mut self, limit: Duration) -> Self {
+        self.core.supervise.term_timeout = limit;
+        self
+    }
+
+    /// The signal that asks a worker's process to end. `SIGTERM` by default.
+    #[must_use]
+    pub fn stop_signal(mut self, signal: Signal) -> Self {
+        self.stop_signal = signal;
+        self
+    }
+
+    /// The largest message in bytes that a worker may send; longer ones are dropped and
+    /// reported. 16 MiB by default.
+    #[must_use]
+    pub fn message_limit(mut self, bytes: usize) -> Self {
+        self.message_limit = bytes;
+        self
+    }
+
+    /// Descriptors that this process was started with, for programs that listen on one of
+    /// them (`listen({ fd })`). By default none is given away.
+    #[must_use]
+    pub fn inherited(mut self, descriptors: InheritedFds) -> Self {
+        self.inherited = Arc::new(descriptors);
+        self
+    }
+
+    /// The workers' soft limit of open files, if it is to differ from this process's.
+    #[must_use]
+    pub fn nofile_soft(mut self, limit: Option<u64>) -> Self {
+        self.nofile_soft = limit;
+        self
+    }
+
+    /// Starts the primary, without any worker yet.
+    ///
+    /// # Errors
+    ///
+    /// If its threads cannot be started, or no program was named and this one's file is
+    /// not known.
+    pub fn start(self) -> Result<Cluster, StartError> {
+        let program = match self.program {
+            Some(program) => program,
+            None => Program::itself().map_err(StartError::Itself)?,
+        };
+        let settings = PrimarySettings {
+            core: self.core,
+            program,
+            policies: self.policies,
+            dialect: self.dialect,
+            stop_signal: self.stop_signal,
+            message_limit: self.message_limit,
+            inherited: self.inherited,
+            nofile_soft: self.nofile_soft,
+        };
+        let PrimaryHandle { mail, events, tap } =
+            primary::start(settings, self.output).map_err(StartError::Threads)?;
+        Ok(Cluster { handle: ClusterHandle { mail }, events, tap })
+    }
+}
+
+/// A number that differs from run to run, so that primaries that start together do not
+/// restart their workers together.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// A running primary.
+///
+/// Dropping it stops the app: workers get their stop signal and are killed if they do not
+/// end in time. Nobody waits for that; [`stop`](ClusterHandle::stop) it and read events to
+/// the end to do so.
+pub struct Cluster {
+    handle: ClusterHandle,
+    events: broadcast::Receiver<Event>,
+    tap: crate::primary::MessageTap,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Begins to set one up.
+    #[must_use]
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder::new()
+    }
+
+    /// A handle to ask things of the primary, which can be cloned and sent elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> ClusterHandle {
+        self.handle.clone()
+    }
+
+    /// The next event; `None` once the primary has ended. A reader that falls thousands of
+    /// events behind loses the oldest.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            match self.events.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "events were read too slowly and lost");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Lets messages that workers send be received. Without this they are dropped. A second
+    /// call takes over from the first.
+    ///
+    /// At most a thousand wait; a worker that sends more is held up until they are fetched.
+    #[must_use]
+    pub fn messages(&self) -> Messages {
+        let (sender, inbox) = mpsc::channel(MESSAGES);
+        self.tap.open(sender);
+        Messages { inbox }
+    }
+
+    /// Adds a slot and starts a worker in it. See [`ClusterHandle::fork`].
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, or there are as many slots as there can be.
+    pub async fn fork(&self) -> Result<SlotId, RequestError> {
+        self.handle.fork().await
+    }
+
+    /// Ends everything. See [`ClusterHandle::stop`].
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended.
+    pub async fn stop(&self, stage: Stage) -> Result<(), RequestError> {
+        self.handle.stop(stage).await
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let (answer, _) = oneshot::channel();
+        let stop = Command::Request(Request::Stop(Stage::Terminate), answer);
+        // A primary that has ended needs no stop, and one too busy to be told will end
+        // with this process.
+        let _ = self.handle.mail.try_send(Mail::Command(stop));
+    }
+}
+
+/// Messages from workers.
+#[derive(Debug)]
+pub struct Messages {
+    inbox: mpsc::Receiver<ReceivedMessage>,
+}
+
+impl Messages {
+    /// The next message; `None` once the primary has ended or somebody else receives.
+    pub async fn next(&mut self) -> Option<ReceivedMessage> {
+        self.inbox.recv().await
+    }
+}
+
+/// Asks things of a running primary. Cheap to clone; holding one keeps nothing alive.
+#[derive(Clone, Debug)]
+pub struct ClusterHandle {
+    mail: mpsc::Sender<Mail>,
+}
+
+impl ClusterHandle {
+    /// Adds a slot and starts a worker in it. The slot keeps a worker from then on, as the
+    /// restart settings say.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, or there are as many slots as there can be.
+    pub async fn fork(&self) -> Result<SlotId, RequestError> {
+        match self.request(Request::Fork).await? {
+            Admission::Forked(slot) => Ok(slot),
+            Admission::Denied(denied) => Err(RequestError::Denied(denied)),
+            Admission::Accepted | Admission::AlreadySo => Err(RequestError::Ended),
+        }
+    }
+
+    /// Asks the worker in this slot to disconnect, and takes the slot away. Returns when
+    /// that has begun; the end is an event.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such slot.
+    pub async fn retire(&self, slot: SlotId) -> Result<(), RequestError> {
+        admitted(self.request(Request::Retire(slot)).await?)
+    }
+
+    /// Ends everything, beginning with this step; every worker that takes too long gets the
+    /// next one. Asking again with a more severe step hurries. Returns when that has begun;
+    /// the end is an event.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended.
+    pub async fn stop(&self, stage: Stage) -> Result<(), RequestError> {
+        admitted(self.request(Request::Stop(stage)).await?)
+    }
+
+    /// Sends a signal to the worker in this slot.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the system does not allow it.
+    pub async fn signal(&self, slot: SlotId, signal: Signal) -> Result<(), RequestError> {
+        Ok(self.ask(|answer| Command::Signal(slot, signal, answer)).await??)
+    }
+
+    /// Sends a message to the worker in this slot, which gets it as `process.on('message')`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, if the message cannot be written in the serialization in force,
+    /// or if the worker has left 64 MiB unread.
+    pub async fn send(&self, slot: SlotId, message: Value) -> Result<(), RequestError> {
+        Ok(self.ask(|answer| Command::Send(slot, message, None, answer)).await??)
+    }
+
+    /// Sends a message with a descriptor, which must be a socket of the kind named.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_handle(
+        &self,
+        slot: SlotId,
+        message: Value,
+        (kind, fd): (HandleKind, OwnedFd),
+    ) -> Result<(), RequestError> {
+        let handle = Some((kind, fd));
+        Ok(self.ask(|answer| Command::Send(slot, message, handle, answer)).await??)
+    }
+
+    /// The workers that exist now.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, RequestError> {
+        self.ask(Command::Workers).await
+    }
+
+    async fn request(&self, request: Request) -> Result<Admission, RequestError> {
+        self.ask(|answer| Command::Request(request, answer)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        let mail = Mail::Command(command(answer));
+        self.mail.send(mail).await.map_err(|_| RequestError::Ended)?;
+        answered.await.map_err(|_| RequestError::Ended)
+    }
+}
+
+fn admitted(admission: Admission) -> Result<(), RequestError> {
+    match admission {
+        Admission::Denied(denied) => Err(RequestError::Denied(denied)),
+        Admission::Accepted | Admission::AlreadySo | Admission::Forked(_) => Ok(()),
+    }
+}

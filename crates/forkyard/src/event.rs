@@ -1,0 +1,132 @@
+//! What a cluster tells those who watch it.
+
+use std::time::Duration;
+
+use forkyard_core::WorkerId;
+pub use forkyard_core::{ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage};
+
+/// One worker: its seat, its number, its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// Its seat, counted from 0.
+    pub slot: SlotId,
+    /// Its number, which Node calls `cluster.worker.id`.
+    pub worker: WorkerId,
+    /// Its process id; 0 when it has none yet.
+    pub pid: u32,
+}
+
+/// Something that happened. More kinds may come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A worker's process runs.
+    Started(WorkerInfo),
+    /// A worker's process could not be started.
+    StartFailed {
+        /// Whose.
+        info: WorkerInfo,
+        /// The reason, as the system gave it.
+        message: String,
+    },
+    /// A worker speaks the cluster protocol.
+    Online(WorkerInfo),
+    /// An address is bound.
+    Bound {
+        /// Where: `127.0.0.1:8000`, `unix:/run/app.sock`, `udp:0.0.0.0:53`.
+        address: String,
+        /// How its connections reach the workers.
+        policy: Policy,
+    },
+    /// A worker listens.
+    Listening {
+        /// Who.
+        info: WorkerInfo,
+        /// Where.
+        address: String,
+    },
+    /// A worker asked for an address and did not get it; its program was told.
+    ListenRefused {
+        /// Who.
+        info: WorkerInfo,
+        /// Where.
+        address: String,
+        /// The error's symbol, such as `EADDRINUSE`.
+        code: String,
+        /// What it means and what can be done.
+        message: String,
+    },
+    /// A worker was not listening within the start time-out and is being ended.
+    StartTimedOut {
+        /// Who.
+        info: WorkerInfo,
+        /// The time-out.
+        after: Duration,
+    },
+    /// A worker's channel ended: it gets no new connections.
+    Disconnected(WorkerInfo),
+    /// A worker's process ended, and all that it wrote has been passed on.
+    Exited {
+        /// Who.
+        info: WorkerInfo,
+        /// How.
+        status: ExitStatus,
+        /// Why it was leaving; `None` means that nobody had asked: a crash.
+        leaving: Option<LeaveReason>,
+        /// Its last lines on stderr, if its output is captured.
+        stderr_tail: Vec<String>,
+    },
+    /// An empty seat will be taken again.
+    RestartScheduled {
+        /// The seat.
+        slot: SlotId,
+        /// From now until the start.
+        delay: Duration,
+        /// Restarts of this slot within the window, this one included; 0 for one that
+        /// does not count.
+        restarts: u32,
+    },
+    /// A slot is done: its worker's exit code said so, or restarts are off.
+    SlotDone {
+        /// The slot.
+        slot: SlotId,
+    },
+    /// The app is given up; everything is being stopped.
+    Failed {
+        /// Why.
+        reason: FailReason,
+        /// The last lines on stderr of the worker whose end was one too many.
+        stderr_tail: Vec<String>,
+    },
+    /// A stop began or became more severe.
+    Stopping {
+        /// The step with which it begins.
+        stage: Stage,
+        /// How many workers are to be ended.
+        workers: usize,
+    },
+    /// A worker did not leave in time, and the next step was taken.
+    Escalated {
+        /// Who.
+        info: WorkerInfo,
+        /// The step that was taken.
+        stage: Stage,
+    },
+    /// The system could not accept connections; they wait, and it is tried again.
+    AcceptFailed {
+        /// On which address.
+        address: String,
+        /// Why.
+        message: String,
+    },
+    /// A worker wrote something on its channel that cannot be used. It was ignored unless
+    /// the message says otherwise.
+    ChannelTrouble {
+        /// Who.
+        info: WorkerInfo,
+        /// What, and what follows.
+        message: String,
+    },
+    /// All is over; no event follows.
+    Over(Outcome),
+}

@@ -1,0 +1,242 @@
+//! Reads one worker's channel.
+//!
+//! User messages go straight to whoever listens, so that a slow listener holds up the
+//! worker that sends and not the primary; everything else is mail for the driver.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use forkyard_ipc::{Decoder, Dialect, FrameError, HandleKind, Value, WorkerMessage};
+use forkyard_sys::reactor::Watched;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Mail, ReceivedHandle, ReceivedMessage};
+use crate::event::WorkerInfo;
+
+/// How much is read at once.
+const CHUNK: usize = 32 * 1024;
+
+/// A channel's descriptor, shared by its reader and the driver, which writes.
+pub(super) type SharedChannel = Arc<Watched>;
+
+/// Where user messages go, if anybody asked for them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MessageTap(Arc<Mutex<Option<mpsc::Sender<ReceivedMessage>>>>);
+
+impl MessageTap {
+    /// Lets messages go there from now on.
+    pub(crate) fn open(&self, sender: mpsc::Sender<ReceivedMessage>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+    }
+
+    fn sender(&self) -> Option<mpsc::Sender<ReceivedMessage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// One worker's channel, read side.
+#[derive(Debug)]
+pub(super) struct Reader {
+    info: WorkerInfo,
+    channel: SharedChannel,
+    dialect: Dialect,
+    decoder: Decoder,
+    /// Descriptors that arrived before the message they belong to was complete.
+    handles: VecDeque<OwnedFd>,
+    mail: mpsc::Sender<Mail>,
+    tap: MessageTap,
+    /// Messages that could not be used.
+    unusable: u64,
+    /// Says that the writer is gone.
+    finish: Finish,
+}
+
+/// Whether more can come.
+#[derive(Debug)]
+enum Finish {
+    NotYet(oneshot::Receiver<()>),
+    WriterGone,
+}
+
+impl Finish {
+    /// Resolves once, when the writer is gone.
+    async fn wait(&mut self) {
+        match self {
+            Self::NotYet(signal) => {
+                // Whoever would have told us is gone, which tells the same.
+                let _ = signal.await;
+                *self = Self::WriterGone;
+            }
+            Self::WriterGone => {}
+        }
+    }
+}
+
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chunk {
+    /// Some bytes; there may be more.
+    More,
+    /// All there was.
+    Drained,
+    /// The end.
+    End,
+}
+
+impl Reader {
+    pub(super) fn new(
+        info: WorkerInfo,
+        channel: SharedChannel,
+        (dialect, limit): (Dialect, usize),
+        mail: mpsc::Sender<Mail>,
+        tap: MessageTap,
+        finish: oneshot::Receiver<()>,
+    ) -> Self {
+        let decoder = Decoder::new(dialect, limit);
+        let (handles, finish) = (VecDeque::new(), Finish::NotYet(finish));
+        Self { info, channel, dialect, decoder, handles, mail, tap, unusable: 0, finish }
+    }
+
+    /// Reads to the end; or, once `finish` says that the writer is gone, as far as there
+    /// is anything to read.
+    pub(super) async fn run(mut self) {
+        let channel = Arc::clone(&self.channel);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.finish.wait() => {
+                    self.read_out().await;
+                    break;
+                }
+                ready = channel.readable() => {
+                    let Ok(mut ready) = ready else { break };
+                    let chunk = self.read();
+                    self.pass_on().await;
+                    match chunk {
+                        Chunk::More => {}
+                        Chunk::Drained => ready.clear_ready(),
+                        Chunk::End => break,
+                    }
+                }
+            }
+        }
+        self.end().await;
+    }
+
+    async fn read_out(&mut self) {
+        while self.read() == Chunk::More {
+            self.pass_on().await;
+        }
+        self.pass_on().await;
+    }
+
+    /// One read, on a buffer that lives on the stack: a channel at rest costs no memory.
+    fn read(&mut self) -> Chunk {
+        let mut buffer = [0; CHUNK];
+        let channel = self.channel.get_ref().as_fd();
+        match forkyard_sys::channel::receive(channel, &mut buffer, &mut self.handles) {
+            Ok(received) if received.bytes == 0 => Chunk::End,
+            Ok(received) => {
+                self.decoder.feed(&buffer[..received.bytes]);
+                // A read stops behind a descriptor; otherwise a short one means that
+                // nothing was left, and whatever comes then wakes us anew.
+                let whole = received.bytes < CHUNK && received.handles == 0;
+                if whole { Chunk::Drained } else { Chunk::More }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Chunk::Drained,
+            Err(error) => {
+                tracing::warn!(worker = %self.info.worker, %error, "failed to read a channel");
+                Chunk::End
+            }
+        }
+    }
+
+    /// Passes on every message that is complete.
+    async fn pass_on(&mut self) {
+        while let Some(parsed) = self.next_message() {
+            match parsed {
+                Ok(WorkerMessage::Handle { kind, message }) => {
+                    self.deliver_handle(kind, message).await;
+                }
+                Ok(WorkerMessage::User(message)) => self.deliver(message, None).await,
+                Ok(message) if message.needs_handle() => self.take_handle().await.map_or((), drop),
+                Ok(message) => {
+                    self.post(Mail::Message { worker: self.info.worker, message }).await;
+                }
+                Err(trouble) => self.complain(trouble).await,
+            }
+        }
+    }
+
+    fn next_message(&mut self) -> Option<Result<WorkerMessage, String>> {
+        let dialect = self.dialect;
+        let frame = self.decoder.next_frame()?;
+        Some(match frame {
+            Ok(frame) => WorkerMessage::parse(dialect, frame)
+                .map_err(|error| format!("ignored a message that makes no sense: {error}")),
+            Err(FrameError::TooLong { limit }) => Err(format!(
+                "dropped a message of more than {} MiB; send large data another way",
+                limit >> 20
+            )),
+        })
+    }
+
+    async fn deliver_handle(&mut self, kind: HandleKind, message: Value) {
+        if let Some(fd) = self.take_handle().await {
+            self.deliver(message, Some(ReceivedHandle { kind, fd })).await;
+        }
+    }
+
+    /// The descriptor of the message at hand, with the acknowledgement under way.
+    async fn take_handle(&mut self) -> Option<OwnedFd> {
+        let fd = self.handles.pop_front();
+        let intact = fd.is_some();
+        self.post(Mail::HandleArrived { worker: self.info.worker, intact }).await;
+        fd
+    }
+
+    /// Without anybody listening a message is dropped, and a descriptor closed. A slow
+    /// listener is waited for while the worker lives.
+    async fn deliver(&mut self, message: Value, handle: Option<ReceivedHandle>) {
+        let Some(sender) = self.tap.sender() else { return };
+        let received = ReceivedMessage { info: self.info, message, handle };
+        let permit = tokio::select! {
+            biased;
+            permit = sender.reserve() => permit.ok(),
+            () = self.finish.wait() => sender.try_reserve().ok(),
+        };
+        match permit {
+            Some(permit) => permit.send(received),
+            None if sender.is_closed() => {}
+            None => self.complain("dropped a message that nobody fetched".into()).await,
+        }
+    }
+
+    /// Says so the first time, the second, the fourth and so on.
+    async fn complain(&mut self, trouble: String) {
+        self.unusable += 1;
+        if self.unusable.is_power_of_two() {
+            let message = match self.unusable {
+                1 => trouble,
+                count => format!("{trouble} ({count} such messages by now)"),
+            };
+            self.post(Mail::ChannelTrouble { worker: self.info.worker, message }).await;
+        }
+    }
+
+    async fn end(mut self) {
+        let unfinished = self.decoder.unfinished();
+        if unfinished > 0 {
+            let message = format!("the channel ended within a message, {unfinished} bytes into it");
+            self.complain(message).await;
+        }
+        self.post(Mail::ChannelEnded { worker: self.info.worker }).await;
+    }
+
+    async fn post(&self, mail: Mail) {
+        // A driver that is gone needs no mail.
+        let _ = self.mail.send(mail).await;
+    }
+}

@@ -1,0 +1,577 @@
+//! The loop around the core.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use forkyard_core::{
+    Action, ConnectionId, Core, Input, ListenerId, ListenerSpec, Outcome, Policy, Query, Refusal,
+    SlotId, Verdict, WorkerId,
+};
+use forkyard_ipc::{
+    HandleKind, PrimaryMessage, ServerQuery, ServerReply, SocketAnswer, SocketQuery, Transport,
+    Value, WorkerMessage,
+};
+use forkyard_sys::process::Signal;
+use forkyard_sys::reactor::Watched;
+use tokio::io::Interest;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Sleep;
+
+use super::address;
+use super::channel::{MessageTap, Reader};
+use super::exit_watch::Watch;
+use super::listeners::{Arrival, Connections, Listeners};
+use super::outgoing::{Outgoing, SendError, Sent};
+use super::seats::{Running, Seats};
+use super::spawner::{Job, Spawned};
+use super::{Command, Mail, PrimarySettings};
+use crate::event::Event;
+
+/// Where the driver sends things.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    pub(super) mail: mpsc::WeakSender<Mail>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) tap: MessageTap,
+    pub(super) spawner: SyncSender<Job>,
+}
+
+/// What a worker asked, until it is answered.
+#[derive(Debug)]
+struct Question {
+    address: String,
+    data: Option<Value>,
+}
+
+/// What the loop woke up for.
+#[derive(Debug)]
+enum Wake {
+    Mail(Mail),
+    Arrival(Arrival),
+    Deadline,
+    /// Every handle and every task is gone.
+    Abandoned,
+}
+
+/// Owns everything that belongs to one primary.
+#[derive(Debug)]
+pub(super) struct Driver {
+    settings: PrimarySettings,
+    outlets: Outlets,
+    core: Core,
+    seats: Seats,
+    listeners: Listeners,
+    connections: Connections,
+    questions: HashMap<(WorkerId, u64), Question>,
+    /// Numbers connections and, from the same row, messages to workers, so that a reply
+    /// names a connection and nothing else.
+    next_number: u64,
+    /// The last lines of the worker whose exit is being handled.
+    stderr_tail: Vec<String>,
+    outcome: Option<Outcome>,
+}
+
+impl Driver {
+    pub(super) fn new(settings: PrimarySettings, outlets: Outlets) -> Self {
+        Self {
+            core: Core::new(settings.core.clone()),
+            settings,
+            outlets,
+            seats: Seats::default(),
+            listeners: Listeners::new(),
+            connections: Connections::default(),
+            questions: HashMap::new(),
+            next_number: 0,
+            stderr_tail: Vec::new(),
+            outcome: None,
+        }
+    }
+
+    /// Runs until the core is finished.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Mail>) {
+        let mut sleep = Box::pin(tokio::time::sleep_until(Instant::now().into()));
+        while self.outcome.is_none() {
+            self.set_alarm(sleep.as_mut());
+            let wake = std::future::poll_fn(|cx| self.poll_wake(cx, &mut inbox, sleep.as_mut()));
+            match wake.await {
+                Wake::Mail(mail) => self.handle_mail(mail),
+                Wake::Arrival(arrival) => self.handle_arrival(arrival),
+                Wake::Deadline => self.core.handle_timeout(Instant::now()),
+                Wake::Abandoned => break,
+            }
+            self.perform_all();
+        }
+        self.listeners.close_all();
+        if let Some(outcome) = self.outcome.take() {
+            self.emit(Event::Over(outcome));
+        }
+    }
+
+    fn set_alarm(&self, sleep: Pin<&mut Sleep>) {
+        let Some(deadline) = self.core.next_deadline() else { return };
+        if sleep.deadline() != deadline.into() {
+            sleep.reset(deadline.into());
+        }
+    }
+
+    /// Mail first: what workers say may make room for a connection.
+    fn poll_wake(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbox: &mut mpsc::Receiver<Mail>,
+        sleep: Pin<&mut Sleep>,
+    ) -> Poll<Wake> {
+        if let Poll::Ready(mail) = inbox.poll_recv(cx) {
+            return Poll::Ready(mail.map_or(Wake::Abandoned, Wake::Mail));
+        }
+        self.seats.poll_blocked(cx);
+        let core = &self.core;
+        if let Poll::Ready(arrival) = self.listeners.poll_accept(cx, |id| core.has_capacity(id)) {
+            return Poll::Ready(Wake::Arrival(arrival));
+        }
+        match core.next_deadline() {
+            Some(_) => sleep.poll(cx).map(|()| Wake::Deadline),
+            None => Poll::Pending,
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.core.handle(Instant::now(), input);
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    // What comes in.
+
+    fn handle_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Message { worker, message } => self.handle_message(worker, message),
+            Mail::Spawned(spawned) => self.handle_spawned(spawned),
+            Mail::SpawnFailed { worker, message } => {
+                self.input(Input::SpawnFailed { worker, message });
+                self.perform_all();
+                self.seats.remove(worker);
+            }
+            Mail::HandleArrived { worker, intact } => {
+                let answer =
+                    if intact { PrimaryMessage::HandleAck } else { PrimaryMessage::HandleNack };
+                self.send(worker, &answer, None);
+            }
+            Mail::ChannelTrouble { worker, message } => self.channel_trouble(worker, message),
+            Mail::ChannelEnded { worker } => {
+                self.questions.retain(|(asker, _), _| *asker != worker);
+                self.input(Input::ChannelEnded { worker });
+            }
+            Mail::Exited { worker, status, stderr_tail } => {
+                self.stderr_tail = stderr_tail;
+                self.input(Input::Exited { worker, status });
+                self.perform_all();
+                self.seats.remove(worker);
+            }
+            Mail::Command(command) => self.handle_command(command),
+        }
+    }
+
+    fn handle_spawned(&mut self, spawned: Spawned) {
+        let worker = spawned.worker;
+        if let Err(error) = self.install(spawned) {
+            // Without a channel the worker is of no use; it ends with its process.
+            let message = format!("failed to watch the new worker: {error}");
+            self.input(Input::SpawnFailed { worker, message });
+            self.perform_all();
+            self.seats.remove(worker);
+        }
+    }
+
+    fn install(&mut self, spawned: Spawned) -> io::Result<()> {
+        let Spawned { worker, process, channel, output_done } = spawned;
+        let Some(mail) = self.outlets.mail.upgrade() else { return Ok(()) };
+        let pid = process.pid();
+        let process = Arc::new(process);
+        let channel = match Watched::new(channel, Interest::READABLE | Interest::WRITABLE) {
+            Ok(channel) => Arc::new(channel),
+            Err(error) => {
+                process.signal_group(Signal::KILL)?;
+                return Err(error);
+            }
+        };
+        let outgoing = Outgoing::new(Arc::clone(&channel), self.settings.dialect);
+        self.seats.started(worker, Running { process: Arc::clone(&process), outgoing });
+        let Some(info) = self.seats.info(worker) else { return Ok(()) };
+        let (finish, finished) = oneshot::channel();
+        let reading = (self.settings.dialect, self.settings.message_limit);
+        let tap = self.outlets.tap.clone();
+        let reader = Reader::new(info, channel, reading, mail.clone(), tap, finished);
+        let reader = tokio::spawn(reader.run());
+        let watch = Watch { worker, process, finish, reader, output_done };
+        tokio::spawn(watch.run(mail));
+        self.input(Input::Spawned { worker, pid });
+        Ok(())
+    }
+
+    fn handle_message(&mut self, worker: WorkerId, message: WorkerMessage) {
+        match message {
+            WorkerMessage::Reply { ack, accepted } => {
+                let verdict = if accepted { Verdict::Accepted } else { Verdict::Declined };
+                self.input(Input::Replied { worker, connection: ConnectionId(ack), verdict });
+            }
+            WorkerMessage::HandleAck => {
+                self.acknowledged(worker);
+            }
+            WorkerMessage::HandleNack => self.handle_lost(worker),
+            WorkerMessage::Online { .. } => self.input(Input::Online { worker }),
+            WorkerMessage::QueryServer { seq, query } => self.handle_query(worker, seq, query),
+            WorkerMessage::Listening { query, .. } => {
+                self.input(Input::Listening { worker });
+                let address = address::describe(&query);
+                self.emit_for(worker, |info| Event::Listening { info, address });
+            }
+            WorkerMessage::Close { key, .. } => {
+                if let Some(listener) = Listeners::by_key(&key) {
+                    self.input(Input::Closed { worker, listener });
+                }
+            }
+            WorkerMessage::ExitedAfterDisconnect { seq } => {
+                self.input(Input::LeaveAnnounced { worker, seq });
+            }
+            WorkerMessage::Socket(query) => self.answer_socket_query(worker, query),
+            WorkerMessage::Unknown { cmd } => {
+                tracing::debug!(%worker, cmd, "ignored an unknown internal message");
+            }
+            // The channel's reader keeps these.
+            WorkerMessage::Handle { .. } | WorkerMessage::User(_) => {}
+        }
+    }
+
+    /// A descriptor that a worker has received is its own; what held the channel back may
+    /// go on.
+    fn acknowledged(&mut self, worker: WorkerId) -> Option<Sent> {
+        let sent = self.seats.running(worker)?.outgoing.acknowledge();
+        self.seats.flush(worker);
+        sent
+    }
+
+    /// A descriptor did not arrive, and the message it belonged to was dropped.
+    fn handle_lost(&mut self, worker: WorkerId) {
+        match self.acknowledged(worker) {
+            Some(Sent::Connection(connection, _)) => {
+                let verdict = Verdict::Declined;
+                self.input(Input::Replied { worker, connection, verdict });
+            }
+            Some(Sent::Listener(_)) => {
+                let why = "lost a listening socket on the way to the worker; ending the worker";
+                self.channel_trouble(worker, why.into());
+                self.input(Input::ChannelBroken { worker });
+            }
+            Some(Sent::User(_)) => {
+                let why = "lost a descriptor on the way to the worker";
+                self.channel_trouble(worker, why.into());
+            }
+            None => {}
+        }
+    }
+
+    fn handle_query(&mut self, worker: WorkerId, seq: u64, query: ServerQuery) {
+        let address = address::describe(&query);
+        let spec = match address::spec_of(&query) {
+            Ok(spec) => spec,
+            Err(errno) => return self.answer_refusal(worker, seq, "", -errno),
+        };
+        let policy = self.policy_for(&query);
+        let backlog = query.backlog.and_then(|length| u32::try_from(length).ok());
+        self.questions.insert((worker, seq), Question { address, data: query.data });
+        self.input(Input::Query(Query { worker, seq, spec, policy, backlog }));
+    }
+
+    /// The rule that names this listener, or the one that names none.
+    fn policy_for(&self, query: &ServerQuery) -> Policy {
+        let port = query.port.map(|port| port.to_string());
+        let names = [port.as_deref(), query.address.as_deref()];
+        let matching = |rule: &&super::PolicyRule| match rule.listener.as_deref() {
+            Some(listener) => names.contains(&Some(listener)),
+            None => false,
+        };
+        let rules = &self.settings.policies;
+        let rule = rules.iter().rev().find(matching);
+        let rule = rule.or_else(|| rules.iter().rev().find(|rule| rule.listener.is_none()));
+        rule.map_or(Policy::RoundRobin, |rule| rule.policy)
+    }
+
+    /// What a worker has sent us is ours: none of its server's connections are left here.
+    fn answer_socket_query(&mut self, worker: WorkerId, query: SocketQuery) {
+        let answer = match query {
+            SocketQuery::NotifyClose { key } => SocketAnswer::AllClosed { key },
+            SocketQuery::GetCount { key } => SocketAnswer::Count { key, count: 0 },
+        };
+        self.send(worker, &PrimaryMessage::Socket(answer), None);
+    }
+
+    fn channel_trouble(&mut self, worker: WorkerId, message: String) {
+        self.emit_for(worker, |info| Event::ChannelTrouble { info, message });
+    }
+
+    fn handle_arrival(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Connection(listener, socket) => {
+                let connection = ConnectionId(self.number());
+                self.connections.keep(connection, socket);
+                self.input(Input::Accepted { listener, connection });
+            }
+            Arrival::Failure(listener, error) => {
+                let address = self.listeners.address(listener).to_owned();
+                self.emit(Event::AcceptFailed { address, message: error.to_string() });
+                self.input(Input::AcceptFailed { listener });
+            }
+        }
+    }
+
+    // What handles ask for. Whoever asked may have stopped waiting for the answer.
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Request(request, answer) => {
+                let admission = self.core.request(Instant::now(), request);
+                let _ = answer.send(admission);
+            }
+            Command::Signal(slot, signal, answer) => {
+                let _ = answer.send(self.signal_slot(slot, signal));
+            }
+            Command::Send(slot, value, handle, answer) => {
+                let _ = answer.send(self.send_to_slot(slot, value, handle));
+            }
+            Command::Workers(answer) => {
+                let _ = answer.send(self.seats.all());
+            }
+        }
+    }
+
+    fn signal_slot(&mut self, slot: SlotId, signal: Signal) -> io::Result<()> {
+        let worker = self.seats.in_slot(slot);
+        match worker.and_then(|worker| self.seats.running(worker)) {
+            Some(running) => running.process.signal(signal),
+            None => Err(no_worker(slot)),
+        }
+    }
+
+    fn send_to_slot(
+        &mut self,
+        slot: SlotId,
+        value: Value,
+        handle: Option<(HandleKind, std::os::fd::OwnedFd)>,
+    ) -> io::Result<()> {
+        let worker = self.seats.in_slot(slot).ok_or_else(|| no_worker(slot))?;
+        let (message, sent) = match handle {
+            Some((kind, fd)) => {
+                (PrimaryMessage::Handle { kind, message: value }, Some(Sent::User(fd)))
+            }
+            None => (PrimaryMessage::User(value), None),
+        };
+        let running = self.seats.running(worker).ok_or_else(|| no_worker(slot))?;
+        running.outgoing.push(&message, sent)?;
+        self.seats.flush(worker);
+        Ok(())
+    }
+
+    // What the core wants done.
+
+    fn perform_all(&mut self) {
+        while let Some(action) = self.core.next_action() {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::HandOff { worker, listener, connection } => {
+                self.hand_off(worker, listener, connection);
+            }
+            Action::Release { connection } => self.connections.release(connection),
+            Action::Spawn { slot, worker } => self.spawn(slot, worker),
+            Action::OpenListener { listener, spec, policy, backlog } => {
+                self.open_listener(listener, &spec, policy, backlog);
+            }
+            Action::CloseListener { listener } => self.listeners.close(listener),
+            Action::Grant { worker, seq, listener } => self.grant(worker, seq, listener),
+            Action::Refuse { worker, seq, listener, refusal } => {
+                self.refuse(worker, seq, listener, refusal);
+            }
+            Action::AskDisconnect { worker } => {
+                let seq = self.number();
+                self.send(worker, &PrimaryMessage::Disconnect { seq }, None);
+            }
+            Action::AcknowledgeLeave { worker, seq: ack } => {
+                let seq = self.number();
+                self.send(worker, &PrimaryMessage::Ack { ack, seq }, None);
+            }
+            Action::Terminate { worker } => self.terminate(worker),
+            Action::Kill { worker } => self.kill(worker),
+            Action::Emit(event) => self.publish(event),
+            Action::Finish(outcome) => self.outcome = Some(outcome),
+        }
+    }
+
+    fn hand_off(&mut self, worker: WorkerId, listener: ListenerId, connection: ConnectionId) {
+        let Some(socket) = self.connections.get(connection) else { return };
+        let Some(named) = self.listeners.key_and_transport(listener) else { return };
+        let Some(running) = self.seats.running(worker) else { return };
+        let pushed = running.outgoing.push_connection(connection, socket, named);
+        self.after_push(worker, pushed);
+    }
+
+    fn spawn(&mut self, slot: SlotId, worker: WorkerId) {
+        self.seats.add(worker, slot);
+        if self.outlets.spawner.try_send(Job { slot, worker }).is_err() {
+            let message = "the thread that starts processes is gone".into();
+            self.input(Input::SpawnFailed { worker, message });
+        }
+    }
+
+    fn open_listener(
+        &mut self,
+        listener: ListenerId,
+        spec: &ListenerSpec,
+        policy: Policy,
+        backlog: Option<u32>,
+    ) {
+        let means = (backlog, &*self.settings.inherited);
+        match self.listeners.open(listener, &spec.endpoint, policy, means) {
+            Ok(address) => {
+                self.emit(Event::Bound { address, policy });
+                self.input(Input::ListenerOpened { listener });
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(address::EINVAL);
+                self.input(Input::ListenerFailed { listener, errno });
+            }
+        }
+    }
+
+    fn grant(&mut self, worker: WorkerId, seq: u64, listener: ListenerId) {
+        let data = self.questions.remove(&(worker, seq)).and_then(|question| question.data);
+        match self.listeners.grant(listener, data) {
+            Ok(Some((reply, socket))) => {
+                let message = PrimaryMessage::ServerReply { ack: seq, seq: self.number(), reply };
+                self.send(worker, &message, socket.map(Sent::Listener));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let errno = -error.raw_os_error().unwrap_or(address::EINVAL);
+                self.answer_refusal(worker, seq, "", errno);
+            }
+        }
+    }
+
+    fn refuse(&mut self, worker: WorkerId, seq: u64, listener: ListenerId, refusal: Refusal) {
+        let question = self.questions.remove(&(worker, seq));
+        let key = format!("refused#{listener}");
+        self.answer_refusal(worker, seq, &key, address::errno_of(refusal));
+        if let Some(Question { address, .. }) = question {
+            let (code, message) = address::explain(&address, refusal);
+            self.emit_for(worker, |info| Event::ListenRefused { info, address, code, message });
+        }
+    }
+
+    fn answer_refusal(&mut self, worker: WorkerId, ack: u64, key: &str, errno: i32) {
+        let reply = ServerReply {
+            errno,
+            key: key.into(),
+            data: None,
+            sockname: None,
+            handle: None,
+            transport: Transport::Tcp,
+        };
+        let message = PrimaryMessage::ServerReply { ack, seq: self.number(), reply };
+        self.send(worker, &message, None);
+    }
+
+    fn terminate(&mut self, worker: WorkerId) {
+        let signal = self.settings.stop_signal;
+        if let Some(running) = self.seats.running(worker)
+            && let Err(error) = running.process.signal(signal)
+        {
+            tracing::warn!(%worker, %signal, %error, "failed to signal a worker");
+        }
+    }
+
+    fn kill(&mut self, worker: WorkerId) {
+        if let Some(running) = self.seats.running(worker)
+            && let Err(error) = running.process.signal_group(Signal::KILL)
+        {
+            tracing::error!(%worker, %error, "failed to kill a worker");
+        }
+    }
+
+    fn send(&mut self, worker: WorkerId, message: &PrimaryMessage, handle: Option<Sent>) {
+        let Some(running) = self.seats.running(worker) else { return };
+        let pushed = running.outgoing.push(message, handle);
+        self.after_push(worker, pushed);
+    }
+
+    fn after_push(&mut self, worker: WorkerId, pushed: Result<(), SendError>) {
+        match pushed {
+            Ok(()) => self.seats.flush(worker),
+            Err(error) => {
+                self.channel_trouble(worker, format!("{error}; ending the worker"));
+                self.input(Input::ChannelBroken { worker });
+            }
+        }
+    }
+
+    // What the world is told.
+
+    fn publish(&mut self, event: forkyard_core::Event) {
+        use forkyard_core::Event as Core;
+        match event {
+            Core::Started { worker, .. } => self.emit_for(worker, Event::Started),
+            Core::StartFailed { worker, message, .. } => {
+                self.emit_for(worker, |info| Event::StartFailed { info, message });
+            }
+            Core::Online { worker, .. } => self.emit_for(worker, Event::Online),
+            Core::StartTimedOut { worker, after, .. } => {
+                self.emit_for(worker, |info| Event::StartTimedOut { info, after });
+            }
+            Core::Disconnected { worker, .. } => self.emit_for(worker, Event::Disconnected),
+            Core::Exited { worker, status, leaving, .. } => {
+                let stderr_tail = self.stderr_tail.clone();
+                self.emit_for(worker, |info| Event::Exited { info, status, leaving, stderr_tail });
+            }
+            Core::RestartScheduled { slot, delay, restarts } => {
+                self.emit(Event::RestartScheduled { slot, delay, restarts });
+            }
+            Core::SlotDone { slot } => self.emit(Event::SlotDone { slot }),
+            Core::Failed(reason) => {
+                let stderr_tail = std::mem::take(&mut self.stderr_tail);
+                self.emit(Event::Failed { reason, stderr_tail });
+            }
+            Core::Stopping { stage, workers } => self.emit(Event::Stopping { stage, workers }),
+            Core::Escalated { worker, stage, .. } => {
+                self.emit_for(worker, |info| Event::Escalated { info, stage });
+            }
+            // The driver tells it itself, with the address.
+            Core::ListenRefused { .. } => {}
+        }
+    }
+
+    fn emit_for(&self, worker: WorkerId, event: impl FnOnce(crate::WorkerInfo) -> Event) {
+        if let Some(info) = self.seats.info(worker) {
+            self.emit(event(info));
+        }
+    }
+
+    fn emit(&self, event: Event) {
+        // Nobody needs to be watching.
+        let _ = self.outlets.events.send(event);
+    }
+}
+
+fn no_worker(slot: SlotId) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("there is no worker in slot {slot}"))
+}

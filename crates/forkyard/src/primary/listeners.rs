@@ -1,0 +1,204 @@
+//! The addresses that are bound, and the connections that came in by them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::ops::Bound;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use forkyard_core::{ConnectionId, Endpoint, ListenerId, Policy};
+use forkyard_ipc::{HandleKind, ServerReply, Transport, Value};
+use forkyard_sys::inherited::InheritedFds;
+use forkyard_sys::reactor::Watched;
+use forkyard_sys::sockets::SocketKind;
+use tokio::io::Interest;
+
+use super::binding::{self, bind};
+
+/// One bound address.
+#[derive(Debug)]
+struct Entry {
+    bound: binding::Bound,
+    /// The socket as the reactor watches it, if the primary accepts.
+    acceptor: Option<Watched>,
+    policy: Policy,
+    /// Names it on the wire; ends in its id.
+    key: String,
+    /// Where it is, for people.
+    address: String,
+    /// What the first TLS worker brought, for all of them to share.
+    data: Option<Value>,
+}
+
+/// All bound addresses.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    entries: BTreeMap<ListenerId, Entry>,
+    /// The listener after which the next search for a connection begins, so that a busy
+    /// one does not starve the others.
+    last_served: ListenerId,
+}
+
+/// What the search for a connection found.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    Connection(ListenerId, OwnedFd),
+    /// The system could not accept.
+    Failure(ListenerId, io::Error),
+}
+
+impl Listeners {
+    pub(super) fn new() -> Self {
+        Self { entries: BTreeMap::new(), last_served: ListenerId(0) }
+    }
+
+    /// Binds an address. Returns where it ended up, for people.
+    pub(super) fn open(
+        &mut self,
+        id: ListenerId,
+        endpoint: &Endpoint,
+        policy: Policy,
+        (backlog, inherited): (Option<u32>, &InheritedFds),
+    ) -> io::Result<String> {
+        let bound = bind(endpoint, backlog, inherited)?;
+        let acceptor = match policy {
+            Policy::RoundRobin => Some(watch(&bound.socket)?),
+            Policy::Shared => None,
+        };
+        let address = bound.describe(endpoint);
+        let key = format!("{address}#{id}");
+        let entry = Entry { bound, acceptor, policy, key, address: address.clone(), data: None };
+        self.entries.insert(id, entry);
+        Ok(address)
+    }
+
+    pub(super) fn close(&mut self, id: ListenerId) {
+        if let Some(file) = self.entries.remove(&id).and_then(|entry| entry.bound.file) {
+            file.remove();
+        }
+    }
+
+    pub(super) fn close_all(&mut self) {
+        while let Some(id) = self.entries.keys().next().copied() {
+            self.close(id);
+        }
+    }
+
+    /// The listener that a worker calls by this key.
+    pub(super) fn by_key(key: &str) -> Option<ListenerId> {
+        key.rsplit_once('#')?.1.parse().ok().map(ListenerId)
+    }
+
+    pub(super) fn address(&self, id: ListenerId) -> &str {
+        self.entries.get(&id).map_or("", |entry| &entry.address)
+    }
+
+    /// What `newconn` needs to say about a connection.
+    pub(super) fn key_and_transport(&self, id: ListenerId) -> Option<(&str, Transport)> {
+        let entry = self.entries.get(&id)?;
+        Some((&entry.key, transport(entry.bound.kind)))
+    }
+
+    /// The reply to a worker that gets the address, and the socket that goes with it if
+    /// the worker accepts by itself.
+    pub(super) fn grant(
+        &mut self,
+        id: ListenerId,
+        data: Option<Value>,
+    ) -> io::Result<Option<(ServerReply, Option<OwnedFd>)>> {
+        let Some(entry) = self.entries.get_mut(&id) else { return Ok(None) };
+        if entry.data.is_none() {
+            entry.data = data;
+        }
+        let reply = ServerReply {
+            errno: 0,
+            key: entry.key.clone(),
+            data: entry.data.clone(),
+            sockname: None,
+            handle: None,
+            transport: transport(entry.bound.kind),
+        };
+        Ok(Some(match entry.policy {
+            Policy::RoundRobin => (ServerReply { sockname: entry.bound.sockname(), ..reply }, None),
+            Policy::Shared => {
+                let kind = match entry.bound.kind {
+                    SocketKind::Udp => HandleKind::DgramNative,
+                    _ => HandleKind::NetNative,
+                };
+                let socket = entry.bound.socket.try_clone()?;
+                (ServerReply { handle: Some(kind), ..reply }, Some(socket))
+            }
+        }))
+    }
+
+    /// Accepts one connection on a listener for which `wanted` says that it can be placed.
+    pub(super) fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: impl Fn(ListenerId) -> bool,
+    ) -> Poll<Arrival> {
+        let behind = (Bound::Excluded(self.last_served), Bound::Unbounded);
+        let in_turn = self.entries.range(behind).chain(self.entries.range(..=self.last_served));
+        let found = in_turn.filter(|(id, _)| wanted(**id)).find_map(|(id, entry)| {
+            let arrival = accept(*id, entry.acceptor.as_ref()?, cx);
+            arrival.map(|arrival| (*id, arrival))
+        });
+        match found {
+            Some((id, arrival)) => {
+                self.last_served = id;
+                Poll::Ready(arrival)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+fn watch(socket: &OwnedFd) -> io::Result<Watched> {
+    Watched::new(socket.try_clone()?, Interest::READABLE)
+}
+
+fn transport(kind: SocketKind) -> Transport {
+    match kind {
+        SocketKind::Udp => Transport::Udp,
+        SocketKind::UnixStream | SocketKind::UnixDatagram => Transport::Pipe,
+        SocketKind::Tcp | SocketKind::Other => Transport::Tcp,
+    }
+}
+
+fn accept(id: ListenerId, acceptor: &Watched, cx: &mut Context<'_>) -> Option<Arrival> {
+    while let Poll::Ready(ready) = acceptor.poll_read_ready(cx) {
+        let mut ready = match ready {
+            Ok(ready) => ready,
+            Err(error) => return Some(Arrival::Failure(id, error)),
+        };
+        match forkyard_sys::sockets::accept(acceptor.get_ref().as_fd()) {
+            Ok(connection) => return Some(Arrival::Connection(id, connection)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            // The client has gone again: accept(2) lists these as such.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Some(Arrival::Failure(id, error)),
+        }
+    }
+    None
+}
+
+/// The connections that the primary has accepted and not let go of.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    open: HashMap<ConnectionId, Arc<OwnedFd>>,
+}
+
+impl Connections {
+    pub(super) fn keep(&mut self, id: ConnectionId, socket: OwnedFd) {
+        self.open.insert(id, Arc::new(socket));
+    }
+
+    pub(super) fn get(&self, id: ConnectionId) -> Option<Arc<OwnedFd>> {
+        self.open.get(&id).cloned()
+    }
+
+    pub(super) fn release(&mut self, id: ConnectionId) {
+        self.open.remove(&id);
+    }
+}

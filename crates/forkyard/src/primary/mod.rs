@@ -1,0 +1,163 @@
+//! The primary's thread: it carries out what the core decides.
+//!
+//! ```text
+//!  spawner thread ──┐
+//!  channel readers ─┤ Mail      ┌────────┐ Input  ┌──────┐
+//!  exit watchers ───┼──────────▶│ Driver │───────▶│ Core │
+//!  handles ─────────┘           │        │◀───────│      │
+//!  listeners, timers ──────────▶└────────┘ Action └──────┘
+//!                                 │ writes to channels, binds, accepts, signals
+//! ```
+//!
+//! [`driver`] owns the state and is the only writer. Everything that takes time is a task
+//! or a thread that reports by [`Mail`].
+
+mod address;
+mod binding;
+mod channel;
+mod driver;
+mod exit_watch;
+mod listeners;
+mod outgoing;
+mod seats;
+mod spawner;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
+
+use forkyard_core::{Admission, ExitStatus, Policy, Request, SlotId, WorkerId};
+use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
+use forkyard_sys::inherited::InheritedFds;
+use forkyard_sys::process::{Process, Signal};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+pub(crate) use channel::MessageTap;
+
+use crate::event::{Event, WorkerInfo};
+use crate::output::{Output, OutputPump};
+use crate::program::Program;
+
+/// How much mail may wait. Readers and the spawner wait when it is full; the driver never
+/// sends to itself.
+const MAILBOX: usize = 1024;
+
+/// How many events a watcher may be behind before it loses the oldest.
+const EVENTS: usize = 4096;
+
+/// How connections of some listener reach the workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRule {
+    /// The port or the path of the listeners it is for; `None` for all others.
+    pub listener: Option<String>,
+    /// The policy.
+    pub policy: Policy,
+}
+
+/// All that a primary is told at its start.
+#[derive(Debug)]
+pub(crate) struct PrimarySettings {
+    pub(crate) core: forkyard_core::Settings,
+    pub(crate) program: Program,
+    pub(crate) policies: Vec<PolicyRule>,
+    pub(crate) dialect: Dialect,
+    pub(crate) stop_signal: Signal,
+    pub(crate) message_limit: usize,
+    pub(crate) inherited: Arc<InheritedFds>,
+    pub(crate) nofile_soft: Option<u64>,
+}
+
+/// What reaches the driver from tasks, threads and handles.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    Spawned(spawner::Spawned),
+    SpawnFailed {
+        worker: WorkerId,
+        message: String,
+    },
+    Message {
+        worker: WorkerId,
+        message: WorkerMessage,
+    },
+    /// A message with a descriptor arrived and must be acknowledged, or its descriptor
+    /// did not.
+    HandleArrived {
+        worker: WorkerId,
+        intact: bool,
+    },
+    ChannelTrouble {
+        worker: WorkerId,
+        message: String,
+    },
+    ChannelEnded {
+        worker: WorkerId,
+    },
+    Exited {
+        worker: WorkerId,
+        status: ExitStatus,
+        stderr_tail: Vec<String>,
+    },
+    Command(Command),
+}
+
+/// What a handle asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Request(Request, oneshot::Sender<Admission>),
+    Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
+    Send(SlotId, Value, Option<(HandleKind, OwnedFd)>, oneshot::Sender<io::Result<()>>),
+    Workers(oneshot::Sender<Vec<WorkerInfo>>),
+}
+
+/// A message that a worker sent with `process.send` or [`Worker::send`](crate::Worker::send).
+#[derive(Debug)]
+pub struct ReceivedMessage {
+    /// Who sent it.
+    pub info: WorkerInfo,
+    /// What.
+    pub message: Value,
+    /// The descriptor that came with it.
+    pub handle: Option<ReceivedHandle>,
+}
+
+/// A descriptor that a worker sent along.
+#[derive(Debug)]
+pub struct ReceivedHandle {
+    /// What it is, in Node's terms.
+    pub kind: HandleKind,
+    /// The descriptor.
+    pub fd: OwnedFd,
+}
+
+/// The way to a running primary.
+#[derive(Debug)]
+pub(crate) struct PrimaryHandle {
+    pub(crate) mail: mpsc::Sender<Mail>,
+    pub(crate) events: broadcast::Receiver<Event>,
+    pub(crate) tap: MessageTap,
+}
+
+/// Starts the primary's threads.
+pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<PrimaryHandle> {
+    let (mail, inbox) = mpsc::channel(MAILBOX);
+    let (events, watching) = broadcast::channel(EVENTS);
+    let tap = MessageTap::default();
+    let pump = match output {
+        Output::Inherit => None,
+        Output::Lines(sink) => Some(OutputPump::start(sink)?),
+    };
+    let spawner = spawner::start(spawner::Recipe::new(&settings, pump), mail.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = PrimaryHandle { mail: mail.clone(), events: watching, tap: tap.clone() };
+    let outlets = driver::Outlets { mail: mail.downgrade(), events, tap, spawner };
+    drop(mail);
+    thread::Builder::new().name("forkyard-primary".into()).spawn(move || {
+        runtime.block_on(driver::Driver::new(settings, outlets).run(inbox));
+    })?;
+    Ok(handle)
+}
+
+/// A started process, shared between the driver, which signals it, and the task that
+/// watches for its end. Reaped when both have let go.
+pub(crate) type SharedProcess = Arc<Process>;

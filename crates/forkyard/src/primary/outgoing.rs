@@ -1,0 +1,139 @@
+//! Writes to one worker's channel, without ever waiting.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use forkyard_core::ConnectionId;
+use forkyard_ipc::{Dialect, Frame, Outbox, PrimaryMessage, Transport};
+
+use super::channel::SharedChannel;
+
+/// How much may wait for a worker that does not read.
+const LIMIT: usize = 64 * 1024 * 1024;
+
+/// A descriptor on its way to a worker, kept until the worker says that it has it.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// An accepted connection; the driver keeps it too.
+    Connection(ConnectionId, Arc<OwnedFd>),
+    /// A listening socket.
+    Listener(OwnedFd),
+    /// Something that a library user sends.
+    User(OwnedFd),
+}
+
+impl AsFd for Sent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Connection(_, fd) => fd.as_fd(),
+            Self::Listener(fd) | Self::User(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// Why something could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error("failed to encode a message: {0}")]
+    Encode(#[from] forkyard_ipc::EncodeError),
+    #[error("the worker has left {} MiB unread", LIMIT >> 20)]
+    Full,
+}
+
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// Whether everything could be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    All,
+    /// The rest waits until the worker has read something.
+    Blocked,
+    /// The worker does not read any more. Its channel's reader will find the end.
+    Broken,
+}
+
+/// One worker's channel, write side.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    channel: SharedChannel,
+    dialect: Dialect,
+    outbox: Outbox<Sent>,
+}
+
+impl Outgoing {
+    pub(super) fn new(channel: SharedChannel, dialect: Dialect) -> Self {
+        Self { channel, dialect, outbox: Outbox::new(LIMIT) }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        message: &PrimaryMessage,
+        handle: Option<Sent>,
+    ) -> Result<(), SendError> {
+        let mut bytes = self.outbox.buffer();
+        message.encode(self.dialect, &mut bytes)?;
+        self.outbox.push(Frame { bytes, handle }).map_err(|_| SendError::Full)
+    }
+
+    /// `push` for the one message that is sent for every connection.
+    pub(super) fn push_connection(
+        &mut self,
+        connection: ConnectionId,
+        socket: Arc<OwnedFd>,
+        (key, transport): (&str, Transport),
+    ) -> Result<(), SendError> {
+        let mut bytes = self.outbox.buffer();
+        PrimaryMessage::encode_new_connection(
+            self.dialect,
+            connection.0,
+            key,
+            transport,
+            &mut bytes,
+        )?;
+        let handle = Some(Sent::Connection(connection, socket));
+        self.outbox.push(Frame { bytes, handle }).map_err(|_| SendError::Full)
+    }
+
+    /// The worker has, or has not, received the oldest descriptor on its way.
+    pub(super) fn acknowledge(&mut self) -> Option<Sent> {
+        self.outbox.acknowledge()
+    }
+
+    /// Writes as much as can be written at once.
+    pub(super) fn flush(&mut self) -> Flushed {
+        while let Some(chunk) = self.outbox.next() {
+            let channel = self.channel.get_ref().as_fd();
+            let handle = chunk.handle.map(AsFd::as_fd);
+            match forkyard_sys::channel::send(channel, chunk.bytes, handle) {
+                Ok(written) => self.outbox.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
+                Err(error) => {
+                    tracing::debug!(%error, "failed to write to a channel");
+                    drop(self.outbox.drain());
+                    return Flushed::Broken;
+                }
+            }
+        }
+        Flushed::All
+    }
+
+    /// Goes on writing once the worker has read something.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Flushed> {
+        let channel = Arc::clone(&self.channel);
+        loop {
+            let Ok(mut ready) = std::task::ready!(channel.poll_write_ready(cx)) else {
+                return Poll::Ready(Flushed::Broken);
+            };
+            match self.flush() {
+                Flushed::Blocked => ready.clear_ready(),
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}

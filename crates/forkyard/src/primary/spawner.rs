@@ -1,0 +1,127 @@
+//! The thread that starts processes.
+//!
+//! Forking and waiting for the exec blocks, so the driver leaves it to this thread. The
+//! thread ends only when the driver does: the system kills a worker when the thread that
+//! started it ends (`PR_SET_PDEATHSIG`), and that is how no worker outlives its primary.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use forkyard_core::{MAX_SLOTS, SlotId, WorkerId};
+use forkyard_ipc::Dialect;
+use forkyard_sys::process::{Process, Spawn};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Mail, PrimarySettings};
+use crate::output::{OutputPump, Pipes};
+use crate::program::Program;
+use crate::worker::{CHANNEL_VARIABLE, DIALECT_VARIABLE, ID_VARIABLE};
+
+/// Tells a worker its seat.
+const SLOT_VARIABLE: &str = "FORKYARD_SLOT";
+
+/// A worker to start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job {
+    pub(crate) slot: SlotId,
+    pub(crate) worker: WorkerId,
+}
+
+/// A worker that runs.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) worker: WorkerId,
+    pub(crate) process: Process,
+    pub(crate) channel: OwnedFd,
+    /// Its last lines, once all of its output has been passed on.
+    pub(crate) output_done: oneshot::Receiver<Vec<String>>,
+}
+
+/// How workers are started.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    program: Program,
+    dialect: Dialect,
+    nofile_soft: Option<u64>,
+    pump: Option<OutputPump>,
+}
+
+impl Recipe {
+    pub(crate) fn new(settings: &PrimarySettings, pump: Option<OutputPump>) -> Self {
+        Self {
+            program: settings.program.clone(),
+            dialect: settings.dialect,
+            nofile_soft: settings.nofile_soft,
+            pump,
+        }
+    }
+
+    fn spawn(&self, job: Job) -> io::Result<Spawned> {
+        let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
+        let command = self.command(job, &theirs);
+        let spawn =
+            Spawn { channel: Some(theirs), nofile_soft: self.nofile_soft, ..Spawn::default() };
+        let mut process = forkyard_sys::process::spawn(command, spawn)?;
+        let output_done = self.watch_output(job, &mut process);
+        Ok(Spawned { worker: job.worker, process, channel, output_done })
+    }
+
+    fn command(&self, job: Job, channel: &OwnedFd) -> Command {
+        let mut command = self.program.command();
+        command
+            .env(ID_VARIABLE, job.worker.to_string())
+            .env(CHANNEL_VARIABLE, channel.as_raw_fd().to_string())
+            .env(DIALECT_VARIABLE, self.dialect.to_string())
+            .env(SLOT_VARIABLE, job.slot.to_string());
+        if self.pump.is_some() {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
+        command
+    }
+
+    fn watch_output(&self, job: Job, process: &mut Process) -> oneshot::Receiver<Vec<String>> {
+        let (done, output_done) = oneshot::channel();
+        if let Some(pump) = &self.pump {
+            pump.watch(Pipes {
+                slot: job.slot,
+                worker: job.worker,
+                pid: process.pid(),
+                stdout: process.take_stdout(),
+                stderr: process.take_stderr(),
+                done,
+            });
+        }
+        output_done
+    }
+}
+
+/// Starts the thread. Every slot has at most one job at a time, so the queue never fills.
+pub(crate) fn start(recipe: Recipe, mail: mpsc::Sender<Mail>) -> io::Result<SyncSender<Job>> {
+    let (jobs, inbox) = sync_channel(MAX_SLOTS);
+    thread::Builder::new()
+        .name("forkyard-spawner".into())
+        .spawn(move || run(&recipe, &inbox, &mail.downgrade()))?;
+    Ok(jobs)
+}
+
+fn run(recipe: &Recipe, inbox: &Receiver<Job>, mail: &mpsc::WeakSender<Mail>) {
+    while let Ok(job) = inbox.recv() {
+        let report = match recipe.spawn(job) {
+            Ok(spawned) => Mail::Spawned(spawned),
+            Err(error) => {
+                Mail::SpawnFailed { worker: job.worker, message: describe(&recipe.program, &error) }
+            }
+        };
+        let Some(mail) = mail.upgrade() else { return };
+        if mail.blocking_send(report).is_err() {
+            return;
+        }
+    }
+}
+
+fn describe(program: &Program, error: &io::Error) -> String {
+    format!("failed to start {}: {error}", program.path().display())
+}
