@@ -1,5 +1,7 @@
 //! The command `forkyard`.
 #![forbid(unsafe_code)]
+// Output goes through one place, so that it can be prefixed and formatted.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
 mod demo;

@@ -39,6 +39,8 @@
 //! primary, since the system kills a worker together with the thread that started it.
 //! A third one reads the workers' output if it is captured.
 #![forbid(unsafe_code)]
+// Output goes through one place, so that it can be prefixed and formatted.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod cluster;
 mod event;
