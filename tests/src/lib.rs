@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::panic, reason = "a test fails by a panic")]
 
+pub mod cgroups;
 pub mod client;
 pub mod command;
 pub mod events;

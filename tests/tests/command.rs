@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use forkyard_tests::cgroups::OneCore;
 use forkyard_tests::processes::signal;
 use forkyard_tests::{Forkyard, Launch, Node, client, processes, tools};
 use rustix::process::Signal;
@@ -176,6 +177,16 @@ fn max_means_one_worker_for_each_usable_core() {
     assert_eq!(max_workers(&["taskset", "--cpu-list", "0"]), 1, "affinity counts");
 }
 
+/// Only where the tests may make a control group, as in a container run by root.
+#[test]
+fn max_respects_a_cpu_quota() {
+    if let Some(group) = OneCore::new() {
+        let wrapper = group.wrapper();
+        let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
+        assert_eq!(max_workers(&wrapper), 1);
+    }
+}
+
 #[test]
 fn without_a_number_all_cores_are_used() {
     let forkyard = Launch::run("queue-worker.js").start();
@@ -198,7 +209,7 @@ fn help_and_version_are_there() {
 fn the_demo_runs_without_node() {
     let launch = Launch::bare("demo").option("--log-format", "json").option("--workers", "2");
     let port = forkyard_tests::ports::free();
-    let launch = launch.option("--listen", format!("127.0.0.1:{port}"));
+    let launch = launch.option("--port", port.to_string());
     let forkyard = launch.env("PATH", "/no/such/folder").start();
     let workers = forkyard.wait_listening(2);
     let target = forkyard.target();

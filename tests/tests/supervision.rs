@@ -90,7 +90,9 @@ fn a_program_that_only_crashes_fails_the_app() {
     assert_eq!(failed.len(), 1, "{}", ended.text());
     let tail = failed[0].json["stderr_tail"].to_string();
     assert!(tail.contains("no database today"), "{tail}");
-    assert_eq!(ended.all("restart_scheduled").count(), 4, "as many restarts as allowed");
+    let restarts =
+        |slot| ended.all("restart_scheduled").filter(|event| event.slot() == slot).count();
+    assert_eq!(restarts(0).max(restarts(1)), 4, "as many restarts of a slot as allowed");
 }
 
 /// A healthy worker does not survive the failure of its app.
