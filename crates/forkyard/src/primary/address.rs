@@ -29,7 +29,7 @@ fn endpoint_of(query: &ServerQuery) -> Option<Endpoint> {
         return Some(Endpoint::Descriptor { number: i32::try_from(number).ok()?, transport });
     }
     if query.address_type == AddressType::Unix {
-        return Some(unix_endpoint(query));
+        return unix_endpoint(query);
     }
     let host = host_of(query)?;
     let port = u16::try_from(query.port?).ok()?;
@@ -41,17 +41,19 @@ fn endpoint_of(query: &ServerQuery) -> Option<Endpoint> {
     })
 }
 
-fn unix_endpoint(query: &ServerQuery) -> Endpoint {
-    let path = query.address.clone().unwrap_or_default();
+/// Without a path, which is what Node 18 asks for when it is sent a `net.Server`, there is
+/// nothing to bind.
+fn unix_endpoint(query: &ServerQuery) -> Option<Endpoint> {
+    let path = query.address.clone().filter(|path| !path.is_empty())?;
     // An abstract name arrives resolved against the worker's directory: "<cwd>/\0name".
-    match path.split_once('\0') {
+    Some(match path.split_once('\0') {
         Some((_, name)) => Endpoint::Abstract { name: name.into() },
         None => Endpoint::Unix {
             path,
             readable_all: query.readable_all,
             writable_all: query.writable_all,
         },
-    }
+    })
 }
 
 fn host_of(query: &ServerQuery) -> Option<Host> {
@@ -202,6 +204,8 @@ mod tests {
             query(Some("example"), 80, AddressType::Tcp4),
             query(Some("1.2.3.4"), 70_000, AddressType::Tcp4),
             query(Some("1.2.3.4"), -5, AddressType::Tcp4),
+            query(None, -1, AddressType::Unix),
+            query(Some(""), -1, AddressType::Unix),
             query(Some("fe80::1%../../x"), 80, AddressType::Tcp6),
         ] {
             assert_eq!(spec_of(&bad), Err(EINVAL), "{bad:?}");
