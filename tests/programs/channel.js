@@ -105,12 +105,12 @@ function misbehaves() {
   }
 }
 
-function serve() {
+function serve(listening) {
   http
     .createServer((request, response) => {
       response.end(JSON.stringify({ pid: process.pid, id: request.url.slice(1) }));
     })
-    .listen(0, '127.0.0.1');
+    .listen(0, '127.0.0.1', listening);
 }
 
 const what = process.argv[2];
@@ -124,7 +124,5 @@ function misbehave() {
 }
 
 if (!misbehaves()) serve();
-else if (when === 'serving') {
-  serve();
-  cluster.worker.once('listening', misbehave);
-} else misbehave();
+else if (when === 'serving') serve(misbehave);
+else misbehave();

@@ -204,13 +204,13 @@ impl Launch {
         words.extend(self.program);
         words.extend(self.args);
         let mut command = Command::new(&words[0]);
+        self.without_env.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command.args(&words[1..]).envs(self.env).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(self.stdin.map_or_else(Stdio::null, Stdio::from));
         // A signal from the terminal of the person who runs the tests is not for it.
         command.process_group(0);
-        self.without_env.iter().for_each(|name| {
-            command.env_remove(name);
-        });
         if let Some(cwd) = self.cwd {
             command.current_dir(cwd);
         }

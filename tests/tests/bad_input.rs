@@ -37,14 +37,9 @@ fn a_folder_is_no_program() {
 #[test]
 fn a_file_that_may_not_be_executed_is_named() {
     let program = tools::program("not-executable.sh");
-    let ended = refused(run().program(program), 126, &["not-executable.sh", "chmod +x"]);
+    let launch = Launch::bare("run").program(program);
+    let ended = refused(launch, 126, &["not-executable.sh", "chmod +x"]);
     assert!(!ended.text().contains("executed all the same"));
-}
-
-#[test]
-fn a_program_that_may_not_be_read_is_named() {
-    let folder = Record::new();
-    refused(run().program(folder.file("a\nb.js")), 127, &["b.js"]);
 }
 
 /// Without a Node anywhere, it says how to get one and what runs without.
@@ -57,7 +52,7 @@ fn a_missing_node_is_explained() {
 
 #[test]
 fn a_missing_interpreter_is_named() {
-    let launch = run().option("--interpreter", "/no/such/node");
+    let launch = Launch::bare("run").interpreter("/no/such/node");
     refused(launch.program(tools::program("plain.js")), 127, &["/no/such/node"]);
 }
 

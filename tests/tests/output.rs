@@ -79,7 +79,8 @@ fn strange_output_is_passed_on() {
     let ended = forkyard.stop();
     ended.assert_code(0).assert_no_panic();
     let lines = written(&ended, 0, "stdout");
-    let letters: usize = lines.iter().map(|line| line.matches('m').count()).sum();
+    let long = lines.iter().filter(|line| line.contains("mm"));
+    let letters: usize = long.map(|line| line.matches('m').count()).sum();
     assert_eq!(letters, 1 << 20, "all of the long line, in one piece or several");
     assert!(lines.iter().any(|line| line.starts_with("bad ")), "what is no UTF-8 is shown");
     assert!(lines.contains(&"\u{1b}[31mred\u{1b}[0m"), "escapes are data in JSON");

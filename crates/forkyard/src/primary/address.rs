@@ -1,7 +1,7 @@
 //! From what a worker asks for to what the core knows, and to what a person reads.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use forkyard_core::{Endpoint, Host, ListenerSpec, Refusal, Transport};
 use forkyard_ipc::{AddressType, ServerQuery};
@@ -32,7 +32,9 @@ fn endpoint_of(query: &ServerQuery) -> Option<Endpoint> {
         return unix_endpoint(query);
     }
     let host = host_of(query)?;
-    let port = u16::try_from(query.port?).ok()?;
+    // A UDP socket that is bound without a port may leave it out.
+    let port = query.port.or(datagram.then_some(0))?;
+    let port = u16::try_from(port).ok()?;
     let only_v6 = query.flags & FLAG_ONLY_V6 != 0;
     let reuse_address = query.flags & FLAG_UDP_REUSE_ADDRESS != 0;
     Some(match datagram {
@@ -57,7 +59,13 @@ fn unix_endpoint(query: &ServerQuery) -> Option<Endpoint> {
 }
 
 fn host_of(query: &ServerQuery) -> Option<Host> {
-    let Some(address) = query.address.as_deref() else { return Some(Host::Any) };
+    let Some(address) = query.address.as_deref() else {
+        return Some(match query.address_type {
+            AddressType::Udp4 => Host::V4(Ipv4Addr::UNSPECIFIED),
+            AddressType::Udp6 => Host::V6(Ipv6Addr::UNSPECIFIED, 0),
+            _ => Host::Any,
+        });
+    };
     let (bare, scope) = address.split_once('%').unwrap_or((address, ""));
     Some(match bare.parse().ok()? {
         IpAddr::V4(ip) => Host::V4(ip),
@@ -188,6 +196,7 @@ mod tests {
         assert_eq!(shown(&query(Some("/x/y"), -1, AddressType::Unix)), "unix:/x/y");
         assert_eq!(shown(&query(Some("/x/\0y"), -1, AddressType::Unix)), "unix:@y");
         assert_eq!(shown(&query(Some("0.0.0.0"), 53, AddressType::Udp4)), "udp:0.0.0.0:53");
+        assert_eq!(shown(&query(None, 53, AddressType::Udp4)), "udp:0.0.0.0:53");
     }
 
     #[test]
