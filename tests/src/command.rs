@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +57,15 @@ impl Launch {
             stdin: None,
             cwd: None,
         }
+    }
+
+    /// `BINARY run` in place of the command, or a binary alone when nothing is said to be
+    /// run by it.
+    #[must_use]
+    pub fn of(binary: &Path) -> Self {
+        let is_primary = binary.extension().is_some_and(|extension| extension == "js");
+        let verb = is_primary.then_some("run");
+        Self { binary: binary.to_path_buf(), verb, ..Self::bare("run") }
     }
 
     /// A line for the shell, on a terminal of its own made by `script`.

@@ -99,7 +99,10 @@ pub fn forkyard() -> &'static Path {
 /// When it does not build.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
-    cargo_build(&["-p", "forkyard", "--example", name], &format!("examples/{name}"))
+    cargo_build(
+        &["-p", "forkyard", "--features", "axum", "--example", name],
+        &format!("examples/{name}"),
+    )
 }
 
 /// Has cargo build something in the profile of the tests and says where it is.

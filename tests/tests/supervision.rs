@@ -95,6 +95,21 @@ fn a_program_that_only_crashes_fails_the_app() {
     assert_eq!(restarts(0).max(restarts(1)), 4, "as many restarts of a slot as allowed");
 }
 
+/// Having listened before the crash is no excuse: what crashes again and again fails.
+#[test]
+fn a_program_that_crashes_once_it_listens_fails_the_app() {
+    let folder = Record::new();
+    fs::write(folder.file("crash"), "").expect("the file that makes it crash");
+    let launch = Launch::run("crash-once-listening.js").workers(1);
+    let launch = launch.worker_env("CRASH", folder.file("crash")).option("--restart-delay", "1ms");
+    let ended = launch.option("--restart-limit", "4").finish();
+    ended.assert_code(3).assert_nobody_left();
+    let crashed =
+        |event: &Event| event.json["expected"] == false && event.number("code") == Some(1);
+    assert!(ended.all("worker_exited").all(crashed), "{}", ended.text());
+    assert_eq!(ended.all("worker_exited").count(), 5, "{}", ended.text());
+}
+
 /// A healthy worker does not survive the failure of its app.
 #[test]
 fn a_failed_app_is_stopped_whole() {
@@ -160,7 +175,9 @@ fn both_stop_signals_stop_it() {
         forkyard.signal(stop);
         let ended = forkyard.wait_exit();
         ended.assert_code(0).assert_nobody_left();
-        assert_eq!(ended.all("stopping").next().map(|event| event.text("reason")), Some(name));
+        let signals: Vec<_> = ended.all("signal_received").map(|e| e.text("signal")).collect();
+        assert_eq!(signals, [name]);
+        assert_eq!(ended.all("stopping").count(), 1);
         assert_eq!(ended.all("stop_escalated").count(), 0, "they go when asked");
         assert_eq!(ended.all("restart_scheduled").count(), 0, "nobody is restarted");
         assert_eq!(ended.all("stopped").count(), 1);
