@@ -130,11 +130,11 @@ pub enum LeaveReason {
     Stop,
     /// The operator takes its seat away.
     Retired,
-    /// It said itself that it leaves, or closed its channel.
+    /// It said itself that it leaves.
     OwnWish,
     /// It was not listening in time.
     StartTimeout,
-    /// It broke the rules of the channel.
+    /// It broke the rules of the channel, or closed it and lived on.
     Unusable,
 }
 

@@ -141,6 +141,8 @@ enum Timer {
     Stable(WorkerId),
     /// A leaving worker's step has taken too long.
     Step(WorkerId),
+    /// A worker without a channel should have ended by now.
+    Silent(WorkerId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,6 +240,7 @@ impl Supervisor {
                 Timer::Start(worker) => self.start_timed_out(now, worker, out),
                 Timer::Stable(worker) => self.stable(worker),
                 Timer::Step(worker) => self.step_timed_out(now, worker, out),
+                Timer::Silent(worker) => self.silent_for_long(now, worker, out),
             }
         }
     }
@@ -379,11 +382,28 @@ impl Supervisor {
         if std::mem::replace(&mut entry.channel, Channel::Ended) == Channel::Ended {
             return;
         }
-        let (slot, online) = (entry.slot, entry.progress >= Progress::Online);
-        if online {
-            out.push_back(Action::Emit(Event::Disconnected { slot, worker }));
-            self.note_leaving(now, worker, LeaveReason::OwnWish, Stage::Disconnect);
+        let (slot, leaving) = (entry.slot, entry.leaving.is_some());
+        if entry.progress < Progress::Online {
+            return;
+        }
+        out.push_back(Action::Emit(Event::Disconnected { slot, worker }));
+        if leaving {
             self.hasten(now, worker);
+        } else {
+            // Most often it has crashed and its exit will be known in a moment. One that
+            // lives on without having said that it leaves gets no more connections, and
+            // the time to finish those it has.
+            self.timers.set(Timer::Silent(worker), now + self.settings.disconnect_timeout);
+        }
+    }
+
+    /// A worker that has closed its channel lives on.
+    fn silent_for_long(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let (slot, stage) = (entry.slot, Stage::Terminate);
+        if entry.leaving.is_none() {
+            out.push_back(Action::Emit(Event::Escalated { slot, worker, stage }));
+            self.leave(now, worker, LeaveReason::Unusable, stage, out);
         }
     }
 
@@ -422,8 +442,8 @@ impl Supervisor {
         out: &mut VecDeque<Action>,
     ) {
         let Some(entry) = self.workers.remove(&worker) else { return };
-        for timer in [Timer::Start(worker), Timer::Stable(worker), Timer::Step(worker)] {
-            self.timers.cancel(timer);
+        for timer in [Timer::Start, Timer::Stable, Timer::Step, Timer::Silent] {
+            self.timers.cancel(timer(worker));
         }
         let slot = entry.slot;
         if self.phase != Phase::Running {

@@ -80,15 +80,26 @@ fn a_worker_that_announces_its_leaving_and_stays_is_ended() {
 }
 
 #[test]
-fn a_worker_whose_channel_ended_is_ended_after_a_grace() {
+fn a_worker_that_closes_its_channel_unannounced_and_stays_is_ended() {
     let mut script = up(app(), 1);
     script.check(&[
         ("channel-ended 1", "(disconnected 1)"),
         ("channel-ended 1", ""),
-        ("+499ms", ""),
+        ("+9999ms", ""),
         ("+1ms", "(escalated 1 Terminate), terminate 1"),
         ("+5s", "(escalated 1 Kill), kill 1"),
-        ("exited 1 signal 9", "(left 1 OwnWish), (restart #0 now), spawn 2 in 0"),
+        ("exited 1 signal 9", "(left 1 Unusable), (restart #1 now), spawn 2 in 0"),
+    ]);
+}
+
+/// Every crash is first seen as the end of the channel.
+#[test]
+fn a_channel_that_ends_before_the_exit_does_not_make_a_crash_a_leaving() {
+    let mut script = up(app(), 1);
+    script.check(&[
+        ("channel-ended 1", "(disconnected 1)"),
+        ("exited 1 signal 9", "(crashed 1), (restart #1 now), spawn 2 in 0"),
+        ("+20s", ""),
     ]);
 }
 
