@@ -387,13 +387,16 @@ impl Supervisor {
             return;
         }
         out.push_back(Action::Emit(Event::Disconnected { slot, worker }));
+        // It will not settle any more: what it held is its successor's.
+        self.timers.cancel(Timer::Stable(worker));
         if leaving {
             self.hasten(now, worker);
         } else {
             // Most often it has crashed and its exit will be known in a moment. One that
             // lives on without having said that it leaves gets no more connections, and
             // the time to finish those it has.
-            self.timers.set(Timer::Silent(worker), now + self.settings.disconnect_timeout);
+            let patience = self.settings.disconnect_timeout.max(self.settings.exit_grace);
+            self.timers.set(Timer::Silent(worker), now + patience);
         }
     }
 
@@ -635,7 +638,6 @@ impl Supervisor {
         };
         entry.leaving = Some(Leaving { stage: stage.max(before), reason });
         self.timers.cancel(Timer::Start(worker));
-        // It will not settle any more: what it held is its successor's.
         self.timers.cancel(Timer::Stable(worker));
         if first {
             self.arm_step(now, worker, stage);

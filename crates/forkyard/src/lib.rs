@@ -49,6 +49,13 @@ mod primary;
 mod program;
 mod worker;
 
+/// What a [`Value`] is made of.
+pub mod value {
+    pub use forkyard_ipc::{
+        ArrayBuffer, BigInt, Bytes, ErrorKind, ErrorValue, RegExp, SparseArray, View, ViewKind,
+    };
+}
+
 use std::num::NonZeroUsize;
 
 pub use cluster::{Cluster, ClusterBuilder, ClusterHandle, Messages, RequestError, StartError};

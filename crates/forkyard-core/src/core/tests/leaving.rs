@@ -92,6 +92,17 @@ fn a_worker_that_closes_its_channel_unannounced_and_stays_is_ended() {
     ]);
 }
 
+/// A process takes a moment from closing its channel to its end.
+#[test]
+fn a_crash_has_that_moment_however_short_the_time_to_disconnect() {
+    let mut script = up(SuperviseSettings { disconnect_timeout: Duration::ZERO, ..app() }, 1);
+    script.check(&[
+        ("channel-ended 1", "(disconnected 1)"),
+        ("+499ms", ""),
+        ("exited 1 signal 9", "(crashed 1), (restart #1 now), spawn 2 in 0"),
+    ]);
+}
+
 /// Every crash is first seen as the end of the channel.
 #[test]
 fn a_channel_that_ends_before_the_exit_does_not_make_a_crash_a_leaving() {

@@ -67,6 +67,20 @@ fn a_leaving_worker_that_outlives_the_stable_time_keeps_the_address_for_its_succ
 }
 
 #[test]
+fn a_worker_without_channel_does_not_settle_in_its_successors_place() {
+    let mut script = serving(app(), 1);
+    script.check(&[
+        ("+9s", ""),
+        ("channel-ended 1", ""),
+        ("+5s", ""),
+        ("exited 1 signal 9", "spawn 2 in 0"),
+        ("spawned 2", ""),
+        ("online 2", ""),
+        ("query 2 tcp:80", "grant 2 L0"),
+    ]);
+}
+
+#[test]
 fn an_address_that_everybody_closed_lingers() {
     let mut script = serving(app(), 2);
     script.check(&[
