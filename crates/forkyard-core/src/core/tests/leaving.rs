@@ -95,7 +95,9 @@ fn a_worker_that_closes_its_channel_unannounced_and_stays_is_ended() {
 /// A process takes a moment from closing its channel to its end.
 #[test]
 fn a_crash_has_that_moment_however_short_the_time_to_disconnect() {
-    let mut script = up(SuperviseSettings { disconnect_timeout: Duration::ZERO, ..app() }, 1);
+    let settings =
+        SuperviseSettings { disconnect_timeout: Duration::ZERO, ..SuperviseSettings::default() };
+    let mut script = up(app_with(settings), 1);
     script.check(&[
         ("channel-ended 1", "(disconnected 1)"),
         ("+499ms", ""),
