@@ -1,5 +1,7 @@
 //! The library's primary side against real Node workers.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
