@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use forkyard::{Dialect, MAX_SLOTS, Policy, PolicyRule};
 /// they crash.
 #[derive(Debug, Parser)]
 #[command(
+    name = "forkyard",
     version,
     after_help = "Exit codes: 0 stopped as asked, 1 unexpected error, 2 usage, \
     3 the app failed (its workers crashed too often), 126 the program cannot be executed, \
@@ -31,6 +33,7 @@ pub(crate) enum Verb {
 
 /// What `forkyard run` can be told.
 #[derive(Debug, Parser)]
+#[command(override_usage = "forkyard run [OPTIONS] PROGRAM [ARGS]...")]
 pub(crate) struct Run {
     /// How many workers: a number, or `max` for one a core (less what CPU affinity and
     /// control group quotas take away)
@@ -107,9 +110,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) term_timeout: Duration,
 
-    /// The program, and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["PROGRAM", "ARGS"])]
-    pub(crate) program: Vec<std::ffi::OsString>,
+    /// The program's file, or its name in PATH, and its arguments
+    // One list, because only the last positional may be followed by what looks like options.
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true)]
+    pub(crate) program: Vec<OsString>,
 }
 
 /// What `forkyard demo` can be told.
@@ -231,5 +235,12 @@ mod tests {
         let Verb::Run(run) = args.verb else { panic!("not run") };
         assert_eq!(run.workers.get(), 2);
         assert_eq!(run.program, ["app.js", "-w", "9", "--x"]);
+    }
+
+    #[test]
+    fn an_unknown_option_is_no_program() {
+        let line = ["forkyard", "run", "--no-such-option", "app.js"];
+        let error = Args::try_parse_from(line).unwrap_err();
+        assert!(error.to_string().contains("--no-such-option"), "{error}");
     }
 }

@@ -21,12 +21,12 @@ use args::{Args, Verb};
 use exit_code::Failure;
 
 fn main() -> ExitCode {
-    // First of all, as long as nothing else can have opened a descriptor.
-    let inherited = InheritedFds::take();
     let args = Args::parse();
     trace();
     let done = match args.verb {
-        Verb::Run(run) => inherited
+        // Before anything that is not Rust could have opened a descriptor. As a worker the
+        // demo has its channel among them, and takes it itself.
+        Verb::Run(run) => InheritedFds::take()
             .map_err(|error| Failure::unexpected("failed to look for inherited sockets", &error))
             .and_then(|inherited| run::run(&run, inherited)),
         Verb::Demo(options) => demo::demo(&options),
