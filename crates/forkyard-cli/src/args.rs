@@ -37,7 +37,7 @@ pub(crate) enum Verb {
 pub(crate) struct Run {
     /// How many workers: a number, or `max` for one a core (less what CPU affinity and
     /// control group quotas take away)
-    #[arg(short, long, value_name = "N|max", default_value = "max", value_parser = parse_workers)]
+    #[arg(short, long, value_name = "N|max", default_value = "max", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: NonZeroUsize,
 
     /// How connections reach the workers: `round-robin` or `shared`; with a port or a
@@ -120,7 +120,7 @@ pub(crate) struct Run {
 #[derive(Debug, Parser)]
 pub(crate) struct Demo {
     /// How many workers: a number, or `max` for one a core
-    #[arg(short, long, value_name = "N|max", default_value = "max", value_parser = parse_workers)]
+    #[arg(short, long, value_name = "N|max", default_value = "max", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: NonZeroUsize,
 
     /// The port to serve on, on this machine only
