@@ -124,6 +124,7 @@ fn backoff(streak: u32, settings: &RestartSettings) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn settings() -> RestartSettings {
         RestartSettings {
@@ -199,6 +200,38 @@ mod tests {
         for _ in 0..10 {
             let decision = history.decide(now, Life::Retired, &settings, &mut jitter);
             assert_ne!(decision, Decision::GiveUp);
+        }
+    }
+
+    fn any_life() -> impl Strategy<Value = Life> {
+        prop::sample::select(vec![Life::Stillborn, Life::Short, Life::Stable, Life::Retired])
+    }
+
+    proptest! {
+        /// The model keeps every restart there ever was and counts those in the window.
+        #[test]
+        fn the_limit_and_the_cap_hold_for_every_history(
+            ends in prop::collection::vec((0..4000u64, any_life()), 1..80),
+            limit in 0..6u32,
+            seed: u64,
+        ) {
+            let settings = RestartSettings { limit, window: Duration::from_secs(5), ..settings() };
+            let (mut history, mut jitter) = (History::default(), Jitter::from_seed(seed));
+            let (mut now, mut restarts) = (Instant::now(), Vec::new());
+            for (gap_ms, life) in ends {
+                now += Duration::from_millis(gap_ms);
+                let counted = life != Life::Retired;
+                let recent = restarts.iter().filter(|at| now - **at <= settings.window).count();
+                match history.decide(now, life, &settings, &mut jitter) {
+                    Decision::GiveUp => prop_assert!(counted && recent >= limit as usize),
+                    Decision::RestartAfter { delay, .. } => {
+                        prop_assert!(!counted || recent < limit as usize);
+                        prop_assert!(delay <= settings.max_delay);
+                        prop_assert!(life != Life::Stillborn || !delay.is_zero());
+                        restarts.extend(counted.then_some(now));
+                    }
+                }
+            }
         }
     }
 

@@ -45,6 +45,7 @@ impl<K: Ord + Copy> Timers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::time::Duration;
 
     #[test]
@@ -61,5 +62,50 @@ mod tests {
         timers.cancel('b');
         assert_eq!(timers.pop_due(at(5)), None);
         assert_eq!(timers.next(), None);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set(u8, u64),
+        Cancel(u8),
+        Pop(u64),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..6u8, 0..20u64).prop_map(|(key, at)| Step::Set(key, at)),
+            (0..6u8).prop_map(Step::Cancel),
+            (0..20u64).prop_map(Step::Pop),
+        ]
+    }
+
+    proptest! {
+        /// The model is a list that is searched from end to end.
+        #[test]
+        fn behaves_like_a_list(steps in prop::collection::vec(any_step(), 0..60)) {
+            let start = Instant::now();
+            let after = |secs| start + Duration::from_secs(secs);
+            let (mut timers, mut model) = (Timers::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Set(key, at) => {
+                        timers.set(key, after(at));
+                        model.retain(|(_, other)| *other != key);
+                        model.push((at, key));
+                    }
+                    Step::Cancel(key) => {
+                        timers.cancel(key);
+                        model.retain(|(_, other)| *other != key);
+                    }
+                    Step::Pop(now) => {
+                        let due = model.iter().copied().filter(|(at, _)| *at <= now).min();
+                        model.retain(|entry| Some(*entry) != due);
+                        prop_assert_eq!(timers.pop_due(after(now)), due.map(|(_, key)| key));
+                    }
+                }
+                let earliest = model.iter().map(|(at, _)| after(*at)).min();
+                prop_assert_eq!(timers.next(), earliest);
+            }
+        }
     }
 }

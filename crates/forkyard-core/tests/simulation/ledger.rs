@@ -1,0 +1,204 @@
+//! What must hold after every step, written down without looking into the core.
+//!
+//! The ledger hears every input before the core does and every action after it. It keeps
+//! its own account of who owns each connection, who sits in each slot and who holds each
+//! listener, and complains as soon as the core's actions do not fit.
+//!
+//! ```text
+//!              HandOff            Replied: accepted          Release
+//!   Waiting ────────────▶ Offered ────────────────▶ Answered ───────▶ Served
+//!      ▲                     │
+//!      └─────────────────────┘ declined, or channel ended        Waiting ─▶ Dropped
+//!                                                     only with a closed listener
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use forkyard_core::{
+    ConnectionId, ListenerId, ListenerSpec, Outcome, Policy, SlotId, Stage, WorkerId,
+};
+
+/// What was broken, in a sentence.
+pub type Violation = String;
+
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)*) => {
+        if !$condition {
+            return Err(format!($($message)*));
+        }
+    };
+}
+
+mod hearing;
+mod resting;
+mod seeing;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Waiting,
+    Offered(WorkerId),
+    Answered,
+    Served,
+    Dropped,
+}
+
+struct Connection {
+    listener: ListenerId,
+    owner: Owner,
+    /// The worker that has really taken it, whether or not its answer was read.
+    taken_by: Option<WorkerId>,
+}
+
+#[derive(Default)]
+struct Listener {
+    specification: Option<(ListenerSpec, Policy)>,
+    is_closed: bool,
+    /// Accepted and neither served nor let go.
+    unserved: usize,
+    /// What `unserved` may not exceed.
+    bound: usize,
+}
+
+struct Worker {
+    slot: SlotId,
+    runs_since: Option<Instant>,
+    is_online: bool,
+    channel_ended: bool,
+    is_gone: bool,
+    is_leaving: bool,
+    is_settled: bool,
+    severity: Option<Stage>,
+    members_of: BTreeSet<ListenerId>,
+    in_hand: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seat {
+    Empty,
+    Taken(WorkerId),
+    Done,
+}
+
+struct Slot {
+    seat: Seat,
+    is_retiring: bool,
+}
+
+/// What the ledger has to know of the settings.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    pub window: usize,
+    pub limit: u32,
+    pub reset_after: Duration,
+}
+
+pub struct Ledger {
+    rules: Rules,
+    now: Instant,
+    connections: BTreeMap<ConnectionId, Connection>,
+    listeners: BTreeMap<ListenerId, Listener>,
+    workers: BTreeMap<WorkerId, Worker>,
+    slots: BTreeMap<SlotId, Slot>,
+    /// Slots that serve a listener, or whose next worker is expected to.
+    keepers: BTreeSet<(ListenerId, SlotId)>,
+    is_stopped: bool,
+    has_failed: bool,
+    finish: Option<Outcome>,
+    last_worker: u32,
+    /// What has to be checked when the step is over.
+    touched: Vec<ConnectionId>,
+    must_be_silent: bool,
+    actions: usize,
+    pub sights: Sights,
+}
+
+/// How often a run came by each thing that it is for.
+pub type Sights = BTreeMap<&'static str, usize>;
+
+/// What the runs together have to come by.
+pub const SIGHTS: [&str; 16] = [
+    "a connection served",
+    "a connection dropped with its listener",
+    "a connection declined",
+    "a connection that the dead left unanswered",
+    "an answer from the dead",
+    "a forged reply",
+    "a listener that nobody wanted",
+    "a crash",
+    "a failed start",
+    "a start that took too long",
+    "a worker asked to leave",
+    "a worker terminated",
+    "a worker killed",
+    "an end by stop",
+    "an end by itself",
+    "an end by failure",
+];
+
+impl Ledger {
+    pub fn new(rules: Rules, now: Instant) -> Self {
+        Self {
+            rules,
+            now,
+            connections: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            keepers: BTreeSet::new(),
+            is_stopped: false,
+            has_failed: false,
+            finish: None,
+            last_worker: 0,
+            touched: Vec::new(),
+            must_be_silent: false,
+            actions: 0,
+            sights: Sights::new(),
+        }
+    }
+
+    fn sight(&mut self, what: &'static str) {
+        *self.sights.entry(what).or_default() += 1;
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// Whether this worker is the one to answer for this connection.
+    pub fn is_offered(&self, connection: ConnectionId, worker: WorkerId) -> bool {
+        let owner = self.connections.get(&connection).map(|entry| entry.owner);
+        owner == Some(Owner::Offered(worker))
+    }
+
+    pub fn slots(&self) -> Vec<SlotId> {
+        self.slots.keys().copied().collect()
+    }
+}
+
+impl Worker {
+    fn new(slot: SlotId) -> Self {
+        Self {
+            slot,
+            runs_since: None,
+            is_online: false,
+            channel_ended: false,
+            is_gone: false,
+            is_leaving: false,
+            is_settled: false,
+            severity: None,
+            members_of: BTreeSet::new(),
+            in_hand: 0,
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.runs_since.is_some() && !self.is_gone && !self.is_leaving
+    }
+
+    fn settles_by(&self, now: Instant, rules: &Rules) -> bool {
+        let is_stable = self.runs_since.is_some_and(|since| now >= since + rules.reset_after);
+        let is_cut_off = self.channel_ended && self.is_online;
+        self.is_up() && is_stable && !is_cut_off && !self.is_settled
+    }
+}

@@ -1,0 +1,161 @@
+//! What the ledger is told before the core hears it.
+
+use std::time::Instant;
+
+use forkyard_core::{
+    Admission, ConnectionId, Input, ListenerId, Request, SlotId, Verdict, WorkerId,
+};
+
+use super::{Connection, Ledger, Owner, Seat, Violation, Worker};
+
+impl Ledger {
+    pub fn time_passes(&mut self, now: Instant) {
+        self.now = now;
+        let settled =
+            self.workers.iter_mut().filter(|(_, worker)| worker.settles_by(now, &self.rules));
+        for (_, worker) in settled {
+            worker.is_settled = true;
+            let members_of = &worker.members_of;
+            self.keepers.retain(|(id, slot)| *slot != worker.slot || members_of.contains(id));
+        }
+    }
+
+    /// A worker has taken a connection for itself; its answer is on the way.
+    pub fn taken(&mut self, worker: WorkerId, connection: ConnectionId) -> Result<(), Violation> {
+        let Some(entry) = self.connections.get_mut(&connection) else { return Ok(()) };
+        ensure!(
+            entry.taken_by.is_none(),
+            "c{connection} was taken by {:?} and by {worker}",
+            entry.taken_by
+        );
+        entry.taken_by = Some(worker);
+        Ok(())
+    }
+
+    pub fn hears(&mut self, input: &Input) {
+        match input {
+            Input::Accepted { listener, connection } => self.hears_accepted(*listener, *connection),
+            Input::Replied { worker, connection, verdict } => {
+                self.hears_reply(*worker, *connection, *verdict);
+            }
+            Input::ChannelEnded { worker } => self.hears_end(*worker),
+            Input::Closed { worker, listener } => self.hears_closed(*worker, *listener),
+            Input::Spawned { worker, .. } => self.of(*worker, |worker, now| {
+                worker.runs_since = Some(now);
+            }),
+            Input::SpawnFailed { worker, .. } | Input::Exited { worker, .. } => {
+                self.hears_exit(*worker);
+            }
+            Input::Online { worker } | Input::Listening { worker } => {
+                self.of(*worker, |worker, _| worker.is_online = true);
+            }
+            Input::LeaveAnnounced { worker, .. } | Input::ChannelBroken { worker } => {
+                self.of(*worker, |worker, _| worker.is_leaving = true);
+            }
+            Input::Query(_)
+            | Input::ListenerOpened { .. }
+            | Input::ListenerFailed { .. }
+            | Input::AcceptFailed { .. } => {}
+        }
+    }
+
+    fn of(&mut self, worker: WorkerId, change: impl FnOnce(&mut Worker, Instant)) {
+        let now = self.now;
+        if let Some(entry) = self.workers.get_mut(&worker).filter(|entry| !entry.is_gone) {
+            change(entry, now);
+        }
+    }
+
+    fn hears_accepted(&mut self, listener: ListenerId, connection: ConnectionId) {
+        let entry = Connection { listener, owner: Owner::Waiting, taken_by: None };
+        self.connections.insert(connection, entry);
+        self.touched.push(connection);
+        let readable = self.workers.values().filter(|worker| !worker.channel_ended).count();
+        let entry = self.listeners.entry(listener).or_default();
+        entry.unserved += 1;
+        entry.bound = readable * self.rules.window;
+    }
+
+    fn hears_reply(&mut self, worker: WorkerId, connection: ConnectionId, verdict: Verdict) {
+        let offered = Owner::Offered(worker);
+        let entry = self.connections.get_mut(&connection).filter(|entry| entry.owner == offered);
+        let Some(entry) = entry else {
+            self.must_be_silent = true;
+            return self.sight("a forged reply");
+        };
+        entry.owner = match verdict {
+            Verdict::Accepted => Owner::Answered,
+            Verdict::Declined => Owner::Waiting,
+        };
+        self.touched.push(connection);
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.in_hand -= 1;
+            if worker.is_gone {
+                self.sight("an answer from the dead");
+            }
+        }
+        if verdict == Verdict::Declined {
+            self.sight("a connection declined");
+        }
+    }
+
+    fn hears_end(&mut self, worker: WorkerId) {
+        for (id, connection) in &mut self.connections {
+            if connection.owner == Owner::Offered(worker) {
+                connection.owner = Owner::Waiting;
+                self.touched.push(*id);
+            }
+        }
+        for _ in 0..self.touched.len() {
+            self.sight("a connection that the dead left unanswered");
+        }
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.channel_ended = true;
+            entry.in_hand = 0;
+            entry.members_of.clear();
+        }
+    }
+
+    fn hears_closed(&mut self, worker: WorkerId, listener: ListenerId) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if !entry.is_leaving && !entry.is_gone && entry.members_of.remove(&listener) {
+            self.keepers.remove(&(listener, entry.slot));
+        }
+    }
+
+    fn hears_exit(&mut self, worker: WorkerId) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        entry.is_gone = true;
+        entry.channel_ended |= entry.runs_since.is_none();
+        let Some(slot) = self.slots.get_mut(&entry.slot) else { return };
+        slot.seat = Seat::Empty;
+        if slot.is_retiring {
+            self.slots.remove(&entry.slot);
+        }
+    }
+
+    pub fn hears_answer(&mut self, request: Request, answer: Admission) -> Result<(), Violation> {
+        match (request, answer) {
+            (Request::Fork | Request::Retire(_), Admission::Denied(_)) => {}
+            (Request::Fork, Admission::Forked(_)) => {
+                ensure!(!self.is_stopped, "forked after the stop");
+            }
+            (Request::Retire(slot), Admission::Accepted) => self.hears_retired(slot),
+            (Request::Retire(_), Admission::AlreadySo) => {}
+            (Request::Stop(_), Admission::Accepted | Admission::AlreadySo) => {
+                self.is_stopped = true;
+            }
+            (request, answer) => return Err(format!("{answer:?} is no answer to {request:?}")),
+        }
+        Ok(())
+    }
+
+    fn hears_retired(&mut self, slot: SlotId) {
+        self.keepers.retain(|(_, keeper)| *keeper != slot);
+        let Some(entry) = self.slots.get_mut(&slot) else { return };
+        entry.is_retiring = true;
+        if !matches!(entry.seat, Seat::Taken(_)) {
+            self.slots.remove(&slot);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What holds when nothing moves any more.
+
+use forkyard_core::ListenerId;
+
+use super::{Ledger, Owner, Seat, Violation};
+
+impl Ledger {
+    /// A running app at rest: every wanted slot is up or done, and nobody waits for nothing.
+    pub fn is_at_rest(&self) -> Result<(), Violation> {
+        for (slot, entry) in &self.slots {
+            let is_up = match entry.seat {
+                Seat::Taken(worker) => self.workers[&worker].is_up(),
+                Seat::Done => true,
+                Seat::Empty => false,
+            };
+            ensure!(is_up, "{slot} is neither up nor done: {:?}", entry.seat);
+        }
+        for (id, _) in self.open_listeners() {
+            ensure!(self.has_member(id), "L{id} is open for nobody");
+        }
+        for (id, connection) in &self.connections {
+            let is_settled = matches!(connection.owner, Owner::Served | Owner::Dropped);
+            ensure!(is_settled, "c{id} is still {:?}", connection.owner);
+        }
+        Ok(())
+    }
+
+    pub fn has_member(&self, id: ListenerId) -> bool {
+        self.workers.values().any(|worker| worker.is_up() && worker.members_of.contains(&id))
+    }
+
+    /// A stopped app at rest: finished, and nothing is left of it.
+    pub fn is_over(&self) -> Result<(), Violation> {
+        ensure!(self.finish.is_some(), "it never finished");
+        for (id, connection) in &self.connections {
+            let is_settled = matches!(connection.owner, Owner::Served | Owner::Dropped);
+            ensure!(is_settled, "c{id} is still {:?}", connection.owner);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! What the core may do, held against the account.
+
+use forkyard_core::{
+    Action, ConnectionId, Event, ListenerId, ListenerSpec, Outcome, Policy, SlotId, Stage, WorkerId,
+};
+
+use super::{Ledger, Listener, Owner, Seat, Slot, Violation, Worker};
+
+impl Ledger {
+    pub fn sees(&mut self, action: &Action) -> Result<(), Violation> {
+        self.actions += 1;
+        ensure!(
+            self.finish.is_none() || matches!(action, Action::Release { .. }),
+            "{action:?} after the finish"
+        );
+        match action {
+            Action::Spawn { slot, worker } => self.sees_spawn(*slot, *worker),
+            Action::OpenListener { listener, spec, policy, .. } => {
+                self.sees_open(*listener, spec, *policy)
+            }
+            Action::CloseListener { listener } => self.sees_close(*listener),
+            Action::Grant { worker, listener, .. } => self.sees_grant(*worker, *listener),
+            Action::HandOff { worker, listener, connection } => {
+                self.sees_hand_off(*worker, *listener, *connection)
+            }
+            Action::Release { connection } => self.sees_release(*connection),
+            Action::AskDisconnect { worker } => self.sees_step(*worker, Stage::Disconnect),
+            Action::Terminate { worker } => self.sees_step(*worker, Stage::Terminate),
+            Action::Kill { worker } => self.sees_step(*worker, Stage::Kill),
+            Action::Emit(event) => self.sees_event(event),
+            Action::Finish(outcome) => self.sees_finish(outcome),
+            Action::Refuse { .. } | Action::AcknowledgeLeave { .. } => Ok(()),
+        }
+    }
+
+    fn sees_spawn(&mut self, slot: SlotId, worker: WorkerId) -> Result<(), Violation> {
+        ensure!(!self.is_stopped, "{worker} was spawned after the stop");
+        ensure!(worker.0 > self.last_worker, "{worker} is no new name");
+        self.last_worker = worker.0;
+        let fresh = Slot { seat: Seat::Empty, is_retiring: false };
+        let entry = self.slots.entry(slot).or_insert(fresh);
+        ensure!(entry.seat == Seat::Empty, "{worker} was spawned into {slot}: {:?}", entry.seat);
+        ensure!(!entry.is_retiring, "{worker} was spawned into {slot}, which retires");
+        entry.seat = Seat::Taken(worker);
+        self.workers.insert(worker, Worker::new(slot));
+        Ok(())
+    }
+
+    fn sees_open(
+        &mut self,
+        id: ListenerId,
+        spec: &ListenerSpec,
+        policy: Policy,
+    ) -> Result<(), Violation> {
+        ensure!(!self.is_stopped, "L{id} was opened after the stop");
+        ensure!(!self.listeners.contains_key(&id), "L{id} is no new name");
+        let twin = self.open_listeners().find(|(_, entry)| {
+            entry.specification.as_ref().is_some_and(|(other, _)| other == spec)
+        });
+        ensure!(twin.is_none(), "L{id} has the address of an open one");
+        let specification = Some((spec.clone(), policy));
+        self.listeners.insert(id, Listener { specification, ..Listener::default() });
+        Ok(())
+    }
+
+    pub(super) fn open_listeners(&self) -> impl Iterator<Item = (ListenerId, &Listener)> {
+        self.listeners.iter().filter(|(_, entry)| !entry.is_closed).map(|(id, entry)| (*id, entry))
+    }
+
+    /// The system did not give the address.
+    pub fn open_failed(&mut self, id: ListenerId) {
+        self.listeners.entry(id).or_default().is_closed = true;
+    }
+
+    fn sees_close(&mut self, id: ListenerId) -> Result<(), Violation> {
+        let entry = self.listeners.entry(id).or_default();
+        ensure!(!entry.is_closed, "L{id} was closed twice");
+        entry.is_closed = true;
+        if !self.is_stopped {
+            self.sight("a listener that nobody wanted");
+        }
+        let keeper = self.keepers.iter().find(|(kept, _)| *kept == id);
+        ensure!(self.is_stopped || keeper.is_none(), "L{id} was closed, but {keeper:?} wants it");
+        self.keepers.retain(|(kept, _)| *kept != id);
+        for worker in self.workers.values_mut() {
+            worker.members_of.remove(&id);
+        }
+        Ok(())
+    }
+
+    fn sees_grant(&mut self, worker: WorkerId, id: ListenerId) -> Result<(), Violation> {
+        let is_open = self.listeners.get(&id).is_some_and(|entry| !entry.is_closed);
+        ensure!(is_open, "L{id} was granted, but is not open");
+        let entry = self.reachable(worker)?;
+        ensure!(entry.members_of.insert(id), "L{id} was granted twice to {worker}");
+        let slot = entry.slot;
+        self.keepers.insert((id, slot));
+        Ok(())
+    }
+
+    fn reachable(&mut self, worker: WorkerId) -> Result<&mut Worker, Violation> {
+        let entry = self.workers.get_mut(&worker);
+        let entry = entry.filter(|entry| !entry.is_gone && !entry.channel_ended);
+        entry.filter(|entry| !entry.is_leaving).ok_or_else(|| format!("{worker} cannot be served"))
+    }
+
+    fn sees_hand_off(
+        &mut self,
+        worker: WorkerId,
+        listener: ListenerId,
+        id: ConnectionId,
+    ) -> Result<(), Violation> {
+        let window = self.rules.window;
+        let target = self.reachable(worker)?;
+        ensure!(target.in_hand < window, "{worker} was offered more than its window");
+        ensure!(target.members_of.contains(&listener), "{worker} does not serve L{listener}");
+        target.in_hand += 1;
+        let entry = self.connections.get_mut(&id).ok_or_else(|| format!("c{id} is unknown"))?;
+        ensure!(entry.listener == listener, "c{id} changed its listener");
+        ensure!(entry.owner == Owner::Waiting, "c{id} was offered, but is {:?}", entry.owner);
+        ensure!(entry.taken_by.is_none(), "c{id} was offered, but {:?} has it", entry.taken_by);
+        entry.owner = Owner::Offered(worker);
+        Ok(())
+    }
+
+    fn sees_release(&mut self, id: ConnectionId) -> Result<(), Violation> {
+        let entry = self.connections.get_mut(&id).ok_or_else(|| format!("c{id} is unknown"))?;
+        entry.owner = match entry.owner {
+            Owner::Answered => Owner::Served,
+            Owner::Waiting => Owner::Dropped,
+            owner => return Err(format!("c{id} was released, but is {owner:?}")),
+        };
+        let sight = if entry.owner == Owner::Served {
+            "a connection served"
+        } else {
+            "a connection dropped with its listener"
+        };
+        self.touched.push(id);
+        self.listeners.entry(entry.listener).or_default().unserved -= 1;
+        self.sight(sight);
+        Ok(())
+    }
+
+    fn sees_step(&mut self, worker: WorkerId, stage: Stage) -> Result<(), Violation> {
+        let entry = self.workers.get_mut(&worker).ok_or_else(|| format!("{worker} is unknown"))?;
+        ensure!(!entry.is_gone, "{stage:?} for {worker}, which is gone");
+        ensure!(entry.runs_since.is_some(), "{stage:?} for {worker}, which does not run yet");
+        ensure!(entry.severity < Some(stage), "{stage:?} for {worker} after {:?}", entry.severity);
+        let in_vain = stage == Stage::Disconnect && entry.channel_ended;
+        ensure!(!in_vain, "{worker} was asked on a channel that has ended");
+        entry.severity = Some(stage);
+        entry.is_leaving = true;
+        self.sight(match stage {
+            Stage::Disconnect => "a worker asked to leave",
+            Stage::Terminate => "a worker terminated",
+            Stage::Kill => "a worker killed",
+        });
+        Ok(())
+    }
+
+    fn sees_event(&mut self, event: &Event) -> Result<(), Violation> {
+        match event {
+            Event::StartTimedOut { .. } => self.sight("a start that took too long"),
+            Event::StartFailed { .. } => self.sight("a failed start"),
+            Event::Exited { leaving: None, .. } => self.sight("a crash"),
+            Event::SlotDone { slot } => {
+                self.keepers.retain(|(_, keeper)| keeper != slot);
+                let entry = self.slots.get_mut(slot).ok_or_else(|| format!("{slot} is unknown"))?;
+                ensure!(entry.seat == Seat::Empty, "{slot} is done, but {:?}", entry.seat);
+                entry.seat = Seat::Done;
+            }
+            Event::RestartScheduled { slot, restarts, .. } => {
+                ensure!(!self.is_stopped, "a restart of {slot} after the stop");
+                ensure!(*restarts <= self.rules.limit, "{slot} was restarted {restarts} times");
+            }
+            Event::Failed(_) => self.has_failed = true,
+            Event::Stopping { .. } => {
+                self.is_stopped = true;
+                // Even those who only start are on their way out.
+                self.workers.values_mut().for_each(|worker| worker.is_leaving = true);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn sees_finish(&mut self, outcome: &Outcome) -> Result<(), Violation> {
+        let alive = self.workers.iter().find(|(_, worker)| !worker.is_gone);
+        ensure!(alive.is_none(), "finished, but {:?} lives", alive.map(|(id, _)| id));
+        let open = self.open_listeners().next().map(|(id, _)| id);
+        ensure!(open.is_none(), "finished, but {open:?} is open");
+        self.sight(match outcome {
+            Outcome::Stopped => "an end by stop",
+            Outcome::Finished { .. } => "an end by itself",
+            Outcome::Failed(_) => "an end by failure",
+        });
+        let fits = match outcome {
+            Outcome::Stopped => self.is_stopped && !self.has_failed,
+            Outcome::Failed(_) => self.has_failed,
+            Outcome::Finished { .. } => {
+                !self.is_stopped && self.slots.values().all(|slot| slot.seat == Seat::Done)
+            }
+        };
+        ensure!(fits, "{outcome:?} is not how it ended");
+        self.finish = Some(outcome.clone());
+        self.is_stopped = true;
+        Ok(())
+    }
+
+    /// The step is over: nothing may be left half done.
+    pub fn settle(&mut self) -> Result<(), Violation> {
+        let silent = !std::mem::take(&mut self.must_be_silent);
+        let actions = std::mem::take(&mut self.actions);
+        ensure!(silent || actions == 0, "a forged reply had an effect");
+        for id in std::mem::take(&mut self.touched) {
+            self.settle_connection(id)?;
+        }
+        for (id, entry) in &self.listeners {
+            let (unserved, bound) = (entry.unserved, entry.bound);
+            ensure!(unserved <= bound, "L{id} has {unserved} unserved, more than {bound}");
+        }
+        Ok(())
+    }
+
+    fn settle_connection(&self, id: ConnectionId) -> Result<(), Violation> {
+        let entry = &self.connections[&id];
+        let is_closed = self.listeners.get(&entry.listener).is_none_or(|entry| entry.is_closed);
+        match entry.owner {
+            Owner::Answered => Err(format!("c{id} was accepted by a worker, but not released")),
+            Owner::Dropped if !is_closed => Err(format!("c{id} was dropped")),
+            Owner::Dropped => match entry.taken_by {
+                Some(worker) => Err(format!("c{id} counts as dropped, but {worker} has it")),
+                None => Ok(()),
+            },
+            Owner::Waiting if is_closed => Err(format!("c{id} waits on a closed listener")),
+            Owner::Waiting | Owner::Offered(_) | Owner::Served => Ok(()),
+        }
+    }
+
+    /// A connection that was just accepted is with a worker: that is what capacity means.
+    pub fn was_placed(&self, id: ConnectionId) -> Result<(), Violation> {
+        let owner = self.connections[&id].owner;
+        ensure!(matches!(owner, Owner::Offered(_)), "c{id} was accepted, but is {owner:?}");
+        Ok(())
+    }
+}

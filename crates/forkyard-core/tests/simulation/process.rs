@@ -1,0 +1,289 @@
+//! A worker's process, which may do anything.
+//!
+//! ```text
+//!            heard                        said
+//!   primary ───────▶ Asked ▶ Running ▶ Dead ───────▶ primary
+//! ```
+//!
+//! What it said stays readable after its death, as in a socket.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use forkyard_core::{
+    ConnectionId, Endpoint, ExitStatus, Host, Input, ListenerId, ListenerSpec, Policy, Query,
+    Verdict, WorkerId,
+};
+
+use crate::chance::Chance;
+
+/// What comes to a worker.
+#[derive(Clone, Copy)]
+pub enum Order {
+    Granted(ListenerId),
+    Connection(ConnectionId, ListenerId),
+    Disconnect,
+    Acknowledged,
+}
+
+/// How far a process is from its start and its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    Asked,
+    Running,
+    Dead(ExitStatus),
+}
+
+/// Whether things go wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Chaos,
+    Calm,
+}
+
+/// How this one misbehaves; percentages of the occasions for it.
+struct Temper {
+    speaks: bool,
+    declines: usize,
+    forges: usize,
+    crashes: usize,
+    ignores_disconnect: bool,
+    ignores_term: bool,
+}
+
+impl Temper {
+    fn any(mood: Mood, chance: &mut Chance) -> Self {
+        let mut odd = |percent| mood == Mood::Chaos && chance.percent(percent);
+        Self {
+            speaks: !odd(10),
+            declines: if odd(25) { 60 } else { 0 },
+            forges: if odd(20) { 10 } else { 0 },
+            crashes: if odd(50) { 40 } else { 3 },
+            ignores_disconnect: odd(20),
+            ignores_term: odd(20),
+        }
+    }
+}
+
+pub struct Process {
+    pub worker: WorkerId,
+    pub life: Life,
+    pub channel_open: bool,
+    pub end_told: bool,
+    pub exit_told: bool,
+    pub said: VecDeque<Input>,
+    pub heard: VecDeque<Order>,
+    pub term_pending: bool,
+    /// The connections it has taken since somebody looked.
+    pub taken: Vec<ConnectionId>,
+    temper: Temper,
+    to_boot: VecDeque<Input>,
+    serves: BTreeSet<ListenerId>,
+    is_leaving: bool,
+    /// It wrote garbage: nobody understands it any more, and it does nothing else.
+    is_mute: bool,
+}
+
+impl Process {
+    pub fn new(worker: WorkerId, mood: Mood, chance: &mut Chance) -> Self {
+        let temper = Temper::any(mood, chance);
+        let to_boot = if temper.speaks { boot(worker, mood, chance) } else { VecDeque::new() };
+        Self {
+            worker,
+            life: Life::Asked,
+            channel_open: true,
+            end_told: false,
+            exit_told: false,
+            said: VecDeque::new(),
+            heard: VecDeque::new(),
+            term_pending: false,
+            taken: Vec::new(),
+            temper,
+            to_boot,
+            serves: BTreeSet::new(),
+            is_leaving: false,
+            is_mute: false,
+        }
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.life == Life::Running
+    }
+
+    pub fn die(&mut self, status: ExitStatus) {
+        if self.is_alive() {
+            self.life = Life::Dead(status);
+            self.close_channel();
+        }
+    }
+
+    /// Does one thing. Answers whether there was anything to do.
+    pub fn act(&mut self, mood: Mood, chance: &mut Chance) -> bool {
+        if !self.is_alive() {
+            return false;
+        }
+        if mood == Mood::Chaos && !self.is_mute && chance.percent(15) {
+            self.misbehave(chance);
+            return true;
+        }
+        if self.term_pending && !self.temper.ignores_term {
+            self.die(ExitStatus::Signal(15));
+            return true;
+        }
+        if self.is_leaving && !self.channel_open {
+            self.die(ExitStatus::Code(0));
+            return true;
+        }
+        if self.is_mute {
+            return false;
+        }
+        if let Some(order) = self.heard.pop_front() {
+            self.obey(order, mood, chance);
+            return true;
+        }
+        self.boot_on()
+    }
+
+    fn boot_on(&mut self) -> bool {
+        let Some(word) = self.to_boot.pop_front() else { return false };
+        self.say(word);
+        true
+    }
+
+    fn obey(&mut self, order: Order, mood: Mood, chance: &mut Chance) {
+        match order {
+            Order::Granted(listener) => {
+                self.serves.insert(listener);
+                self.say(Input::Listening { worker: self.worker });
+            }
+            Order::Connection(connection, listener) => {
+                let declines = mood == Mood::Chaos && chance.percent(self.temper.declines);
+                let takes = self.serves.contains(&listener) && !declines;
+                self.answer(connection, if takes { Verdict::Accepted } else { Verdict::Declined });
+            }
+            Order::Disconnect if self.temper.ignores_disconnect => {}
+            Order::Disconnect => self.leave(),
+            Order::Acknowledged => {
+                self.is_leaving = true;
+                self.close_channel();
+            }
+        }
+    }
+
+    /// Closes its servers, then its channel.
+    fn leave(&mut self) {
+        for listener in std::mem::take(&mut self.serves) {
+            self.say(Input::Closed { worker: self.worker, listener });
+        }
+        self.is_leaving = true;
+        self.close_channel();
+    }
+
+    fn answer(&mut self, connection: ConnectionId, verdict: Verdict) {
+        if verdict == Verdict::Accepted {
+            self.taken.push(connection);
+        }
+        self.say(Input::Replied { worker: self.worker, connection, verdict });
+    }
+
+    fn misbehave(&mut self, chance: &mut Chance) {
+        let worker = self.worker;
+        match chance.below(6) {
+            0 if chance.percent(self.temper.crashes) => self.die(any_status(chance)),
+            1 if chance.percent(20) => self.close_one(chance),
+            2 if chance.percent(20) && self.temper.speaks => {
+                self.say(Input::Query(any_query(worker, chance)));
+            }
+            3 if chance.percent(3) && self.temper.speaks => {
+                self.say(Input::LeaveAnnounced { worker, seq: 5 });
+            }
+            4 if chance.percent(2) => self.close_channel(),
+            5 if chance.percent(2) => {
+                self.say(Input::ChannelBroken { worker });
+                self.is_mute = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn close_one(&mut self, chance: &mut Chance) {
+        let serves: Vec<_> = self.serves.iter().copied().collect();
+        if let Some(listener) = chance.pick(&serves) {
+            self.serves.remove(&listener);
+            self.say(Input::Closed { worker: self.worker, listener });
+        }
+    }
+
+    /// Something that is not so, said of things that are mostly others'.
+    pub fn forge(&self, chance: &mut Chance) -> Option<Input> {
+        if self.life == Life::Asked || !chance.percent(self.temper.forges) {
+            return None;
+        }
+        let worker = self.worker;
+        Some(match chance.below(6) {
+            0 => Input::Closed { worker, listener: ListenerId(chance.below(6) as u32) },
+            1 => Input::Online { worker },
+            2 => Input::Listening { worker },
+            _ => {
+                let connection = ConnectionId(chance.below(200) as u64);
+                let verdict =
+                    if chance.percent(50) { Verdict::Accepted } else { Verdict::Declined };
+                Input::Replied { worker, connection, verdict }
+            }
+        })
+    }
+
+    fn say(&mut self, word: Input) {
+        if self.channel_open {
+            self.said.push_back(word);
+        }
+    }
+
+    fn close_channel(&mut self) {
+        self.channel_open = false;
+        self.heard.clear();
+    }
+}
+
+fn any_status(chance: &mut Chance) -> ExitStatus {
+    match chance.below(4) {
+        0 => ExitStatus::Signal(9),
+        1 => ExitStatus::Signal(11),
+        code => ExitStatus::Code(code as i32 - 2),
+    }
+}
+
+fn boot(worker: WorkerId, mood: Mood, chance: &mut Chance) -> VecDeque<Input> {
+    let mut words = VecDeque::from([Input::Online { worker }]);
+    if mood == Mood::Calm {
+        words.push_back(query(worker, 0));
+        return words;
+    }
+    // One that asks for nothing never listens.
+    for _ in 0..chance.below(5) {
+        words.push_back(Input::Query(any_query(worker, chance)));
+    }
+    words
+}
+
+fn query(worker: WorkerId, address: usize) -> Input {
+    Input::Query(query_for(worker, address))
+}
+
+fn any_query(worker: WorkerId, chance: &mut Chance) -> Query {
+    query_for(worker, chance.below(5))
+}
+
+fn query_for(worker: WorkerId, address: usize) -> Query {
+    let (host, only_v6) = (Host::Any, false);
+    let tcp = |port| Endpoint::Tcp { host, port, only_v6 };
+    let udp = Endpoint::Udp { host, port: 53, only_v6, reuse_address: false };
+    let (endpoint, index, policy) = match address {
+        0 => (tcp(80), 0, Policy::RoundRobin),
+        1 => (tcp(0), 0, Policy::RoundRobin),
+        2 => (tcp(0), 1, Policy::RoundRobin),
+        3 => (tcp(81), 0, Policy::Shared),
+        _ => (udp, 0, Policy::RoundRobin),
+    };
+    let spec = ListenerSpec::new(endpoint, index);
+    Query { worker, seq: 1, spec, policy, backlog: None }
+}

@@ -1,0 +1,470 @@
+//! Everything around the core: time, the kernel, the processes, the operator.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use forkyard_core::{
+    Action, ConnectionId, Core, DispatchSettings, IdleRule, Input, ListenerId, Policy, Request,
+    RestartMode, RestartSettings, Settings, Stage, SuperviseSettings, WorkerId,
+};
+
+use crate::chance::Chance;
+use crate::ledger::{Ledger, Rules, Sights, Violation};
+use crate::process::{Life, Mood, Order, Process};
+
+const MAX_FORKS: usize = 10;
+/// More than any run takes to come to rest.
+const MAX_ROUNDS: usize = 5000;
+
+/// What happened, line by line, if anybody wants to know.
+pub struct Trail(Option<Vec<String>>);
+
+impl Trail {
+    pub fn on() -> Self {
+        Self(Some(Vec::new()))
+    }
+
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.0 {
+            lines.push(line());
+        }
+    }
+}
+
+/// A bound address, as the kernel sees it.
+struct Socket {
+    policy: Policy,
+    backlog: usize,
+}
+
+pub struct World {
+    core: Core,
+    start: Instant,
+    now: Instant,
+    chance: Chance,
+    mood: Mood,
+    ledger: Ledger,
+    processes: BTreeMap<WorkerId, Process>,
+    opening: Vec<(ListenerId, Policy)>,
+    sockets: BTreeMap<ListenerId, Socket>,
+    next_connection: u64,
+    forks: usize,
+    trail: Trail,
+}
+
+impl World {
+    pub fn new(seed: u64, trail: Trail) -> Self {
+        let mut chance = Chance::from_seed(seed);
+        let settings = any_settings(&mut chance);
+        let rules = Rules {
+            window: settings.dispatch.window,
+            limit: settings.supervise.restart.limit,
+            reset_after: settings.supervise.restart.reset_after,
+        };
+        let now = Instant::now();
+        Self {
+            core: Core::new(settings),
+            start: now,
+            now,
+            chance,
+            mood: Mood::Chaos,
+            ledger: Ledger::new(rules, now),
+            processes: BTreeMap::new(),
+            opening: Vec::new(),
+            sockets: BTreeMap::new(),
+            next_connection: 0,
+            forks: 0,
+            trail,
+        }
+    }
+
+    pub fn sights(&self) -> &Sights {
+        &self.ledger.sights
+    }
+
+    pub fn into_trail(self) -> Vec<String> {
+        self.trail.0.unwrap_or_default()
+    }
+
+    /// Chaos, then calm, then a stop.
+    pub fn run(&mut self, steps: usize) -> Result<(), Violation> {
+        for _ in 0..=self.chance.below(4) {
+            self.fork()?;
+        }
+        for _ in 0..steps {
+            self.step()?;
+        }
+        self.mood = Mood::Calm;
+        self.trail.note(|| "calm".to_owned());
+        self.come_to_rest()?;
+        if !self.ledger.is_stopped() {
+            self.ledger.is_at_rest()?;
+            self.backlogs_are_empty()?;
+            self.request(Request::Stop(Stage::Disconnect))?;
+            self.come_to_rest()?;
+        }
+        self.ledger.is_over()
+    }
+
+    fn step(&mut self) -> Result<(), Violation> {
+        match self.chance.below(1000) {
+            0..60 => self.let_time_pass(),
+            60..200 => {
+                self.connect();
+                Ok(())
+            }
+            200..400 => self.accept_one(),
+            400..690 => self.some_process_acts(),
+            690..970 => self.some_process_is_heard(),
+            970..993 => self.answer_opening(),
+            _ => self.operate(),
+        }
+    }
+
+    // Time.
+
+    fn let_time_pass(&mut self) -> Result<(), Violation> {
+        let wait = match self.chance.below(3) {
+            0 => self.chance.millis(0, 5),
+            1 => self.chance.millis(0, 200),
+            _ => self.chance.millis(0, 3000),
+        };
+        let end = self.now + wait;
+        match self.core.next_deadline().filter(|at| *at <= end) {
+            Some(at) => self.time_out(at.max(self.now)),
+            None => {
+                self.pass_to(end);
+                Ok(())
+            }
+        }
+    }
+
+    fn pass_to(&mut self, now: Instant) {
+        self.now = now;
+        self.ledger.time_passes(now);
+    }
+
+    fn time_out(&mut self, now: Instant) -> Result<(), Violation> {
+        self.pass_to(now);
+        let since = now - self.start;
+        self.trail.note(|| format!("-- {since:?}"));
+        self.core.handle_timeout(now);
+        self.perform_all()?;
+        match self.core.next_deadline() {
+            Some(at) if at <= now => Err("a deadline stays in the past".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    // Clients and the kernel.
+
+    fn connect(&mut self) {
+        let open: Vec<_> = self.sockets.keys().copied().collect();
+        if let Some(id) = self.chance.pick(&open)
+            && let Some(socket) = self.sockets.get_mut(&id)
+        {
+            socket.backlog += 1;
+        }
+    }
+
+    fn accept_one(&mut self) -> Result<(), Violation> {
+        let ready = self.acceptable();
+        let Some(listener) = self.chance.pick(&ready) else { return Ok(()) };
+        if self.mood == Mood::Chaos && self.chance.percent(2) {
+            return self.input(Input::AcceptFailed { listener });
+        }
+        self.accept(listener)
+    }
+
+    /// Where a connection waits that the primary is ready to accept.
+    fn acceptable(&self) -> Vec<ListenerId> {
+        let sockets = self.sockets.iter();
+        let waiting = sockets
+            .filter(|(_, socket)| socket.policy == Policy::RoundRobin && socket.backlog > 0)
+            .map(|(id, _)| *id);
+        waiting.filter(|id| self.core.has_capacity(*id)).collect()
+    }
+
+    fn accept(&mut self, listener: ListenerId) -> Result<(), Violation> {
+        if let Some(socket) = self.sockets.get_mut(&listener) {
+            socket.backlog -= 1;
+        }
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.input(Input::Accepted { listener, connection })?;
+        self.ledger.was_placed(connection)
+    }
+
+    fn answer_opening(&mut self) -> Result<(), Violation> {
+        if self.opening.is_empty() {
+            return Ok(());
+        }
+        let at = self.chance.below(self.opening.len());
+        let (listener, policy) = self.opening.swap_remove(at);
+        if self.mood == Mood::Chaos && self.chance.percent(15) {
+            self.ledger.open_failed(listener);
+            return self.input(Input::ListenerFailed { listener, errno: 98 });
+        }
+        self.sockets.insert(listener, Socket { policy, backlog: 0 });
+        self.input(Input::ListenerOpened { listener })
+    }
+
+    /// Shared listeners are emptied by the workers themselves.
+    fn backlogs_are_empty(&self) -> Result<(), Violation> {
+        let dealt = self.sockets.iter().filter(|(_, socket)| socket.policy == Policy::RoundRobin);
+        let mut stuck = dealt.filter(|(_, socket)| socket.backlog > 0);
+        match stuck.next() {
+            Some((id, socket)) => Err(format!("{} wait in the backlog of L{id}", socket.backlog)),
+            None => Ok(()),
+        }
+    }
+
+    // Processes.
+
+    fn some_process_acts(&mut self) -> Result<(), Violation> {
+        let alive: Vec<_> =
+            self.processes.values().filter(|p| p.is_alive()).map(|p| p.worker).collect();
+        match self.chance.pick(&alive) {
+            Some(worker) => self.act(worker).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn act(&mut self, worker: WorkerId) -> Result<bool, Violation> {
+        let Some(process) = self.processes.get_mut(&worker) else { return Ok(false) };
+        let has_acted = process.act(self.mood, &mut self.chance);
+        for connection in process.taken.drain(..) {
+            self.ledger.taken(worker, connection)?;
+            self.trail.note(|| format!("      {worker} takes c{connection}"));
+        }
+        Ok(has_acted)
+    }
+
+    fn some_process_is_heard(&mut self) -> Result<(), Violation> {
+        let all: Vec<_> = self.processes.keys().copied().collect();
+        match self.chance.pick(&all) {
+            Some(worker) => self.hear(worker).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// One thing that a process said, or its end, comes to the primary.
+    fn hear(&mut self, worker: WorkerId) -> Result<bool, Violation> {
+        let Some(process) = self.processes.get_mut(&worker) else { return Ok(false) };
+        if process.life == Life::Asked {
+            return self.hear_of_start(worker).map(|()| true);
+        }
+        if self.mood == Mood::Chaos
+            && !process.end_told
+            && let Some(lie) = process.forge(&mut self.chance)
+        {
+            return self.hear_lie(worker, lie).map(|()| true);
+        }
+        if let Life::Dead(status) = process.life
+            && !process.exit_told
+            && (process.end_told || self.chance.percent(40))
+        {
+            process.exit_told = true;
+            return self.input(Input::Exited { worker, status }).map(|()| true);
+        }
+        if let Some(word) = process.said.pop_front() {
+            return self.input(word).map(|()| true);
+        }
+        if !process.channel_open && !process.end_told {
+            process.end_told = true;
+            return self.input(Input::ChannelEnded { worker }).map(|()| true);
+        }
+        Ok(false)
+    }
+
+    /// What a worker says of its own connections is always so: nobody else could know.
+    fn hear_lie(&mut self, worker: WorkerId, lie: Input) -> Result<(), Violation> {
+        match lie {
+            Input::Replied { connection, .. } if self.ledger.is_offered(connection, worker) => {
+                Ok(())
+            }
+            lie => self.input(lie),
+        }
+    }
+
+    fn hear_of_start(&mut self, worker: WorkerId) -> Result<(), Violation> {
+        if self.mood == Mood::Chaos && self.chance.percent(15) {
+            self.processes.remove(&worker);
+            return self.input(Input::SpawnFailed { worker, message: "no memory".to_owned() });
+        }
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.life = Life::Running;
+        }
+        self.input(Input::Spawned { worker, pid: 1000 + worker.0 })
+    }
+
+    // The operator.
+
+    fn operate(&mut self) -> Result<(), Violation> {
+        match self.chance.below(60) {
+            0..30 => self.fork(),
+            30..58 => match self.chance.pick(&self.ledger.slots()) {
+                Some(slot) => self.request(Request::Retire(slot)),
+                None => Ok(()),
+            },
+            _ => {
+                let stages = [Stage::Disconnect, Stage::Terminate, Stage::Kill];
+                let stage = self.chance.pick(&stages).unwrap_or(Stage::Kill);
+                self.request(Request::Stop(stage))
+            }
+        }
+    }
+
+    fn fork(&mut self) -> Result<(), Violation> {
+        if self.forks == MAX_FORKS {
+            return Ok(());
+        }
+        self.forks += 1;
+        self.request(Request::Fork)
+    }
+
+    fn request(&mut self, request: Request) -> Result<(), Violation> {
+        self.trail.note(|| format!("{request:?}"));
+        let answer = self.core.request(self.now, request);
+        self.trail.note(|| format!("    {answer:?}"));
+        self.perform_all_after(|ledger| ledger.hears_answer(request, answer))
+    }
+
+    // The shell's loop.
+
+    fn input(&mut self, input: Input) -> Result<(), Violation> {
+        self.trail.note(|| format!("{input:?}"));
+        self.ledger.hears(&input);
+        self.core.handle(self.now, input);
+        self.perform_all()
+    }
+
+    fn perform_all(&mut self) -> Result<(), Violation> {
+        self.perform_all_after(|_| Ok(()))
+    }
+
+    /// A request's answer is known only when its actions are; a fork's slot has to be
+    /// known from its spawn, everything else before.
+    fn perform_all_after(
+        &mut self,
+        note: impl FnOnce(&mut Ledger) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        note(&mut self.ledger)?;
+        while let Some(action) = self.core.next_action() {
+            self.trail.note(|| format!("    {action:?}"));
+            self.ledger.sees(&action)?;
+            self.perform(action);
+        }
+        self.ledger.settle()
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { worker, .. } => {
+                let process = Process::new(worker, self.mood, &mut self.chance);
+                self.processes.insert(worker, process);
+            }
+            Action::OpenListener { listener, policy, .. } => self.opening.push((listener, policy)),
+            Action::CloseListener { listener } => {
+                self.sockets.remove(&listener);
+                self.opening.retain(|(id, _)| *id != listener);
+            }
+            Action::Grant { worker, listener, .. } => self.tell(worker, Order::Granted(listener)),
+            Action::HandOff { worker, listener, connection } => {
+                self.tell(worker, Order::Connection(connection, listener));
+            }
+            Action::AskDisconnect { worker } => self.tell(worker, Order::Disconnect),
+            Action::AcknowledgeLeave { worker, .. } => self.tell(worker, Order::Acknowledged),
+            Action::Terminate { worker } => self.signal(worker, |p| p.term_pending = true),
+            Action::Kill { worker } => {
+                self.signal(worker, |p| p.die(forkyard_core::ExitStatus::Signal(9)));
+            }
+            Action::Refuse { .. }
+            | Action::Release { .. }
+            | Action::Emit(_)
+            | Action::Finish(_) => {}
+        }
+    }
+
+    fn tell(&mut self, worker: WorkerId, order: Order) {
+        if let Some(process) = self.processes.get_mut(&worker).filter(|p| p.channel_open) {
+            process.heard.push_back(order);
+        }
+    }
+
+    fn signal(&mut self, worker: WorkerId, effect: impl FnOnce(&mut Process)) {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            effect(process);
+        }
+    }
+
+    // Rest.
+
+    /// Lets everything run that can, and time pass when nothing can.
+    fn come_to_rest(&mut self) -> Result<(), Violation> {
+        for _ in 0..MAX_ROUNDS {
+            if self.is_busy()? {
+                continue;
+            }
+            match self.core.next_deadline() {
+                Some(at) => self.time_out(at.max(self.now))?,
+                None => return Ok(()),
+            }
+        }
+        Err("it never comes to rest".to_owned())
+    }
+
+    fn is_busy(&mut self) -> Result<bool, Violation> {
+        let mut is_busy = !self.opening.is_empty();
+        self.answer_opening()?;
+        let workers: Vec<_> = self.processes.keys().copied().collect();
+        for worker in workers {
+            is_busy |= self.act(worker)?;
+            is_busy |= self.hear(worker)?;
+        }
+        for listener in self.acceptable() {
+            if self.core.has_capacity(listener) {
+                self.accept(listener)?;
+                is_busy = true;
+            }
+        }
+        Ok(is_busy)
+    }
+}
+
+fn any_settings(chance: &mut Chance) -> Settings {
+    let start_timeout = chance.percent(30).then(|| chance.millis(500, 8000));
+    Settings {
+        supervise: SuperviseSettings {
+            restart: any_restart(chance),
+            start_timeout,
+            disconnect_timeout: chance.millis(100, 5000),
+            term_timeout: chance.millis(100, 3000),
+            exit_grace: chance.millis(10, 1000),
+            when_idle: if chance.percent(30) { IdleRule::Finish } else { IdleRule::Wait },
+        },
+        dispatch: DispatchSettings {
+            window: 1 + chance.below(3),
+            linger: chance.millis(20, 2000),
+            accept_pause: chance.millis(5, 100),
+        },
+        seed: chance.next(),
+    }
+}
+
+fn any_restart(chance: &mut Chance) -> RestartSettings {
+    let never = chance.percent(10);
+    RestartSettings {
+        mode: if never { RestartMode::Never } else { RestartMode::Always },
+        delay: chance.millis(1, 200),
+        max_delay: Duration::from_secs(1),
+        limit: if chance.percent(20) { 2 } else { 50 },
+        window: chance.millis(1000, 60_000),
+        reset_after: chance.millis(500, 10_000),
+        done_codes: if chance.percent(20) { vec![0] } else { Vec::new() },
+    }
+}
