@@ -1,0 +1,74 @@
+//! What people and machines read, held as it is.
+
+use super::*;
+use forkyard::{SlotId, WorkerId};
+
+const INFO: WorkerInfo = WorkerInfo { slot: SlotId(1), worker: WorkerId(7), pid: 4242 };
+
+fn events() -> Vec<Event> {
+    let info = INFO;
+    let limit = FailReason::RestartLimit {
+        slot: SlotId(1),
+        worker: WorkerId(7),
+        limit: 10,
+        window: Duration::from_secs(60),
+    };
+    let tail = vec!["Error: no database".to_owned(), "    at app.js:3".to_owned()];
+    vec![
+        Event::Started(info),
+        Event::StartFailed { info, message: "failed to start node: no such file".into() },
+        Event::Online(info),
+        Event::Bound { address: "[::]:8000".into(), policy: Policy::RoundRobin },
+        Event::Listening { info, address: "[::]:8000".into() },
+        Event::ListenRefused {
+            info,
+            address: "0.0.0.0:80".into(),
+            code: "EACCES".into(),
+            message: "failed to listen on 0.0.0.0:80: permission denied".into(),
+        },
+        Event::StartTimedOut { info, after: Duration::from_millis(1500) },
+        Event::Disconnected(info),
+        Event::Exited {
+            info,
+            status: ExitStatus::Code(1),
+            leaving: None,
+            stderr_tail: tail.clone(),
+        },
+        Event::Exited {
+            info,
+            status: ExitStatus::Signal(9),
+            leaving: Some(LeaveReason::Stop),
+            stderr_tail: Vec::new(),
+        },
+        Event::RestartScheduled { slot: SlotId(1), delay: Duration::ZERO, restarts: 1 },
+        Event::RestartScheduled { slot: SlotId(1), delay: Duration::from_millis(97), restarts: 2 },
+        Event::SlotDone { slot: SlotId(1) },
+        Event::Failed { reason: limit, stderr_tail: tail },
+        Event::Stopping { stage: Stage::Disconnect, workers: 2 },
+        Event::Escalated { info, stage: Stage::Kill },
+        Event::AcceptFailed { address: "[::]:8000".into(), message: "too many files".into() },
+        Event::ChannelTrouble { info, message: "ignored a message that makes no sense".into() },
+    ]
+}
+
+fn entries() -> Vec<Entry> {
+    events().iter().map(|event| describe(event).expect("every event is told")).collect()
+}
+
+#[test]
+fn people_read_this() {
+    let text: String = entries().iter().map(as_text).collect();
+    insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+}
+
+#[test]
+fn machines_read_this() {
+    let lines: Vec<_> = entries().iter().map(|entry| without_time(&as_json(entry))).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+fn without_time(line: &str) -> String {
+    let mut object: Map<String, Value> = serde_json::from_str(line).unwrap();
+    assert!(object.remove("time").is_some_and(|time| time.as_str().unwrap().ends_with('Z')));
+    Value::Object(object).to_string()
+}
