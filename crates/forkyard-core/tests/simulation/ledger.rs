@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    ConnectionId, ListenerId, ListenerSpec, Outcome, Policy, SlotId, Stage, WorkerId,
+    ConnectionId, IdleRule, ListenerId, ListenerSpec, Outcome, Policy, SlotId, Stage, WorkerId,
 };
 
 /// What was broken, in a sentence.
@@ -71,6 +71,8 @@ struct Worker {
     severity: Option<Stage>,
     members_of: BTreeSet<ListenerId>,
     in_hand: usize,
+    /// Addresses that it has asked for and got no answer about.
+    questions: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +93,7 @@ pub struct Rules {
     pub window: usize,
     pub limit: u32,
     pub reset_after: Duration,
+    pub when_idle: IdleRule,
 }
 
 pub struct Ledger {
@@ -189,6 +192,7 @@ impl Worker {
             severity: None,
             members_of: BTreeSet::new(),
             in_hand: 0,
+            questions: 0,
         }
     }
 

@@ -64,6 +64,7 @@ impl World {
             window: settings.dispatch.window,
             limit: settings.supervise.restart.limit,
             reset_after: settings.supervise.restart.reset_after,
+            when_idle: settings.supervise.when_idle,
         };
         let now = Instant::now();
         Self {

@@ -61,20 +61,20 @@ fn equals_take_turns() {
 
 #[test]
 fn the_worker_with_the_least_in_hand_comes_first() {
-    let mut script = serving(app_with_window(2), 2);
+    let mut script = serving(app_with_window(3), 2);
     script.check(&[
         ("accept L0", "hand c0 to 1"),
         ("accept L0", "hand c1 to 2"),
         ("accept L0", "hand c2 to 1"),
-        ("accepted 2 c1", "release c1"),
-        // Worker 1's turn is longer ago, but it has two in hand.
         ("accept L0", "hand c3 to 2"),
-        ("accept L0", "hand c4 to 2"),
-        ("accept L0", "no capacity"),
-        ("accepted 1 c0", "release c0"),
-        ("accepted 1 c2", "release c2"),
+        ("accepted 2 c1", "release c1"),
         ("accepted 2 c3", "release c3"),
-        ("accept L0", "hand c5 to 1"),
+        // Worker 1's turn is longer ago, but it has two in hand.
+        ("accept L0", "hand c4 to 2"),
+        ("accept L0", "hand c5 to 2"),
+        ("accept L0", "hand c6 to 1"),
+        ("accept L0", "hand c7 to 2"),
+        ("accept L0", "no capacity"),
     ]);
 }
 

@@ -52,8 +52,10 @@ impl Ledger {
             Input::LeaveAnnounced { worker, .. } | Input::ChannelBroken { worker } => {
                 self.of(*worker, |worker, _| worker.is_leaving = true);
             }
-            Input::Query(_)
-            | Input::ListenerOpened { .. }
+            Input::Query(query) => self.of(query.worker, |worker, _| {
+                worker.questions += usize::from(!worker.is_leaving);
+            }),
+            Input::ListenerOpened { .. }
             | Input::ListenerFailed { .. }
             | Input::AcceptFailed { .. } => {}
         }
@@ -113,6 +115,7 @@ impl Ledger {
             entry.channel_ended = true;
             entry.in_hand = 0;
             entry.members_of.clear();
+            entry.questions = 0;
         }
     }
 

@@ -1,6 +1,6 @@
 //! What holds when nothing moves any more.
 
-use forkyard_core::ListenerId;
+use forkyard_core::{IdleRule, ListenerId};
 
 use super::{Ledger, Owner, Seat, Violation};
 
@@ -14,6 +14,13 @@ impl Ledger {
                 Seat::Empty => false,
             };
             ensure!(is_up, "{slot} is neither up nor done: {:?}", entry.seat);
+        }
+        let is_idle = self.slots.values().all(|slot| slot.seat == Seat::Done);
+        let may_idle = self.rules.when_idle == IdleRule::Wait || self.slots.is_empty();
+        ensure!(!is_idle || may_idle, "all slots are done, but it has not finished");
+        for (id, worker) in &self.workers {
+            let unanswered = if worker.is_up() { worker.questions } else { 0 };
+            ensure!(unanswered == 0, "{id} waits for {unanswered} answers");
         }
         for (id, _) in self.open_listeners() {
             ensure!(self.has_member(id), "L{id} is open for nobody");

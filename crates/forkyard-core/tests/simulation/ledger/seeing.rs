@@ -1,7 +1,8 @@
 //! What the core may do, held against the account.
 
 use forkyard_core::{
-    Action, ConnectionId, Event, ListenerId, ListenerSpec, Outcome, Policy, SlotId, Stage, WorkerId,
+    Action, ConnectionId, Event, IdleRule, ListenerId, ListenerSpec, Outcome, Policy, SlotId,
+    Stage, WorkerId,
 };
 
 use super::{Ledger, Listener, Owner, Seat, Slot, Violation, Worker};
@@ -29,7 +30,8 @@ impl Ledger {
             Action::Kill { worker } => self.sees_step(*worker, Stage::Kill),
             Action::Emit(event) => self.sees_event(event),
             Action::Finish(outcome) => self.sees_finish(outcome),
-            Action::Refuse { .. } | Action::AcknowledgeLeave { .. } => Ok(()),
+            Action::Refuse { worker, .. } => self.sees_answer(*worker),
+            Action::AcknowledgeLeave { .. } => Ok(()),
         }
     }
 
@@ -95,6 +97,13 @@ impl Ledger {
         ensure!(entry.members_of.insert(id), "L{id} was granted twice to {worker}");
         let slot = entry.slot;
         self.keepers.insert((id, slot));
+        self.sees_answer(worker)
+    }
+
+    fn sees_answer(&mut self, worker: WorkerId) -> Result<(), Violation> {
+        let entry = self.workers.get_mut(&worker).ok_or_else(|| format!("{worker} is unknown"))?;
+        ensure!(entry.questions > 0, "{worker} was answered, but had not asked");
+        entry.questions -= 1;
         Ok(())
     }
 
@@ -198,7 +207,10 @@ impl Ledger {
             Outcome::Stopped => self.is_stopped && !self.has_failed,
             Outcome::Failed(_) => self.has_failed,
             Outcome::Finished { .. } => {
-                !self.is_stopped && self.slots.values().all(|slot| slot.seat == Seat::Done)
+                let finishes = self.rules.when_idle == IdleRule::Finish;
+                finishes
+                    && !self.is_stopped
+                    && self.slots.values().all(|slot| slot.seat == Seat::Done)
             }
         };
         ensure!(fits, "{outcome:?} is not how it ended");
