@@ -238,7 +238,7 @@ impl Supervisor {
             match timer {
                 Timer::Restart(slot) => self.fill(now, slot, out),
                 Timer::Start(worker) => self.start_timed_out(now, worker, out),
-                Timer::Stable(worker) => self.stable(worker),
+                Timer::Stable(worker) => self.stable(now, worker),
                 Timer::Step(worker) => self.step_timed_out(now, worker, out),
                 Timer::Silent(worker) => self.silent_for_long(now, worker, out),
             }
@@ -473,12 +473,18 @@ impl Supervisor {
     }
 
     fn slot_done(&mut self, slot: SlotId, code: i32, out: &mut VecDeque<Action>) {
-        if let Some(entry) = self.slots.get_mut(&slot) {
-            entry.seat = SeatState::Done(code);
-        }
         out.push_back(Action::Emit(Event::SlotDone { slot }));
         self.notices.push_back(Notice::SlotGone { slot });
-        self.finish_if_idle();
+        match self.settings.when_idle {
+            // Whoever drives the primary forks anew, into new slots.
+            IdleRule::Wait => drop(self.slots.remove(&slot)),
+            IdleRule::Finish => {
+                if let Some(entry) = self.slots.get_mut(&slot) {
+                    entry.seat = SeatState::Done(code);
+                }
+                self.finish_if_idle();
+            }
+        }
     }
 
     fn finish_if_idle(&mut self) {
@@ -562,10 +568,19 @@ impl Supervisor {
         self.finish_if_idle();
     }
 
-    fn stable(&mut self, worker: WorkerId) {
-        if let Some(entry) = self.workers.get(&worker) {
+    /// A worker that has not listened yet may still want the addresses its slot holds.
+    fn stable(&mut self, now: Instant, worker: WorkerId) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        if entry.progress == Progress::Listening {
             self.notices.push_back(Notice::Settled { slot: entry.slot });
+        } else {
+            self.timers.set(Timer::Stable(worker), now + self.stable_pause());
         }
+    }
+
+    /// Never zero, or a worker that does not listen would be looked after without end.
+    fn stable_pause(&self) -> Duration {
+        self.settings.restart.reset_after.max(Duration::from_secs(1))
     }
 
     fn start_timed_out(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {

@@ -243,7 +243,6 @@ impl Dispatcher {
         for (connection, listener) in entry.in_hand.into_iter().rev() {
             self.requeue(listener, connection, out);
         }
-        self.place_all(out);
     }
 
     /// The slot's worker has settled: addresses that it did not ask for are not wanted.
@@ -376,18 +375,6 @@ impl Dispatcher {
             .map(|(id, _)| *id)
             .collect();
         for listener in served {
-            self.place(listener, out);
-        }
-    }
-
-    fn place_all(&mut self, out: &mut VecDeque<Action>) {
-        let waiting: Vec<_> = self
-            .listeners
-            .iter()
-            .filter(|(_, entry)| !entry.queue.is_empty())
-            .map(|(id, _)| *id)
-            .collect();
-        for listener in waiting {
             self.place(listener, out);
         }
     }

@@ -16,7 +16,7 @@ use super::{Mail, ReceivedHandle, ReceivedMessage};
 use crate::event::WorkerInfo;
 
 /// How much is read at once.
-const CHUNK: usize = 32 * 1024;
+const CHUNK: usize = 8 * 1024;
 
 /// A channel's descriptor, shared by its reader and the driver, which writes.
 pub(super) type SharedChannel = Arc<Watched>;

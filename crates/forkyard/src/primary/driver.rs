@@ -196,7 +196,7 @@ impl Driver {
         let Some(mail) = self.outlets.mail.upgrade() else { return Ok(()) };
         let pid = process.pid();
         let process = Arc::new(process);
-        let channel = match Watched::new(channel, Interest::READABLE | Interest::WRITABLE) {
+        let channel = match Watched::new(channel, Interest::READABLE) {
             Ok(channel) => Arc::new(channel),
             Err(error) => {
                 process.signal_group(Signal::KILL)?;

@@ -3,25 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::ops::Bound;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use forkyard_core::{ConnectionId, Endpoint, ListenerId, Policy};
 use forkyard_ipc::{HandleKind, ServerReply, Transport, Value};
 use forkyard_sys::inherited::InheritedFds;
-use forkyard_sys::reactor::Watched;
 use forkyard_sys::sockets::SocketKind;
-use tokio::io::Interest;
 
+use super::acceptor::Acceptor;
 use super::binding::{self, bind};
 
 /// One bound address.
 #[derive(Debug)]
 struct Entry {
     bound: binding::Bound,
-    /// The socket as the reactor watches it, if the primary accepts.
-    acceptor: Option<Watched>,
+    acceptor: Acceptor,
     policy: Policy,
     /// Names it on the wire; ends in its id.
     key: String,
@@ -63,8 +61,8 @@ impl Listeners {
     ) -> io::Result<String> {
         let bound = bind(endpoint, backlog, inherited)?;
         let acceptor = match policy {
-            Policy::RoundRobin => Some(watch(&bound.socket)?),
-            Policy::Shared => None,
+            Policy::RoundRobin => Acceptor::Unwatched,
+            Policy::Shared => Acceptor::Workers,
         };
         let address = bound.describe(endpoint);
         let key = format!("{address}#{id}");
@@ -138,24 +136,34 @@ impl Listeners {
         cx: &mut Context<'_>,
         wanted: impl Fn(ListenerId) -> bool,
     ) -> Poll<Arrival> {
-        let behind = (Bound::Excluded(self.last_served), Bound::Unbounded);
-        let in_turn = self.entries.range(behind).chain(self.entries.range(..=self.last_served));
-        let found = in_turn.filter(|(id, _)| wanted(**id)).find_map(|(id, entry)| {
-            let arrival = accept(*id, entry.acceptor.as_ref()?, cx);
-            arrival.map(|arrival| (*id, arrival))
-        });
-        match found {
-            Some((id, arrival)) => {
-                self.last_served = id;
-                Poll::Ready(arrival)
-            }
-            None => Poll::Pending,
+        let last_served = self.last_served;
+        let behind = self.entries.range_mut((Bound::Excluded(last_served), Bound::Unbounded));
+        let mut found = first_arrival(behind, cx, &wanted);
+        if found.is_none() {
+            found = first_arrival(self.entries.range_mut(..=last_served), cx, &wanted);
         }
+        let Some((id, accepted)) = found else { return Poll::Pending };
+        self.last_served = id;
+        Poll::Ready(match accepted {
+            Ok(connection) => Arrival::Connection(id, connection),
+            Err(error) => Arrival::Failure(id, error),
+        })
     }
 }
 
-fn watch(socket: &OwnedFd) -> io::Result<Watched> {
-    Watched::new(socket.try_clone()?, Interest::READABLE)
+fn first_arrival<'a>(
+    entries: impl Iterator<Item = (&'a ListenerId, &'a mut Entry)>,
+    cx: &mut Context<'_>,
+    wanted: impl Fn(ListenerId) -> bool,
+) -> Option<(ListenerId, io::Result<OwnedFd>)> {
+    for (id, entry) in entries {
+        if !wanted(*id) {
+            entry.acceptor.rest(cx);
+        } else if let Poll::Ready(accepted) = entry.acceptor.poll(&entry.bound.socket, cx) {
+            return Some((*id, accepted));
+        }
+    }
+    None
 }
 
 fn transport(kind: SocketKind) -> Transport {
@@ -164,23 +172,6 @@ fn transport(kind: SocketKind) -> Transport {
         SocketKind::UnixStream | SocketKind::UnixDatagram => Transport::Pipe,
         SocketKind::Tcp | SocketKind::Other => Transport::Tcp,
     }
-}
-
-fn accept(id: ListenerId, acceptor: &Watched, cx: &mut Context<'_>) -> Option<Arrival> {
-    while let Poll::Ready(ready) = acceptor.poll_read_ready(cx) {
-        let mut ready = match ready {
-            Ok(ready) => ready,
-            Err(error) => return Some(Arrival::Failure(id, error)),
-        };
-        match forkyard_sys::sockets::accept(acceptor.get_ref().as_fd()) {
-            Ok(connection) => return Some(Arrival::Connection(id, connection)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-            // The client has gone again: accept(2) lists these as such.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => return Some(Arrival::Failure(id, error)),
-        }
-    }
-    None
 }
 
 /// The connections that the primary has accepted and not let go of.

@@ -12,6 +12,7 @@
 //! [`driver`] owns the state and is the only writer. Everything that takes time is a task
 //! or a thread that reports by [`Mail`].
 
+mod acceptor;
 mod address;
 mod binding;
 mod channel;
@@ -153,7 +154,14 @@ pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<Pri
     let outlets = driver::Outlets { mail: mail.downgrade(), events, tap, spawner };
     drop(mail);
     thread::Builder::new().name("forkyard-primary".into()).spawn(move || {
-        runtime.block_on(driver::Driver::new(settings, outlets).run(inbox));
+        // As a task, because mail wakes a task more cheaply than the runtime's own future.
+        let driving = async {
+            let driver = driver::Driver::new(settings, outlets);
+            tokio::spawn(driver.run(inbox)).await
+        };
+        if let Err(error) = runtime.block_on(driving) {
+            tracing::error!(%error, "the primary failed");
+        }
     })?;
     Ok(handle)
 }

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 
 use forkyard_core::ConnectionId;
 use forkyard_ipc::{Dialect, Frame, Outbox, PrimaryMessage, Transport};
+use forkyard_sys::reactor::Watched;
+use tokio::io::Interest;
 
 use super::channel::SharedChannel;
 
@@ -64,11 +66,14 @@ pub(super) struct Outgoing {
     channel: SharedChannel,
     dialect: Dialect,
     outbox: Outbox<Sent>,
+    /// Tells when a channel that was full can take more. Only there while it is needed:
+    /// otherwise every read by the worker would wake the primary.
+    room: Option<Watched>,
 }
 
 impl Outgoing {
     pub(super) fn new(channel: SharedChannel, dialect: Dialect) -> Self {
-        Self { channel, dialect, outbox: Outbox::new(LIMIT) }
+        Self { channel, dialect, outbox: Outbox::new(LIMIT), room: None }
     }
 
     pub(super) fn push(
@@ -125,15 +130,28 @@ impl Outgoing {
 
     /// Goes on writing once the worker has read something.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Flushed> {
-        let channel = Arc::clone(&self.channel);
-        loop {
-            let Ok(mut ready) = std::task::ready!(channel.poll_write_ready(cx)) else {
-                return Poll::Ready(Flushed::Broken);
+        let flushed = loop {
+            let Ok(room) = self.room.take().map_or_else(|| self.watch(), Ok) else {
+                break Flushed::Broken;
             };
+            let ready = match room.poll_write_ready(cx) {
+                Poll::Ready(ready) => ready,
+                Poll::Pending => {
+                    self.room = Some(room);
+                    return Poll::Pending;
+                }
+            };
+            let Ok(mut ready) = ready else { break Flushed::Broken };
             match self.flush() {
                 Flushed::Blocked => ready.clear_ready(),
-                done => return Poll::Ready(done),
+                done => break done,
             }
-        }
+            self.room = Some(room);
+        };
+        Poll::Ready(flushed)
+    }
+
+    fn watch(&self) -> io::Result<Watched> {
+        Watched::new(self.channel.get_ref().try_clone()?, Interest::WRITABLE)
     }
 }
