@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, Dialect, Event, ExitStatus, HandleKind, Messages, Outcome, Program,
+    Cluster, ClusterBuilder, Dialect, Event, ExitStatus, Handle, HandleKind, Messages, Outcome, Program,
     ReceivedMessage, RestartMode, RestartSettings, Signal, SlotId, Stage, Value,
 };
 use forkyard_tests::{DEADLINE, Node, tools};
@@ -146,7 +146,8 @@ async fn a_socket_that_is_sent_to_a_worker_is_the_worker_s() {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, _) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let handle = (HandleKind::NetSocket { key: None }, OwnedFd::from(socket));
+        let handle =
+            Handle { kind: HandleKind::NetSocket { key: None }, fd: OwnedFd::from(socket) };
         let message = Value::from(json!("take it"));
         cluster.handle().send_handle(slot, message.clone(), handle).await.unwrap();
         assert_eq!(received(&mut messages).await.message, message);

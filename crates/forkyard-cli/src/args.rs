@@ -183,8 +183,10 @@ fn parse_dialect(text: &str) -> Result<Dialect, String> {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write a time as in 500ms, 5s or 2m"))
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let time = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a time as in 500ms, 5s or 2m"))?;
+    if time > LONGEST { Err("a year is the longest".into()) } else { Ok(time) }
 }
 
 fn parse_code(text: &str) -> Result<i32, String> {
@@ -220,6 +222,14 @@ mod tests {
         assert_eq!(rule("8443=round-robin"), expected);
         assert_eq!(rule(":8443=round-robin"), expected);
         assert!(parse_policy("fair").is_err());
+    }
+
+    #[test]
+    fn times_have_units_and_an_end() {
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["5", "soon", "-1s", "500000000000y", "2y"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

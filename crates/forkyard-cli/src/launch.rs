@@ -56,6 +56,13 @@ impl Launch {
                     .args(node_args)
                     .arg(script)
             }
+            None if !run.node_args.is_empty() => {
+                return Err(Failure::usage(format!(
+                    "failed to use --node-args: nothing interprets {}; name an --interpreter, or \
+                     put the arguments behind the program",
+                    named.display()
+                )));
+            }
             None => Program::new(executable(named, &cwd)?),
         };
         let program = program.args(args).cwd(cwd);

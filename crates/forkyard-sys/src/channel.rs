@@ -13,8 +13,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
-    sendmsg, socketpair,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
+    recvmsg, sendmsg, shutdown, socketpair,
 };
 
 /// The most descriptors one message can carry: `SCM_MAX_FD` of
@@ -50,6 +50,16 @@ pub fn channel_pair() -> io::Result<(OwnedFd, OwnedFd)> {
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     crate::sockets::set_nonblocking(&ours)?;
     Ok((ours, theirs))
+}
+
+/// Ends a channel in both directions: the other side reads the end, and so does this one
+/// once it has read what had arrived.
+///
+/// # Errors
+///
+/// Those of `shutdown(2)`.
+pub fn end(channel: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(shutdown(channel, Shutdown::Both)?)
 }
 
 /// Sends `bytes`, and `handle` with the first of them, in one `sendmsg` that

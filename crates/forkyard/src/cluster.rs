@@ -1,13 +1,13 @@
 //! The primary side: a cluster, how it is set up, and what can be asked of it.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard_core::{Admission, Denied, IdleRule, Request, SlotId, Stage};
-use forkyard_ipc::{Dialect, HandleKind, Value};
+use forkyard_ipc::{Dialect, Value};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::Signal;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -16,7 +16,7 @@ use crate::RestartSettings;
 use crate::event::{Event, Policy, WorkerInfo};
 use crate::output::Output;
 use crate::primary::{
-    self, Command, Mail, PolicyRule, PrimaryHandle, PrimarySettings, ReceivedMessage,
+    self, Command, Handle, Mail, PolicyRule, PrimaryHandle, PrimarySettings, ReceivedMessage,
 };
 use crate::program::Program;
 
@@ -204,9 +204,9 @@ impl ClusterBuilder {
             inherited: self.inherited,
             nofile_soft: self.nofile_soft,
         };
-        let PrimaryHandle { mail, events, tap } =
+        let PrimaryHandle { mail, events, tap, owner } =
             primary::start(settings, self.output).map_err(StartError::Threads)?;
-        Ok(Cluster { handle: ClusterHandle { mail }, events, tap })
+        Ok(Cluster { handle: ClusterHandle { mail }, events, tap, _owner: owner })
     }
 }
 
@@ -226,6 +226,8 @@ pub struct Cluster {
     handle: ClusterHandle,
     events: broadcast::Receiver<Event>,
     tap: crate::primary::MessageTap,
+    /// The primary stops the app when this is gone.
+    _owner: oneshot::Sender<Infallible>,
 }
 
 impl fmt::Debug for Cluster {
@@ -288,16 +290,6 @@ impl Cluster {
     /// If the primary has ended.
     pub async fn stop(&self, stage: Stage) -> Result<(), RequestError> {
         self.handle.stop(stage).await
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let (answer, _) = oneshot::channel();
-        let stop = Command::Request(Request::Stop(Stage::Terminate), answer);
-        // A primary that has ended needs no stop, and one too busy to be told will end
-        // with this process.
-        let _ = self.handle.mail.try_send(Mail::Command(stop));
     }
 }
 
@@ -375,18 +367,20 @@ impl ClusterHandle {
         Ok(self.ask(|answer| Command::Send(slot, message, None, answer)).await??)
     }
 
-    /// Sends a message with a descriptor, which must be a socket of the kind named.
+    /// Sends a message with a descriptor. It becomes nonblocking, as Node expects.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send), and `InvalidInput` for a descriptor that is not a socket of
+    /// the kind named: Node would abort over it.
     pub async fn send_handle(
         &self,
         slot: SlotId,
         message: Value,
-        (kind, fd): (HandleKind, OwnedFd),
+        handle: Handle,
     ) -> Result<(), RequestError> {
-        let handle = Some((kind, fd));
+        handle.check()?;
+        let handle = Some(handle);
         Ok(self.ask(|answer| Command::Send(slot, message, handle, answer)).await??)
     }
 

@@ -68,7 +68,7 @@ pub use forkyard_sys::inherited::InheritedFds;
 pub use forkyard_sys::process::Signal;
 pub use forkyard_sys::sockets::LocalAddress;
 pub use output::{Output, OutputLine, OutputSink, StreamKind};
-pub use primary::{PolicyRule, ReceivedHandle, ReceivedMessage};
+pub use primary::{Handle, PolicyRule, ReceivedMessage};
 pub use program::Program;
 pub use worker::{Connection, ListenError, Listener, PeerAddress, Worker, WorkerError};
 

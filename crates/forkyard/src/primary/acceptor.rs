@@ -66,12 +66,23 @@ impl Acceptor {
     }
 }
 
-/// Passes over clients that are gone again, which `accept(2)` reports once each.
+/// Passes over connections that have failed before they were accepted, each of which
+/// `accept(2)` reports once.
 fn accept(socket: &OwnedFd) -> io::Result<OwnedFd> {
     loop {
         match sockets::accept(socket.as_fd()) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) if concerns_one_client(error.kind()) => {}
             accepted => return accepted,
         }
     }
+}
+
+fn concerns_one_client(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable,
+    };
+    matches!(
+        kind,
+        ConnectionAborted | ConnectionReset | HostUnreachable | NetworkDown | NetworkUnreachable
+    )
 }

@@ -22,8 +22,8 @@ const DEFAULT_BACKLOG: u32 = 4096;
 pub(super) struct Bound {
     pub(super) socket: OwnedFd,
     pub(super) kind: SocketKind,
-    /// To be removed at the end.
-    pub(super) file: Option<SocketFile>,
+    /// Removed together with this.
+    _file: Option<SocketFile>,
 }
 
 impl Bound {
@@ -60,7 +60,7 @@ pub(super) fn bind(
             let only_v6 = if *only_v6 { OnlyV6::Yes } else { OnlyV6::No };
             let socket =
                 on_host(*host, *port, |address| forkyard_sys::sockets::bind_tcp(address, only_v6))?;
-            Bound { socket, kind: SocketKind::Tcp, file: None }
+            Bound { socket, kind: SocketKind::Tcp, _file: None }
         }
         Endpoint::Udp { host, port, only_v6, reuse_address } => {
             let only_v6 = if *only_v6 { OnlyV6::Yes } else { OnlyV6::No };
@@ -68,14 +68,14 @@ pub(super) fn bind(
             let socket = on_host(*host, *port, |address| {
                 forkyard_sys::sockets::bind_udp(address, only_v6, reuse)
             })?;
-            Bound { socket, kind: SocketKind::Udp, file: None }
+            Bound { socket, kind: SocketKind::Udp, _file: None }
         }
         Endpoint::Unix { path, readable_all, writable_all } => {
             bind_file(path, *readable_all, *writable_all)?
         }
         Endpoint::Abstract { name } => {
             let socket = forkyard_sys::sockets::bind_unix_abstract(name.as_bytes())?;
-            Bound { socket, kind: SocketKind::UnixStream, file: None }
+            Bound { socket, kind: SocketKind::UnixStream, _file: None }
         }
         Endpoint::Descriptor { number, transport } => adopt(*number, *transport, inherited)?,
     };
@@ -109,7 +109,7 @@ fn bind_file(path: &str, readable_all: bool, writable_all: bool) -> io::Result<B
     let socket = forkyard_sys::sockets::bind_unix(&short)?;
     let file = SocketFile::remember(path.into())?;
     open_up(Path::new(path), readable_all, writable_all)?;
-    Ok(Bound { socket, kind: SocketKind::UnixStream, file: Some(file) })
+    Ok(Bound { socket, kind: SocketKind::UnixStream, _file: Some(file) })
 }
 
 /// A socket's path must fit into 107 bytes. Node binds the relative path if it is shorter
@@ -148,11 +148,11 @@ fn adopt(number: i32, transport: Transport, inherited: &InheritedFds) -> io::Res
     }
     let socket = socket.try_clone_to_owned()?;
     forkyard_sys::sockets::set_nonblocking(&socket)?;
-    Ok(Bound { socket, kind, file: None })
+    Ok(Bound { socket, kind, _file: None })
 }
 
-/// A socket's file, by its identity: if somebody has put another in its place, that one
-/// stays.
+/// A socket's file, removed when this is dropped. By its identity: if somebody has put
+/// another in its place, that one stays.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -164,8 +164,10 @@ impl SocketFile {
         let identity = identity(&path)?;
         Ok(Self { path, identity })
     }
+}
 
-    pub(super) fn remove(&self) {
+impl Drop for SocketFile {
+    fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|found| found == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -203,13 +205,13 @@ mod tests {
         let path = dir.path().join("x.sock");
         let bound = bind(&unix(&path, true, true), None, &InheritedFds::none()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o666, 0o666);
-        bound.file.unwrap().remove();
+        drop(bound);
         assert!(!path.exists());
 
         let bound = bind(&unix(&path, false, false), None, &InheritedFds::none()).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "mine").unwrap();
-        bound.file.unwrap().remove();
+        drop(bound);
         assert!(path.exists());
     }
 

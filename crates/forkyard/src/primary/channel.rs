@@ -12,11 +12,14 @@ use forkyard_ipc::{Decoder, Dialect, FrameError, HandleKind, Value, WorkerMessag
 use forkyard_sys::reactor::Watched;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Mail, ReceivedHandle, ReceivedMessage};
+use super::{Handle, Mail, ReceivedMessage};
 use crate::event::WorkerInfo;
 
 /// How much is read at once.
 const CHUNK: usize = 8 * 1024;
+
+/// How many descriptors may have arrived ahead of their messages. Node sends one at a time.
+const STRAY_HANDLES: usize = 64;
 
 /// A channel's descriptor, shared by its reader and the driver, which writes.
 pub(super) type SharedChannel = Arc<Watched>;
@@ -142,7 +145,7 @@ impl Reader {
                 self.decoder.feed(&buffer[..received.bytes]);
                 // A read stops behind a descriptor; otherwise a short one means that
                 // nothing was left, and whatever comes then wakes us anew.
-                let whole = received.bytes < CHUNK && received.handles == 0;
+                let whole = received.bytes < CHUNK && received.handles == 0 && !received.truncated;
                 if whole { Chunk::Drained } else { Chunk::More }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Chunk::Drained,
@@ -161,12 +164,19 @@ impl Reader {
                     self.deliver_handle(kind, message).await;
                 }
                 Ok(WorkerMessage::User(message)) => self.deliver(message, None).await,
-                Ok(message) if message.needs_handle() => self.take_handle().await.map_or((), drop),
+                Ok(message) if message.needs_handle() => drop(self.take_handle().await),
+                Ok(WorkerMessage::Unknown { cmd }) => {
+                    tracing::debug!(worker = %self.info.worker, cmd, "ignored an unknown message");
+                }
                 Ok(message) => {
                     self.post(Mail::Message { worker: self.info.worker, message }).await;
                 }
                 Err(trouble) => self.complain(trouble).await,
             }
+        }
+        if self.handles.len() > STRAY_HANDLES {
+            self.handles.clear();
+            self.complain("closed descriptors that no message was about".into()).await;
         }
     }
 
@@ -185,7 +195,7 @@ impl Reader {
 
     async fn deliver_handle(&mut self, kind: HandleKind, message: Value) {
         if let Some(fd) = self.take_handle().await {
-            self.deliver(message, Some(ReceivedHandle { kind, fd })).await;
+            self.deliver(message, Some(Handle { kind, fd })).await;
         }
     }
 
@@ -199,7 +209,7 @@ impl Reader {
 
     /// Without anybody listening a message is dropped, and a descriptor closed. A slow
     /// listener is waited for while the worker lives.
-    async fn deliver(&mut self, message: Value, handle: Option<ReceivedHandle>) {
+    async fn deliver(&mut self, message: Value, handle: Option<Handle>) {
         let Some(sender) = self.tap.sender() else { return };
         let received = ReceivedMessage { info: self.info, message, handle };
         let permit = tokio::select! {

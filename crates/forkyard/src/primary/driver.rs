@@ -1,6 +1,7 @@
 //! The loop around the core.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use std::time::Instant;
 
 use forkyard_core::{
     Action, ConnectionId, Core, Input, ListenerId, ListenerSpec, Outcome, Policy, Query, Refusal,
-    SlotId, Verdict, WorkerId,
+    Request, SlotId, Stage, Verdict, WorkerId,
 };
 use forkyard_ipc::{
-    HandleKind, PrimaryMessage, ServerQuery, ServerReply, SocketAnswer, SocketQuery, Transport,
-    Value, WorkerMessage,
+    PrimaryMessage, ServerQuery, ServerReply, SocketAnswer, SocketQuery, Transport, Value,
+    WorkerMessage,
 };
 use forkyard_sys::process::Signal;
 use forkyard_sys::reactor::Watched;
@@ -29,17 +30,39 @@ use super::listeners::{Arrival, Connections, Listeners};
 use super::outgoing::{Outgoing, SendError, Sent};
 use super::seats::{Running, Seats};
 use super::spawner::{Job, Spawned};
-use super::{Command, Mail, PrimarySettings};
+use super::{Command, Handle, Mail, PrimarySettings};
 use crate::event::Event;
 
 /// Where the driver sends things.
 #[derive(Debug)]
 pub(super) struct Outlets {
-    pub(super) mail: mpsc::WeakSender<Mail>,
+    pub(super) mail: mpsc::Sender<Mail>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) tap: MessageTap,
     pub(super) spawner: SyncSender<Job>,
 }
+
+/// Where the driver's news comes from, besides listeners and the clock.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) inbox: mpsc::Receiver<Mail>,
+    /// Ends when whoever started the primary lets go of it; then `None`.
+    pub(super) owner: Option<oneshot::Receiver<Infallible>>,
+}
+
+impl Sources {
+    fn poll_abandoned(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(owner) = &mut self.owner else { return Poll::Pending };
+        let gone = Pin::new(owner).poll(cx).map(|_| ());
+        if gone.is_ready() {
+            self.owner = None;
+        }
+        gone
+    }
+}
+
+/// How much mail is handled before connections get a turn.
+const MAIL_IN_A_ROW: u32 = 64;
 
 /// What a worker asked, until it is answered.
 #[derive(Debug)]
@@ -54,7 +77,7 @@ enum Wake {
     Mail(Mail),
     Arrival(Arrival),
     Deadline,
-    /// Every handle and every task is gone.
+    /// Whoever started the primary has let go of it.
     Abandoned,
 }
 
@@ -73,6 +96,8 @@ pub(super) struct Driver {
     next_number: u64,
     /// The last lines of the worker whose exit is being handled.
     stderr_tail: Vec<String>,
+    /// Mail handled since it was last looked for connections.
+    mail_in_a_row: u32,
     outcome: Option<Outcome>,
 }
 
@@ -88,27 +113,30 @@ impl Driver {
             questions: HashMap::new(),
             next_number: 0,
             stderr_tail: Vec::new(),
+            mail_in_a_row: 0,
             outcome: None,
         }
     }
 
     /// Runs until the core is finished.
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Mail>) {
+    pub(super) async fn run(mut self, mut sources: Sources) {
         let mut sleep = Box::pin(tokio::time::sleep_until(Instant::now().into()));
         while self.outcome.is_none() {
             self.set_alarm(sleep.as_mut());
-            let wake = std::future::poll_fn(|cx| self.poll_wake(cx, &mut inbox, sleep.as_mut()));
+            let wake = std::future::poll_fn(|cx| self.poll_wake(cx, &mut sources, sleep.as_mut()));
             match wake.await {
                 Wake::Mail(mail) => self.handle_mail(mail),
                 Wake::Arrival(arrival) => self.handle_arrival(arrival),
                 Wake::Deadline => self.core.handle_timeout(Instant::now()),
-                Wake::Abandoned => break,
+                Wake::Abandoned => self.handle_abandoned(),
             }
             self.perform_all();
         }
-        self.listeners.close_all();
-        if let Some(outcome) = self.outcome.take() {
-            self.emit(Event::Over(outcome));
+        // With their sockets' files, before anybody learns that it is over.
+        drop(self.listeners);
+        if let Some(outcome) = self.outcome {
+            // Nobody needs to be watching.
+            let _ = self.outlets.events.send(Event::Over(outcome));
         }
     }
 
@@ -119,25 +147,36 @@ impl Driver {
         }
     }
 
-    /// Mail first: what workers say may make room for a connection.
+    /// Mail first, as what workers say may make room for a connection; but neither mail nor
+    /// connections keep the other, or the clock, waiting for long.
     fn poll_wake(
         &mut self,
         cx: &mut Context<'_>,
-        inbox: &mut mpsc::Receiver<Mail>,
+        sources: &mut Sources,
         sleep: Pin<&mut Sleep>,
     ) -> Poll<Wake> {
-        if let Poll::Ready(mail) = inbox.poll_recv(cx) {
-            return Poll::Ready(mail.map_or(Wake::Abandoned, Wake::Mail));
+        if self.core.next_deadline().is_some() && sleep.poll(cx).is_ready() {
+            return Poll::Ready(Wake::Deadline);
+        }
+        if sources.poll_abandoned(cx).is_ready() {
+            return Poll::Ready(Wake::Abandoned);
         }
         self.seats.poll_blocked(cx);
+        if self.mail_in_a_row < MAIL_IN_A_ROW
+            && let Poll::Ready(Some(mail)) = sources.inbox.poll_recv(cx)
+        {
+            self.mail_in_a_row += 1;
+            return Poll::Ready(Wake::Mail(mail));
+        }
+        let patience_over = std::mem::take(&mut self.mail_in_a_row) == MAIL_IN_A_ROW;
         let core = &self.core;
         if let Poll::Ready(arrival) = self.listeners.poll_accept(cx, |id| core.has_capacity(id)) {
             return Poll::Ready(Wake::Arrival(arrival));
         }
-        match core.next_deadline() {
-            Some(_) => sleep.poll(cx).map(|()| Wake::Deadline),
-            None => Poll::Pending,
+        if patience_over {
+            cx.waker().wake_by_ref();
         }
+        Poll::Pending
     }
 
     fn input(&mut self, input: Input) {
@@ -150,6 +189,11 @@ impl Driver {
     }
 
     // What comes in.
+
+    fn handle_abandoned(&mut self) {
+        // Whether it was stopping already does not matter.
+        let _ = self.core.request(Instant::now(), Request::Stop(Stage::Terminate));
+    }
 
     fn handle_mail(&mut self, mail: Mail) {
         match mail {
@@ -167,13 +211,17 @@ impl Driver {
             }
             Mail::ChannelTrouble { worker, message } => self.channel_trouble(worker, message),
             Mail::ChannelEnded { worker } => {
-                self.questions.retain(|(asker, _), _| *asker != worker);
+                // What it did not get goes to others, and must not stay open here.
+                if let Some(running) = self.seats.running(worker) {
+                    running.outgoing.end();
+                }
                 self.input(Input::ChannelEnded { worker });
             }
             Mail::Exited { worker, status, stderr_tail } => {
                 self.stderr_tail = stderr_tail;
                 self.input(Input::Exited { worker, status });
                 self.perform_all();
+                self.stderr_tail.clear();
                 self.seats.remove(worker);
             }
             Mail::Command(command) => self.handle_command(command),
@@ -183,7 +231,6 @@ impl Driver {
     fn handle_spawned(&mut self, spawned: Spawned) {
         let worker = spawned.worker;
         if let Err(error) = self.install(spawned) {
-            // Without a channel the worker is of no use; it ends with its process.
             let message = format!("failed to watch the new worker: {error}");
             self.input(Input::SpawnFailed { worker, message });
             self.perform_all();
@@ -193,20 +240,23 @@ impl Driver {
 
     fn install(&mut self, spawned: Spawned) -> io::Result<()> {
         let Spawned { worker, process, channel, output_done } = spawned;
-        let Some(mail) = self.outlets.mail.upgrade() else { return Ok(()) };
+        let mail = self.outlets.mail.clone();
         let pid = process.pid();
         let process = Arc::new(process);
+        let (finish, finished) = oneshot::channel();
         let channel = match Watched::new(channel, Interest::READABLE) {
             Ok(channel) => Arc::new(channel),
             Err(error) => {
+                // Of no use without its channel. It is still waited for.
                 process.signal_group(Signal::KILL)?;
+                let reader = tokio::spawn(std::future::ready(()));
+                tokio::spawn(Watch { worker, process, finish, reader, output_done }.run(mail));
                 return Err(error);
             }
         };
         let outgoing = Outgoing::new(Arc::clone(&channel), self.settings.dialect);
         self.seats.started(worker, Running { process: Arc::clone(&process), outgoing });
         let Some(info) = self.seats.info(worker) else { return Ok(()) };
-        let (finish, finished) = oneshot::channel();
         let reading = (self.settings.dialect, self.settings.message_limit);
         let tap = self.outlets.tap.clone();
         let reader = Reader::new(info, channel, reading, mail.clone(), tap, finished);
@@ -243,11 +293,10 @@ impl Driver {
                 self.input(Input::LeaveAnnounced { worker, seq });
             }
             WorkerMessage::Socket(query) => self.answer_socket_query(worker, query),
-            WorkerMessage::Unknown { cmd } => {
-                tracing::debug!(%worker, cmd, "ignored an unknown internal message");
-            }
             // The channel's reader keeps these.
-            WorkerMessage::Handle { .. } | WorkerMessage::User(_) => {}
+            WorkerMessage::Handle { .. }
+            | WorkerMessage::User(_)
+            | WorkerMessage::Unknown { .. } => {}
         }
     }
 
@@ -289,6 +338,9 @@ impl Driver {
         let backlog = query.backlog.and_then(|length| u32::try_from(length).ok());
         self.questions.insert((worker, seq), Question { address, data: query.data });
         self.input(Input::Query(Query { worker, seq, spec, policy, backlog }));
+        self.perform_all();
+        // Binding takes no time, so it is answered by now, or never: the worker is leaving.
+        self.questions.remove(&(worker, seq));
     }
 
     /// The rule that names this listener, or the one that names none.
@@ -325,9 +377,11 @@ impl Driver {
                 self.connections.keep(connection, socket);
                 self.input(Input::Accepted { listener, connection });
             }
-            Arrival::Failure(listener, error) => {
-                let address = self.listeners.address(listener).to_owned();
-                self.emit(Event::AcceptFailed { address, message: error.to_string() });
+            Arrival::Failure { listener, error, first } => {
+                if first {
+                    let address = self.listeners.address(listener).to_owned();
+                    self.emit(Event::AcceptFailed { address, message: error.to_string() });
+                }
                 self.input(Input::AcceptFailed { listener });
             }
         }
@@ -365,11 +419,11 @@ impl Driver {
         &mut self,
         slot: SlotId,
         value: Value,
-        handle: Option<(HandleKind, std::os::fd::OwnedFd)>,
+        handle: Option<Handle>,
     ) -> io::Result<()> {
         let worker = self.seats.in_slot(slot).ok_or_else(|| no_worker(slot))?;
         let (message, sent) = match handle {
-            Some((kind, fd)) => {
+            Some(Handle { kind, fd }) => {
                 (PrimaryMessage::Handle { kind, message: value }, Some(Sent::User(fd)))
             }
             None => (PrimaryMessage::User(value), None),

@@ -1,6 +1,6 @@
 //! The addresses that are bound, and the connections that came in by them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::ops::Bound;
 use std::os::fd::OwnedFd;
@@ -36,6 +36,8 @@ pub(super) struct Listeners {
     /// The listener after which the next search for a connection begins, so that a busy
     /// one does not starve the others.
     last_served: ListenerId,
+    /// Those on which the system could not accept the last time.
+    failing: BTreeSet<ListenerId>,
 }
 
 /// What the search for a connection found.
@@ -43,12 +45,17 @@ pub(super) struct Listeners {
 pub(super) enum Arrival {
     Connection(ListenerId, OwnedFd),
     /// The system could not accept.
-    Failure(ListenerId, io::Error),
+    Failure {
+        listener: ListenerId,
+        error: io::Error,
+        /// Whether it could the last time.
+        first: bool,
+    },
 }
 
 impl Listeners {
     pub(super) fn new() -> Self {
-        Self { entries: BTreeMap::new(), last_served: ListenerId(0) }
+        Self { entries: BTreeMap::new(), last_served: ListenerId(0), failing: BTreeSet::new() }
     }
 
     /// Binds an address. Returns where it ended up, for people.
@@ -72,15 +79,8 @@ impl Listeners {
     }
 
     pub(super) fn close(&mut self, id: ListenerId) {
-        if let Some(file) = self.entries.remove(&id).and_then(|entry| entry.bound.file) {
-            file.remove();
-        }
-    }
-
-    pub(super) fn close_all(&mut self) {
-        while let Some(id) = self.entries.keys().next().copied() {
-            self.close(id);
-        }
+        self.entries.remove(&id);
+        self.failing.remove(&id);
     }
 
     /// The listener that a worker calls by this key.
@@ -145,8 +145,11 @@ impl Listeners {
         let Some((id, accepted)) = found else { return Poll::Pending };
         self.last_served = id;
         Poll::Ready(match accepted {
-            Ok(connection) => Arrival::Connection(id, connection),
-            Err(error) => Arrival::Failure(id, error),
+            Ok(connection) => {
+                self.failing.remove(&id);
+                Arrival::Connection(id, connection)
+            }
+            Err(error) => Arrival::Failure { listener: id, error, first: self.failing.insert(id) },
         })
     }
 }

@@ -23,8 +23,9 @@ mod outgoing;
 mod seats;
 mod spawner;
 
+use std::convert::Infallible;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 
@@ -32,6 +33,7 @@ use forkyard_core::{Admission, ExitStatus, Policy, Request, SlotId, WorkerId};
 use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::{Process, Signal};
+use forkyard_sys::sockets::SocketKind;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use channel::MessageTap;
@@ -107,7 +109,7 @@ pub(crate) enum Mail {
 pub(crate) enum Command {
     Request(Request, oneshot::Sender<Admission>),
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
-    Send(SlotId, Value, Option<(HandleKind, OwnedFd)>, oneshot::Sender<io::Result<()>>),
+    Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
 }
 
@@ -119,16 +121,35 @@ pub struct ReceivedMessage {
     /// What.
     pub message: Value,
     /// The descriptor that came with it.
-    pub handle: Option<ReceivedHandle>,
+    pub handle: Option<Handle>,
 }
 
-/// A descriptor that a worker sent along.
+/// A descriptor that travels with a message.
 #[derive(Debug)]
-pub struct ReceivedHandle {
+pub struct Handle {
     /// What it is, in Node's terms.
     pub kind: HandleKind,
     /// The descriptor.
     pub fd: OwnedFd,
+}
+
+impl Handle {
+    /// Makes sure that a worker can take it.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let found = forkyard_sys::sockets::socket_kind(self.fd.as_fd())?;
+        let datagram =
+            matches!(self.kind, HandleKind::DgramNative | HandleKind::DgramSocket { .. });
+        let fits = match found {
+            Some(SocketKind::Udp) => datagram,
+            Some(SocketKind::Tcp | SocketKind::UnixStream) => !datagram,
+            _ => false,
+        };
+        if !fits {
+            let why = format!("the descriptor is no {}", self.kind.as_str());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        forkyard_sys::sockets::set_nonblocking(&self.fd)
+    }
 }
 
 /// The way to a running primary.
@@ -137,6 +158,8 @@ pub(crate) struct PrimaryHandle {
     pub(crate) mail: mpsc::Sender<Mail>,
     pub(crate) events: broadcast::Receiver<Event>,
     pub(crate) tap: MessageTap,
+    /// Dropped to have the app stopped.
+    pub(crate) owner: oneshot::Sender<Infallible>,
 }
 
 /// Starts the primary's threads.
@@ -150,14 +173,16 @@ pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<Pri
     };
     let spawner = spawner::start(spawner::Recipe::new(&settings, pump), mail.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let handle = PrimaryHandle { mail: mail.clone(), events: watching, tap: tap.clone() };
-    let outlets = driver::Outlets { mail: mail.downgrade(), events, tap, spawner };
-    drop(mail);
+    let (owner, lifeline) = oneshot::channel();
+    let handle = PrimaryHandle { mail: mail.clone(), events: watching, tap: tap.clone(), owner };
+    let sources = driver::Sources { inbox, owner: Some(lifeline) };
+    let outlets = driver::Outlets { mail, events, tap, spawner };
     thread::Builder::new().name("forkyard-primary".into()).spawn(move || {
-        // As a task, because mail wakes a task more cheaply than the runtime's own future.
+        // As a task, because mail wakes a task more cheaply than the runtime's own future;
+        // unconstrained, because it sees to fairness between its sources itself.
         let driving = async {
             let driver = driver::Driver::new(settings, outlets);
-            tokio::spawn(driver.run(inbox)).await
+            tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await
         };
         if let Err(error) = runtime.block_on(driving) {
             tracing::error!(%error, "the primary failed");

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use forkyard_core::ConnectionId;
+use forkyard_core::{ConnectionId, MAX_LISTENERS};
 use forkyard_ipc::{Dialect, Frame, Outbox, PrimaryMessage, Transport};
 use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
@@ -14,6 +14,9 @@ use super::channel::SharedChannel;
 
 /// How much may wait for a worker that does not read.
 const LIMIT: usize = 64 * 1024 * 1024;
+/// How many descriptors may be on their way. A worker that opens all the listeners it may
+/// is sent that many at once.
+const MAX_UNACKNOWLEDGED: usize = MAX_LISTENERS;
 
 /// A descriptor on its way to a worker, kept until the worker says that it has it.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(super) enum SendError {
     Encode(#[from] forkyard_ipc::EncodeError),
     #[error("the worker has left {} MiB unread", LIMIT >> 20)]
     Full,
+    #[error("the worker does not say that it has got {MAX_UNACKNOWLEDGED} descriptors")]
+    Unacknowledged,
 }
 
 impl From<SendError> for io::Error {
@@ -56,7 +61,8 @@ pub(super) enum Flushed {
     All,
     /// The rest waits until the worker has read something.
     Blocked,
-    /// The worker does not read any more. Its channel's reader will find the end.
+    /// The worker cannot be written to any more. Its channel was ended, and its reader will
+    /// find that.
     Broken,
 }
 
@@ -83,7 +89,14 @@ impl Outgoing {
     ) -> Result<(), SendError> {
         let mut bytes = self.outbox.buffer();
         message.encode(self.dialect, &mut bytes)?;
-        self.outbox.push(Frame { bytes, handle }).map_err(|_| SendError::Full)
+        self.push_frame(Frame { bytes, handle })
+    }
+
+    fn push_frame(&mut self, frame: Frame<Sent>) -> Result<(), SendError> {
+        if frame.handle.is_some() && self.outbox.unacknowledged() >= MAX_UNACKNOWLEDGED {
+            return Err(SendError::Unacknowledged);
+        }
+        self.outbox.push(frame).map_err(|_| SendError::Full)
     }
 
     /// `push` for the one message that is sent for every connection.
@@ -101,13 +114,22 @@ impl Outgoing {
             transport,
             &mut bytes,
         )?;
-        let handle = Some(Sent::Connection(connection, socket));
-        self.outbox.push(Frame { bytes, handle }).map_err(|_| SendError::Full)
+        self.push_frame(Frame { bytes, handle: Some(Sent::Connection(connection, socket)) })
     }
 
     /// The worker has, or has not, received the oldest descriptor on its way.
     pub(super) fn acknowledge(&mut self) -> Option<Sent> {
         self.outbox.acknowledge()
+    }
+
+    /// Ends the channel and lets go of all that was to be sent. Whoever reads the channel
+    /// finds its end behind what has arrived.
+    pub(super) fn end(&mut self) {
+        drop(self.outbox.drain());
+        self.room = None;
+        if let Err(error) = forkyard_sys::channel::end(self.channel.get_ref().as_fd()) {
+            tracing::debug!(%error, "failed to end a channel");
+        }
     }
 
     /// Writes as much as can be written at once.
@@ -120,7 +142,7 @@ impl Outgoing {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
                 Err(error) => {
                     tracing::debug!(%error, "failed to write to a channel");
-                    drop(self.outbox.drain());
+                    self.end();
                     return Flushed::Broken;
                 }
             }
@@ -131,8 +153,10 @@ impl Outgoing {
     /// Goes on writing once the worker has read something.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Flushed> {
         let flushed = loop {
+            // If it cannot be watched, for want of descriptors, it is tried again with the
+            // next news.
             let Ok(room) = self.room.take().map_or_else(|| self.watch(), Ok) else {
-                break Flushed::Broken;
+                return Poll::Pending;
             };
             let ready = match room.poll_write_ready(cx) {
                 Poll::Ready(ready) => ready,

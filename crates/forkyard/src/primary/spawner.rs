@@ -103,11 +103,11 @@ pub(crate) fn start(recipe: Recipe, mail: mpsc::Sender<Mail>) -> io::Result<Sync
     let (jobs, inbox) = sync_channel(MAX_SLOTS);
     thread::Builder::new()
         .name("forkyard-spawner".into())
-        .spawn(move || run(&recipe, &inbox, &mail.downgrade()))?;
+        .spawn(move || run(&recipe, &inbox, &mail))?;
     Ok(jobs)
 }
 
-fn run(recipe: &Recipe, inbox: &Receiver<Job>, mail: &mpsc::WeakSender<Mail>) {
+fn run(recipe: &Recipe, inbox: &Receiver<Job>, mail: &mpsc::Sender<Mail>) {
     while let Ok(job) = inbox.recv() {
         let report = match recipe.spawn(job) {
             Ok(spawned) => Mail::Spawned(spawned),
@@ -115,7 +115,6 @@ fn run(recipe: &Recipe, inbox: &Receiver<Job>, mail: &mpsc::WeakSender<Mail>) {
                 Mail::SpawnFailed { worker: job.worker, message: describe(&recipe.program, &error) }
             }
         };
-        let Some(mail) = mail.upgrade() else { return };
         if mail.blocking_send(report).is_err() {
             return;
         }
