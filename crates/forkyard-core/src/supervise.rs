@@ -29,6 +29,10 @@ use crate::timers::Timers;
 /// The most slots one primary may have.
 pub const MAX_SLOTS: usize = 1024;
 
+/// How many stable times a worker may be up without listening and still be expected to: its
+/// slot keeps the addresses of its predecessor open meanwhile, and nobody serves them.
+const UNLISTENING: u32 = 5;
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -571,10 +575,12 @@ impl Supervisor {
     /// A worker that has not listened yet may still want the addresses its slot holds.
     fn stable(&mut self, now: Instant, worker: WorkerId) {
         let Some(entry) = self.workers.get(&worker) else { return };
-        if entry.progress == Progress::Listening {
+        let pause = self.stable_pause();
+        let waited_for = now.duration_since(entry.since) >= pause.saturating_mul(UNLISTENING);
+        if entry.progress == Progress::Listening || waited_for {
             self.notices.push_back(Notice::Settled { slot: entry.slot });
         } else {
-            self.timers.set(Timer::Stable(worker), now + self.stable_pause());
+            self.timers.set(Timer::Stable(worker), now + pause);
         }
     }
 

@@ -64,6 +64,7 @@ struct Worker {
     slot: SlotId,
     runs_since: Option<Instant>,
     is_online: bool,
+    is_listening: bool,
     channel_ended: bool,
     is_gone: bool,
     is_leaving: bool,
@@ -185,6 +186,7 @@ impl Worker {
             slot,
             runs_since: None,
             is_online: false,
+            is_listening: false,
             channel_ended: false,
             is_gone: false,
             is_leaving: false,
@@ -200,8 +202,12 @@ impl Worker {
         self.runs_since.is_some() && !self.is_gone && !self.is_leaving
     }
 
+    /// One that listens settles after the stable time; one that does not has longer, but
+    /// not for ever.
     fn settles_by(&self, now: Instant, rules: &Rules) -> bool {
-        let is_stable = self.runs_since.is_some_and(|since| now >= since + rules.reset_after);
+        let times = if self.is_listening { 1 } else { 5 };
+        let stable_after = rules.reset_after * times;
+        let is_stable = self.runs_since.is_some_and(|since| now >= since + stable_after);
         let is_cut_off = self.channel_ended && self.is_online;
         self.is_up() && is_stable && !is_cut_off && !self.is_settled
     }

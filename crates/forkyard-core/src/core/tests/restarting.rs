@@ -69,6 +69,17 @@ fn a_done_code_leaves_the_seat_empty() {
         ("exited 2 code 1", "(crashed 2), (restart #1 now), spawn 4 in 1"),
         ("exited 3 signal 3", "(crashed 3), (restart #1 now), spawn 5 in 2"),
         ("+60s", ""),
+        // Nobody sits there any more, and nobody ever will.
+        ("retire 0", "denied: there is no such slot"),
+        ("fork", "spawn 6 in 3"),
+    ]);
+}
+
+#[test]
+fn a_done_slot_of_an_app_that_finishes_can_be_retired_once() {
+    let mut script = up(app_with(never(IdleRule::Finish)), 2);
+    script.check(&[
+        ("exited 1 code 3", "(crashed 1), (done 0)"),
         ("retire 0", ""),
         ("retire 0", "denied: there is no such slot"),
     ]);

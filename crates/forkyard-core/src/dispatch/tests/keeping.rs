@@ -29,9 +29,36 @@ fn an_address_that_the_settled_successor_did_not_ask_for_is_closed() {
         ("channel-ended 1", ""),
         ("spawned 2", ""),
         ("online 2", ""),
+        ("listening 2", ""),
         ("+10s", ""),
         ("+999ms", ""),
         ("+1ms", "close L0"),
+    ]);
+}
+
+#[test]
+fn a_successor_that_listens_late_settles_the_next_time_somebody_looks() {
+    let mut script = serving(app(), 1);
+    script.given(&["exited 1 signal 11", "channel-ended 1", "spawned 2", "online 2"]);
+    script.check(&[
+        ("+12s", ""),
+        ("listening 2", ""),
+        ("+8s", ""),
+        ("+999ms", ""),
+        ("+1ms", "close L0"),
+    ]);
+}
+
+#[test]
+fn a_successor_that_never_listens_does_not_keep_the_address_for_ever() {
+    let mut script = serving(app(), 1);
+    script.given(&["exited 1 signal 11", "channel-ended 1", "spawned 2", "online 2"]);
+    script.check(&[
+        ("+50s", ""),
+        ("+999ms", ""),
+        ("+1ms", "close L0"),
+        ("+3600s", ""),
+        ("query 2 tcp:80", "open L1 round-robin"),
     ]);
 }
 

@@ -46,9 +46,11 @@ impl Ledger {
             Input::SpawnFailed { worker, .. } | Input::Exited { worker, .. } => {
                 self.hears_exit(*worker);
             }
-            Input::Online { worker } | Input::Listening { worker } => {
-                self.of(*worker, |worker, _| worker.is_online = true);
-            }
+            Input::Online { worker } => self.of(*worker, |worker, _| worker.is_online = true),
+            Input::Listening { worker } => self.of(*worker, |worker, _| {
+                worker.is_online = true;
+                worker.is_listening = true;
+            }),
             Input::LeaveAnnounced { worker, .. } | Input::ChannelBroken { worker } => {
                 self.of(*worker, |worker, _| worker.is_leaving = true);
             }
