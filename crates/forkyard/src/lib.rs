@@ -70,7 +70,9 @@ pub use forkyard_sys::sockets::LocalAddress;
 pub use output::{Output, OutputLine, OutputSink, StreamKind};
 pub use primary::{Handle, PolicyRule, ReceivedMessage};
 pub use program::Program;
-pub use worker::{Connection, ListenError, Listener, PeerAddress, Worker, WorkerError};
+pub use worker::{
+    ClientSocket, Connection, ListenError, Listener, PeerAddress, Worker, WorkerError,
+};
 
 /// Whether this process is a primary: it was not started as a worker of a cluster, neither
 /// by Forkyard nor by Node.

@@ -11,9 +11,19 @@ use forkyard_sys::sockets::SocketKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::departure::Hold;
+
 /// A client's connection: the client's own socket, with nothing in between.
 #[derive(Debug)]
-pub enum Connection {
+pub struct Connection {
+    socket: ClientSocket,
+    /// Held until something was read.
+    unread: Option<Hold>,
+}
+
+/// The socket of a [`Connection`].
+#[derive(Debug)]
+pub enum ClientSocket {
     /// Over TCP.
     Tcp(TcpStream),
     /// Over a Unix socket.
@@ -38,7 +48,7 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-impl Connection {
+impl ClientSocket {
     /// Takes over a connected socket.
     pub(super) fn from_fd(socket: OwnedFd) -> io::Result<Self> {
         forkyard_sys::sockets::set_nonblocking(&socket)?;
@@ -49,12 +59,7 @@ impl Connection {
         }
     }
 
-    /// Who is at the other end.
-    ///
-    /// # Errors
-    ///
-    /// If the client is gone already.
-    pub fn peer_address(&self) -> io::Result<PeerAddress> {
+    pub(super) fn peer_address(&self) -> io::Result<PeerAddress> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().map(PeerAddress::Inet),
             Self::Unix(_) => Ok(PeerAddress::Unix),
@@ -62,15 +67,43 @@ impl Connection {
     }
 }
 
+impl Connection {
+    pub(super) fn new(socket: ClientSocket, unread: Hold) -> Self {
+        Self { socket, unread: Some(unread) }
+    }
+
+    /// Who is at the other end.
+    ///
+    /// # Errors
+    ///
+    /// If the client is gone already.
+    pub fn peer_address(&self) -> io::Result<PeerAddress> {
+        self.socket.peer_address()
+    }
+
+    /// The socket, to look at it or to set its options.
+    #[must_use]
+    pub fn socket(&self) -> &ClientSocket {
+        &self.socket
+    }
+
+    /// The socket alone. Once it is taken, [`Worker::leaving`](crate::Worker::leaving) does
+    /// not wait for what the client says first.
+    #[must_use]
+    pub fn into_socket(self) -> ClientSocket {
+        self.socket
+    }
+}
+
 /// Calls a method of whichever stream it is.
 macro_rules! delegate {
     ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Connection::Tcp(stream) => {
+        match &mut $self.get_mut().socket {
+            ClientSocket::Tcp(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }
-            Connection::Unix(stream) => {
+            ClientSocket::Unix(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }
@@ -80,11 +113,16 @@ macro_rules! delegate {
 
 impl AsyncRead for Connection {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_read(cx, buffer))
+        let this = self.as_mut();
+        let read = delegate!(this, stream => stream.poll_read(cx, buffer));
+        if read.is_ready() {
+            self.unread = None;
+        }
+        read
     }
 }
 

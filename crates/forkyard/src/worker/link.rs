@@ -3,13 +3,23 @@
 //! ```text
 //!   Worker ── Command ──▶ Link ◀─▶ channel ◀─▶ primary
 //!   Listener ◀─ sockets ───┘
+//!
+//!             asked to leave, disconnect(), channel's end
+//!   Member ─────────────────────────────────────────────▶ Leaving
+//!     │ Worker and all listeners dropped                     │ channel's end
+//!     └──────────────────────▶ over ◀────────────────────────┘
 //! ```
+//!
+//! Who leaves keeps the channel until the process ends: to the primary the channel's end
+//! says that all is served, and it ends a process that lingers after that.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::task::{Context, Poll};
 
 use forkyard_ipc::{
     Decoder, Dialect, Frame, Outbox, PrimaryMessage, ServerReply, SocketAnswer, Value,
@@ -22,6 +32,7 @@ use tokio::net::{TcpListener, UdpSocket, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::ListenError;
+use super::departure::{Departure, Holds, departure};
 use super::listener::{Listener, Source};
 use super::question::Question;
 
@@ -42,8 +53,6 @@ type Answer<T> = oneshot::Sender<T>;
 #[derive(Debug)]
 pub(super) enum Command {
     Listen(Question, Answer<Result<Granted, ListenError>>),
-    /// A listener was dropped.
-    Close(String),
     Send(Value, Answer<io::Result<()>>),
     Leave(Answer<()>),
 }
@@ -76,8 +85,8 @@ impl Granted {
 struct Port {
     /// Where connections are handed on to, if the primary hands them over.
     connections: Option<mpsc::Sender<OwnedFd>>,
-    /// Dropped to end the listener.
-    _ended: oneshot::Sender<Infallible>,
+    /// Dropped to end the listener; closed when the listener is dropped.
+    end: oneshot::Sender<Infallible>,
 }
 
 /// A question that is not answered yet.
@@ -85,6 +94,20 @@ struct Port {
 struct Pending {
     question: Question,
     answer: Answer<Result<Granted, ListenError>>,
+}
+
+/// Whether the worker takes part in the cluster.
+#[derive(Debug)]
+enum Membership {
+    Member(Holds, Departure),
+    Leaving,
+}
+
+/// Whether the program still has its [`Worker`](super::Worker).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    Commands,
+    HasLetGo,
 }
 
 /// See the module's documentation.
@@ -95,8 +118,9 @@ pub(super) struct Link {
     decoder: Decoder,
     handles: VecDeque<OwnedFd>,
     outbox: Outbox<OwnedFd>,
-    commands: mpsc::WeakSender<Command>,
     inbox: mpsc::Receiver<Command>,
+    program: Program,
+    membership: Membership,
     left: watch::Sender<bool>,
     messages: mpsc::Sender<Value>,
     pending: HashMap<u64, Pending>,
@@ -105,6 +129,14 @@ pub(super) struct Link {
     /// Waits for the primary to acknowledge that the worker leaves, by sequence number.
     leave: Option<(u64, Answer<()>)>,
     seq: u64,
+}
+
+/// The link's ends of what connects it with [`Worker`](super::Worker).
+#[derive(Debug)]
+pub(super) struct LinkEnds {
+    pub(super) inbox: mpsc::Receiver<Command>,
+    pub(super) left: watch::Sender<bool>,
+    pub(super) messages: mpsc::Sender<Value>,
 }
 
 /// Whether the link goes on.
@@ -118,18 +150,18 @@ impl Link {
     pub(super) fn new(
         channel: OwnedFd,
         dialect: Dialect,
-        (commands, inbox): (mpsc::WeakSender<Command>, mpsc::Receiver<Command>),
-        left: watch::Sender<bool>,
-        messages: mpsc::Sender<Value>,
+        LinkEnds { inbox, left, messages }: LinkEnds,
     ) -> io::Result<Self> {
+        let (holds, departure) = departure();
         Ok(Self {
             channel: Watched::new(channel, Interest::READABLE | Interest::WRITABLE)?,
             dialect,
             decoder: Decoder::new(dialect, MESSAGE_LIMIT),
             handles: VecDeque::new(),
             outbox: Outbox::new(OUTBOX_LIMIT),
-            commands,
             inbox,
+            program: Program::Commands,
+            membership: Membership::Member(holds, departure),
             left,
             messages,
             pending: HashMap::new(),
@@ -140,23 +172,24 @@ impl Link {
         })
     }
 
-    /// Runs until the primary is gone, or nobody here needs it any more.
+    /// Runs until the primary is gone, or nobody here wants anything of it any more.
     pub(super) async fn run(mut self) {
         let seq = self.next_seq();
         self.post(&WorkerMessage::Online { seq });
         while self.step().await == Life::GoesOn {}
-        self.close_ports();
-        // Nobody may be waiting for it.
-        let _ = self.left.send(true);
+        self.leave();
+        // What the program said last; a primary that is gone does not hear it.
+        self.flush();
     }
 
     async fn step(&mut self) -> Life {
         let blocked = self.flush();
         tokio::select! {
-            command = self.inbox.recv() => match command {
+            command = self.inbox.recv(), if self.program == Program::Commands => match command {
                 Some(command) => self.obey(command),
-                None => return Life::Over,
+                None => self.program = Program::HasLetGo,
             },
+            () = poll_fn(|cx| poll_dropped(&mut self.ports, cx)) => self.close_dropped(),
             ready = self.channel.readable() => {
                 let Ok(mut ready) = ready else { return Life::Over };
                 match read(&self.channel, &mut self.decoder, &mut self.handles) {
@@ -165,14 +198,20 @@ impl Link {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                     Err(_) => return Life::Over,
                 }
-                return self.take_messages();
+                self.take_messages();
             }
             ready = self.channel.writable(), if blocked => {
                 let Ok(mut ready) = ready else { return Life::Over };
                 ready.clear_ready();
             }
         }
-        Life::GoesOn
+        if self.is_unwanted() { Life::Over } else { Life::GoesOn }
+    }
+
+    /// Whether the program has let go of everything, and did not say that it leaves.
+    fn is_unwanted(&self) -> bool {
+        let is_member = matches!(self.membership, Membership::Member(..));
+        is_member && self.program == Program::HasLetGo && self.ports.is_empty()
     }
 
     fn next_seq(&mut self) -> u64 {
@@ -212,18 +251,13 @@ impl Link {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Listen(question, answer) => self.ask(question, answer),
-            Command::Close(key) => {
-                if self.ports.remove(&key).is_some() {
-                    self.say_closed(key);
-                }
-            }
             Command::Send(value, answer) => {
                 let sent = self.try_post(&WorkerMessage::User(value));
                 // Whoever sent it may have stopped waiting.
                 let _ = answer.send(sent);
             }
             Command::Leave(answer) => {
-                self.close_ports();
+                self.leave();
                 let seq = self.next_seq();
                 self.post(&WorkerMessage::ExitedAfterDisconnect { seq });
                 self.leave = Some((seq, answer));
@@ -232,6 +266,12 @@ impl Link {
     }
 
     fn ask(&mut self, mut question: Question, answer: Answer<Result<Granted, ListenError>>) {
+        if matches!(self.membership, Membership::Leaving) {
+            // Dropping the answer says so.
+            return;
+        }
+        // The address may be one that a listener had that was dropped just now.
+        self.close_dropped();
         let index = self.indexes.entry(question.index_key()).or_insert(0);
         question.query.index = *index;
         *index += 1;
@@ -245,43 +285,57 @@ impl Link {
         self.post(&WorkerMessage::Close { seq, key });
     }
 
-    /// Ends every listener and tells the primary.
-    fn close_ports(&mut self) {
+    /// Tells the primary of the listeners that were dropped.
+    fn close_dropped(&mut self) {
+        let dropped = self.ports.extract_if(|_, port| port.end.is_closed());
+        let keys: Vec<_> = dropped.map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.say_closed(key));
+    }
+
+    /// Ends every listener, and has the program told when it has taken what was handed to
+    /// it. Questions are not answered any more.
+    fn leave(&mut self) {
+        let Membership::Member(holds, departure) =
+            std::mem::replace(&mut self.membership, Membership::Leaving)
+        else {
+            return;
+        };
+        drop(holds);
+        self.pending.clear();
         let keys: Vec<_> = self.ports.drain().map(|(key, _)| key).collect();
-        for key in keys {
-            self.say_closed(key);
-        }
+        keys.into_iter().for_each(|key| self.say_closed(key));
+        let left = self.left.clone();
+        tokio::spawn(async move {
+            departure.may_begin().await;
+            // Nobody may be waiting for it.
+            let _ = left.send(true);
+        });
     }
 
     // What the primary says.
 
-    fn take_messages(&mut self) -> Life {
-        loop {
-            let message = match self.decoder.next_frame() {
-                None => return Life::GoesOn,
-                Some(Ok(frame)) => PrimaryMessage::parse(self.dialect, frame),
-                Some(Err(error)) => {
+    fn take_messages(&mut self) {
+        while let Some(frame) = self.decoder.next_frame() {
+            let message = match frame {
+                Ok(frame) => PrimaryMessage::parse(self.dialect, frame),
+                Err(error) => {
                     tracing::error!(%error, "dropped a message of the primary's");
                     continue;
                 }
             };
             match message {
-                Ok(message) => {
-                    if self.handle(message) == Life::Over {
-                        return Life::Over;
-                    }
-                }
+                Ok(message) => self.handle(message),
                 Err(error) => tracing::error!(%error, "ignored a message of the primary's"),
             }
         }
     }
 
-    fn handle(&mut self, message: PrimaryMessage) -> Life {
+    fn handle(&mut self, message: PrimaryMessage) {
         let handle = match message.needs_handle() {
             false => None,
             true => match self.take_handle() {
                 Some(handle) => Some(handle),
-                None => return Life::GoesOn,
+                None => return,
             },
         };
         match message {
@@ -289,10 +343,10 @@ impl Link {
                 self.take_connection(seq, &key, handle)
             }
             PrimaryMessage::ServerReply { ack, reply, .. } => self.answered(ack, reply, handle),
-            PrimaryMessage::Disconnect { .. } => self.asked_to_leave(),
-            PrimaryMessage::Ack { ack, .. } => return self.leave_acknowledged(ack),
+            PrimaryMessage::Disconnect { .. } => self.leave(),
+            PrimaryMessage::Ack { ack, .. } => self.leave_acknowledged(ack),
             PrimaryMessage::User(value) | PrimaryMessage::Handle { message: value, .. } => {
-                // As documented, what nobody fetches is dropped.
+                // As documented, what nobody fetches is dropped, and so is a descriptor.
                 let _ = self.messages.try_send(value);
             }
             PrimaryMessage::HandleAck | PrimaryMessage::HandleNack => {
@@ -301,7 +355,6 @@ impl Link {
             PrimaryMessage::Socket(SocketAnswer::AllClosed { .. } | SocketAnswer::Count { .. })
             | PrimaryMessage::Unknown { .. } => {}
         }
-        Life::GoesOn
     }
 
     /// The descriptor of the message at hand, acknowledged at once, as Node's primary
@@ -324,40 +377,37 @@ impl Link {
         self.post(&WorkerMessage::Reply { ack: seq, accepted });
     }
 
-    fn asked_to_leave(&mut self) {
-        self.close_ports();
-        // Nobody may be waiting for it.
-        let _ = self.left.send(true);
-    }
-
-    fn leave_acknowledged(&mut self, ack: u64) -> Life {
-        match self.leave.take() {
-            Some((seq, answer)) if seq == ack => {
-                // Whoever asked may have stopped waiting.
-                let _ = answer.send(());
-                Life::Over
-            }
-            other => {
-                self.leave = other;
-                Life::GoesOn
-            }
+    fn leave_acknowledged(&mut self, ack: u64) {
+        if let Some((_, answer)) = self.leave.take_if(|(seq, _)| *seq == ack) {
+            // Whoever asked may have stopped waiting.
+            let _ = answer.send(());
         }
     }
 
     fn answered(&mut self, ack: u64, reply: ServerReply, socket: Option<OwnedFd>) {
-        let Some(Pending { question, answer }) = self.pending.remove(&ack) else { return };
+        let Some(Pending { question, answer }) = self.pending.remove(&ack) else {
+            return self.decline(reply);
+        };
         let key = reply.key.clone();
         let granted = self
             .grant(&question, reply, socket)
             .map_err(|source| ListenError::Refused { address: question.shown.clone(), source });
         let port = granted.as_ref().ok().map(Granted::port);
-        if answer.send(granted).is_err() {
-            // Nobody waits for the listener any more; it was dropped.
-            if self.ports.remove(&key).is_some() {
+        match (answer.send(granted), port) {
+            (Ok(()), Some(port)) => self.say_listening(question, port),
+            // Nobody waits for it any more; it was dropped.
+            (Err(_), Some(_)) => {
+                self.ports.remove(&key);
                 self.say_closed(key);
             }
-        } else if let Some(port) = port {
-            self.say_listening(question, port);
+            (_, None) => {}
+        }
+    }
+
+    /// Gives back what was granted after the worker had said that it leaves.
+    fn decline(&mut self, reply: ServerReply) {
+        if reply.errno == 0 {
+            self.say_closed(reply.key);
         }
     }
 
@@ -384,7 +434,7 @@ impl Link {
         }
         let address = forkyard_sys::sockets::local_address(socket.as_fd())?;
         let source = accepting(socket)?;
-        Ok(self.open_port(reply.key, source, address, None))
+        self.open_port(reply.key, source, address, None)
     }
 
     fn grant_handed_over(
@@ -400,7 +450,7 @@ impl Link {
             None => LocalAddress::Unix(question.query.address.clone().map(Into::into)),
         };
         let (connections, inbox) = mpsc::channel(WAITING_CONNECTIONS);
-        Ok(self.open_port(reply.key, Source::HandedOver(inbox), address, Some(connections)))
+        self.open_port(reply.key, Source::HandedOver(inbox), address, Some(connections))
     }
 
     fn open_port(
@@ -409,23 +459,14 @@ impl Link {
         source: Source,
         address: LocalAddress,
         connections: Option<mpsc::Sender<OwnedFd>>,
-    ) -> Granted {
+    ) -> io::Result<Granted> {
+        let Membership::Member(holds, _) = &self.membership else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
         let (end, ended) = oneshot::channel();
-        let (in_use, dropped) = oneshot::channel::<Infallible>();
-        self.report_drop(key.clone(), dropped);
-        self.ports.insert(key, Port { connections, _ended: end });
-        Granted::Listener(Listener::new(source, address, ended, in_use))
-    }
-
-    /// Has the link told when a listener is dropped, and keeps it going until then.
-    fn report_drop(&self, key: String, dropped: oneshot::Receiver<Infallible>) {
-        let Some(commands) = self.commands.upgrade() else { return };
-        tokio::spawn(async move {
-            // Ends with an error, as nothing can be sent.
-            let _ = dropped.await;
-            // A link that is gone needs no telling.
-            let _ = commands.send(Command::Close(key)).await;
-        });
+        let listener = Listener::new(source, address, ended, holds.clone());
+        self.ports.insert(key, Port { connections, end });
+        Ok(Granted::Listener(listener))
     }
 }
 
@@ -440,6 +481,14 @@ impl Granted {
             Self::Udp(socket) => socket.local_addr().ok().map(|address| address.port()),
         }
     }
+}
+
+/// Resolves when a listener was dropped.
+fn poll_dropped(ports: &mut HashMap<String, Port>, cx: &mut Context<'_>) -> Poll<()> {
+    // All of them are asked, so that each can wake the link.
+    let dropped =
+        ports.values_mut().filter_map(|port| port.end.poll_closed(cx).is_ready().then_some(()));
+    if dropped.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// Makes a bound socket accept connections here.

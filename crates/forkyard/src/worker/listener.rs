@@ -11,7 +11,8 @@ use forkyard_sys::sockets::LocalAddress;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::{Connection, PeerAddress};
+use super::connection::{ClientSocket, Connection, PeerAddress};
+use super::departure::Holds;
 
 /// Where connections come from; the policy decides.
 #[derive(Debug)]
@@ -29,14 +30,25 @@ pub(super) enum Source {
 /// Besides [`accept`](Self::accept) it is a [`Stream`](futures_core::Stream) of connections,
 /// and with the feature `axum` a listener for `axum::serve`. Dropping it tells the primary
 /// that this worker serves the address no longer.
+///
+/// When the worker shall leave, it gives the connections that were handed over before, and
+/// ends. The worker is not told to leave ([`Worker::leaving`](crate::Worker::leaving)) until
+/// its listeners have ended or are dropped, so go on accepting until then.
 #[derive(Debug)]
 pub struct Listener {
-    source: Source,
+    /// `None` once it has ended.
+    open: Option<Open>,
     address: LocalAddress,
-    /// Resolves when the worker has left the cluster.
+    /// Resolves when the worker shall leave. Its sender sees from it when the listener is
+    /// dropped.
     ended: oneshot::Receiver<Infallible>,
-    /// Tells the channel's task when it is dropped.
-    _in_use: oneshot::Sender<Infallible>,
+}
+
+/// What only a listener has that has not ended.
+#[derive(Debug)]
+struct Open {
+    source: Source,
+    holds: Holds,
 }
 
 impl Listener {
@@ -44,9 +56,9 @@ impl Listener {
         source: Source,
         address: LocalAddress,
         ended: oneshot::Receiver<Infallible>,
-        in_use: oneshot::Sender<Infallible>,
+        holds: Holds,
     ) -> Self {
-        Self { source, address, ended, _in_use: in_use }
+        Self { open: Some(Open { source, holds }), address, ended }
     }
 
     /// Where it listens; the port is the real one.
@@ -59,41 +71,57 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// `NotConnected` when the worker has left the cluster: no connection will follow.
+    /// `NotConnected` when the worker leaves the cluster: no connection will follow.
     /// Anything else concerns one connection only.
     pub async fn accept(&mut self) -> io::Result<(Connection, PeerAddress)> {
         let accepted = std::future::poll_fn(|cx| self.poll_accept(cx)).await;
         accepted.unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }
 
-    /// As [`accept`](Self::accept); `None` when the worker has left the cluster.
+    /// As [`accept`](Self::accept); `None` when the worker leaves the cluster.
     pub fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<(Connection, PeerAddress)>>> {
-        let accepted = match &mut self.source {
-            Source::HandedOver(inbox) => {
-                let Some(socket) = ready!(inbox.poll_recv(cx)) else { return Poll::Ready(None) };
-                return Poll::Ready(Some(receive(socket)));
-            }
-            Source::Tcp(listener) => listener
-                .poll_accept(cx)
-                .map_ok(|(stream, peer)| (Connection::Tcp(stream), PeerAddress::Inet(peer))),
-            Source::Unix(listener) => listener
-                .poll_accept(cx)
-                .map_ok(|(stream, _)| (Connection::Unix(stream), PeerAddress::Unix)),
-        };
-        if Pin::new(&mut self.ended).poll(cx).is_ready() {
+        let Some(open) = &mut self.open else { return Poll::Ready(None) };
+        let Some(accepted) = ready!(open.source.poll_accept(&mut self.ended, cx)) else {
+            self.open = None;
             return Poll::Ready(None);
-        }
-        accepted.map(Some)
+        };
+        let connection = |socket| Connection::new(socket, open.holds.connection.clone());
+        Poll::Ready(Some(accepted.map(|(socket, peer)| (connection(socket), peer))))
     }
 }
 
-fn receive(socket: OwnedFd) -> io::Result<(Connection, PeerAddress)> {
-    let connection = Connection::from_fd(socket)?;
-    let peer = connection.peer_address()?;
-    Ok((connection, peer))
+type Accepted = io::Result<(ClientSocket, PeerAddress)>;
+
+impl Source {
+    /// The next connection; `None` when there will be none.
+    fn poll_accept(
+        &mut self,
+        ended: &mut oneshot::Receiver<Infallible>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Accepted>> {
+        match self {
+            Self::HandedOver(inbox) => inbox.poll_recv(cx).map(|socket| socket.map(receive)),
+            // Whoever leaves takes nothing that another worker could have.
+            _ if Pin::new(ended).poll(cx).is_ready() => Poll::Ready(None),
+            Self::Tcp(listener) => listener
+                .poll_accept(cx)
+                .map_ok(|(stream, peer)| (ClientSocket::Tcp(stream), PeerAddress::Inet(peer)))
+                .map(Some),
+            Self::Unix(listener) => listener
+                .poll_accept(cx)
+                .map_ok(|(stream, _)| (ClientSocket::Unix(stream), PeerAddress::Unix))
+                .map(Some),
+        }
+    }
+}
+
+fn receive(socket: OwnedFd) -> Accepted {
+    let socket = ClientSocket::from_fd(socket)?;
+    let peer = socket.peer_address()?;
+    Ok((socket, peer))
 }
 
 impl futures_core::Stream for Listener {
@@ -110,7 +138,7 @@ impl axum::serve::Listener for Listener {
     type Io = Connection;
     type Addr = PeerAddress;
 
-    /// Never resolves once the worker has left; use `with_graceful_shutdown` with
+    /// Never resolves once the listener has ended; use `with_graceful_shutdown` with
     /// [`Worker::leaving`](crate::Worker::leaving).
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {

@@ -6,12 +6,16 @@
 //! looks the same either way.
 
 mod connection;
+mod departure;
 mod link;
 mod listener;
 mod question;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use forkyard_core::WorkerId;
@@ -19,8 +23,8 @@ use forkyard_ipc::{Dialect, Value};
 use tokio::net::{ToSocketAddrs, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use connection::{Connection, PeerAddress};
-use link::{Command, Link};
+pub use connection::{ClientSocket, Connection, PeerAddress};
+use link::{Command, Link, LinkEnds};
 pub use listener::Listener;
 use question::Question;
 
@@ -48,7 +52,7 @@ pub enum WorkerError {
     #[error("failed to take the channel that {CHANNEL_VARIABLE} names")]
     Channel(#[source] io::Error),
     /// There is no tokio runtime.
-    #[error("failed to start: a worker needs a tokio runtime with I/O enabled")]
+    #[error("failed to start: a worker needs a tokio runtime with I/O and time enabled")]
     Runtime,
 }
 
@@ -75,7 +79,8 @@ pub enum ListenError {
 /// This process as a worker.
 ///
 /// Dropping it lets go of the channel once every [`Listener`] is dropped too; the primary
-/// then regards the worker as leaving.
+/// then ends this process after a while. One that was asked to leave, or has called
+/// [`disconnect`](Self::disconnect), keeps the channel until the process ends.
 #[derive(Debug)]
 pub struct Worker {
     id: WorkerId,
@@ -105,13 +110,18 @@ impl Worker {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| WorkerError::Runtime)?;
         let channel =
             forkyard_sys::inherited::take_channel(number).map_err(WorkerError::Channel)?;
+        let _inside = runtime.enter();
+        Self::on(channel, WorkerId(id), dialect).map_err(WorkerError::Channel)
+    }
+
+    /// A worker on this channel, inside a tokio runtime.
+    fn on(channel: OwnedFd, id: WorkerId, dialect: Dialect) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(QUEUE);
         let (left, leaving) = watch::channel(false);
         let (inwards, messages) = mpsc::channel(QUEUE);
-        let link = Link::new(channel, dialect, (commands.downgrade(), inbox), left, inwards)
-            .map_err(WorkerError::Channel)?;
-        runtime.spawn(link.run());
-        Ok(Self { id: WorkerId(id), commands, leaving, messages })
+        let link = Link::new(channel, dialect, LinkEnds { inbox, left, messages: inwards })?;
+        tokio::spawn(link.run());
+        Ok(Self { id, commands, leaving, messages })
     }
 
     /// The environment variables that make a process a worker, to be taken out of the
@@ -151,6 +161,9 @@ impl Worker {
     /// Binds a UDP address together with the other workers; each datagram goes to one of
     /// them.
     ///
+    /// The address stays this worker's until the process ends, also when the socket is
+    /// dropped: binding it a second time is refused as in use.
+    ///
     /// # Errors
     ///
     /// If the address does not exist or the primary could not bind it.
@@ -177,13 +190,18 @@ impl Worker {
     }
 
     /// The next message from the primary; `None` once it is gone. Messages that nobody
-    /// fetches are dropped when 64 wait.
+    /// fetches are dropped when 64 wait. A descriptor that comes with a message is closed;
+    /// the message is delivered without it.
     pub async fn next_message(&mut self) -> Option<Value> {
         self.messages.recv().await
     }
 
-    /// Resolves when the worker shall leave: the primary asked for it or is gone. Its
-    /// listeners have ended by then. Meant for `with_graceful_shutdown`.
+    /// Resolves when the worker shall leave: the primary asked for it or is gone, or this
+    /// side has called [`disconnect`](Self::disconnect). Meant for `with_graceful_shutdown`.
+    ///
+    /// No connection is lost to it: by then every [`Listener`] has given all it had been
+    /// handed and has ended, or is dropped, and every connection was read from or has had
+    /// half a second to say something. So go on accepting while you wait for it.
     pub fn leaving(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut leaving = self.leaving.clone();
         async move {
@@ -192,8 +210,12 @@ impl Worker {
         }
     }
 
-    /// Leaves of the worker's own accord: closes its listeners, tells the primary, and
-    /// resolves when the primary knows. Connections under way are not touched.
+    /// Leaves of the worker's own accord: ends its listeners, tells the primary, and
+    /// resolves when the primary knows.
+    ///
+    /// Connections under way are not touched; finish them and let the process end.
+    /// Forkyard's primary gives it the disconnect time-out for that, Node's all the time it
+    /// wants.
     pub async fn disconnect(self) {
         let (answer, answered) = oneshot::channel();
         if self.commands.send(Command::Leave(answer)).await.is_ok() {
