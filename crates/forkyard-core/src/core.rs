@@ -31,9 +31,10 @@ impl Core {
     /// A primary without any slot.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let leave_linger = settings.supervise.disconnect_timeout;
         Self {
             supervisor: Supervisor::new(settings.supervise, settings.seed),
-            dispatcher: Dispatcher::new(settings.dispatch),
+            dispatcher: Dispatcher::new(settings.dispatch, leave_linger),
             actions: VecDeque::new(),
         }
     }
@@ -54,7 +55,7 @@ impl Core {
             Input::ListenerFailed { listener, errno } => {
                 dispatcher.listener_failed(listener, errno, out);
             }
-            Input::Query(query) => dispatcher.query(query, out),
+            Input::Query(query) => dispatcher.query(now, query, out),
             Input::Closed { worker, listener } => dispatcher.closed(now, worker, listener),
             Input::Spawned { worker, pid } => supervisor.spawned(now, worker, pid, out),
             Input::SpawnFailed { worker, message } => {

@@ -6,7 +6,7 @@
 //! | `fork`, `retire 0`, `stop terminate` | a request; denials show on the right |
 //! | `spawned 1`, `spawn-failed 1`, `exited 1 code 0`, `exited 1 signal 9` | of worker 1's process |
 //! | `online 1`, `listening 1`, `leave 1`, `broken 1`, `channel-ended 1` | on worker 1's channel |
-//! | `query 1 tcp:80`, `query 1 tcp:0#1 shared`, `closed 1 L0` | worker 1 wants, or has closed, a listener |
+//! | `query 1 tcp:80`, `query 1 tcp:0#1 shared`, `query 1 unix:/a`, `closed 1 L0` | worker 1 wants, or has closed, a listener |
 //! | `opened L0`, `open-failed L0 98`, `accept-failed L0` | what the system said |
 //! | `accept L0` | a connection is accepted if there is capacity; they are numbered from c0 |
 //! | `force L0` | a connection is accepted without asking for capacity |
@@ -160,15 +160,25 @@ fn replied(worker: WorkerId, id: &str, verdict: Verdict) -> Input {
 
 fn query(worker: WorkerId, spec: &str, policy: Policy) -> Query {
     let (address, index) = spec.split_once('#').unwrap_or((spec, "0"));
-    let (kind, port) = address.split_once(':').unwrap();
-    let (host, port, only_v6) = (Host::Any, port.parse().unwrap(), false);
-    let endpoint = match kind {
-        "tcp" => Endpoint::Tcp { host, port, only_v6 },
-        "udp" => Endpoint::Udp { host, port, only_v6, reuse_address: false },
-        _ => panic!("no such kind of address: {kind}"),
-    };
-    let spec = ListenerSpec::new(endpoint, index.parse().unwrap());
+    let (kind, place) = address.split_once(':').unwrap();
+    let spec = ListenerSpec::new(endpoint(kind, place), index.parse().unwrap());
     Query { worker, seq: 1, spec, policy, backlog: None }
+}
+
+fn endpoint(kind: &str, place: &str) -> Endpoint {
+    let (host, port) = (Host::Any, || place.parse().unwrap());
+    match kind {
+        "tcp" | "tcp6" => Endpoint::Tcp { host, port: port(), only_v6: kind == "tcp6" },
+        "udp" | "udp6" => {
+            let (port, only_v6) = (port(), kind == "udp6");
+            Endpoint::Udp { host, port, only_v6, reuse_address: false }
+        }
+        "unix" => {
+            let path = place.to_owned();
+            Endpoint::Unix { path, readable_all: false, writable_all: false }
+        }
+        _ => panic!("no such kind of address: {kind}"),
+    }
 }
 
 fn parse_listener(id: &str) -> ListenerId {

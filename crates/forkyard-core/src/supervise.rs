@@ -325,9 +325,9 @@ impl Supervisor {
             self.take_step(now, worker, leaving.stage, out);
             return;
         }
-        self.timers.set(Timer::Stable(worker), now + self.settings.restart.reset_after);
+        self.timers.set_after(Timer::Stable(worker), now, self.settings.restart.reset_after);
         if let Some(limit) = self.settings.start_timeout {
-            self.timers.set(Timer::Start(worker), now + limit);
+            self.timers.set_after(Timer::Start(worker), now, limit);
         }
     }
 
@@ -400,7 +400,7 @@ impl Supervisor {
             // lives on without having said that it leaves gets no more connections, and
             // the time to finish those it has.
             let patience = self.settings.disconnect_timeout.max(self.settings.exit_grace);
-            self.timers.set(Timer::Silent(worker), now + patience);
+            self.timers.set_after(Timer::Silent(worker), now, patience);
         }
     }
 
@@ -528,7 +528,7 @@ impl Supervisor {
                 if delay.is_zero() {
                     self.fill(now, slot, out);
                 } else {
-                    self.timers.set(Timer::Restart(slot), now + delay);
+                    self.timers.set_after(Timer::Restart(slot), now, delay);
                 }
             }
             Decision::GiveUp => self.give_up(now, slot, worker, out),
@@ -580,7 +580,7 @@ impl Supervisor {
         if entry.progress == Progress::Listening || waited_for {
             self.notices.push_back(Notice::Settled { slot: entry.slot });
         } else {
-            self.timers.set(Timer::Stable(worker), now + pause);
+            self.timers.set_after(Timer::Stable(worker), now, pause);
         }
     }
 
@@ -698,10 +698,10 @@ impl Supervisor {
     fn arm_step(&mut self, now: Instant, worker: WorkerId, stage: Stage) {
         match stage {
             Stage::Disconnect => {
-                self.timers.set(Timer::Step(worker), now + self.settings.disconnect_timeout);
+                self.timers.set_after(Timer::Step(worker), now, self.settings.disconnect_timeout);
             }
             Stage::Terminate => {
-                self.timers.set(Timer::Step(worker), now + self.settings.term_timeout);
+                self.timers.set_after(Timer::Step(worker), now, self.settings.term_timeout);
             }
             Stage::Kill => self.timers.cancel(Timer::Step(worker)),
         }
@@ -716,7 +716,7 @@ impl Supervisor {
             .is_some_and(|leaving| leaving.stage == Stage::Disconnect);
         if in_first_step {
             let grace = self.settings.exit_grace.min(self.settings.disconnect_timeout);
-            self.timers.set(Timer::Step(worker), now + grace);
+            self.timers.set_after(Timer::Step(worker), now, grace);
         }
     }
 

@@ -1,7 +1,10 @@
 //! Deadlines by name: one per key, the earliest first.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Longer than any primary runs; later instants could not be represented.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// A set of deadlines. Setting a key again moves its deadline.
 #[derive(Debug)]
@@ -15,7 +18,28 @@ impl<K: Ord + Copy> Timers<K> {
         Self { order: BTreeSet::new(), due: BTreeMap::new() }
     }
 
-    pub(crate) fn set(&mut self, key: K, at: Instant) {
+    /// Sets a deadline, however far away; what is beyond [`LONGEST`] never comes.
+    pub(crate) fn set_after(&mut self, key: K, now: Instant, after: Duration) {
+        self.set(key, now + after.min(LONGEST));
+    }
+
+    /// Sets a deadline unless there is an earlier one.
+    pub(crate) fn set_sooner(&mut self, key: K, now: Instant, after: Duration) {
+        let at = now + after.min(LONGEST);
+        if self.due.get(&key).is_none_or(|earlier| *earlier > at) {
+            self.set(key, at);
+        }
+    }
+
+    /// Sets a deadline unless there is a later one.
+    pub(crate) fn set_later(&mut self, key: K, now: Instant, after: Duration) {
+        let at = now + after.min(LONGEST);
+        if self.due.get(&key).is_none_or(|later| *later < at) {
+            self.set(key, at);
+        }
+    }
+
+    fn set(&mut self, key: K, at: Instant) {
         self.cancel(key);
         self.order.insert((at, key));
         self.due.insert(key, at);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::id::{ConnectionId, SlotId, WorkerId};
 
@@ -104,6 +104,19 @@ impl Endpoint {
     pub fn is_datagram(&self) -> bool {
         matches!(self, Self::Udp { .. } | Self::Descriptor { transport: Transport::Datagram, .. })
     }
+
+    /// Whether this one, while it is bound, may keep the other from being bound. Careful
+    /// rather than exact: addresses are not compared, and port 0 may have become any port.
+    pub(super) fn is_in_the_way_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp { port, .. }, Self::Tcp { port: other, .. })
+            | (Self::Udp { port, .. }, Self::Udp { port: other, .. }) => {
+                *other != 0 && (port == other || *port == 0)
+            }
+            (Self::Unix { path, .. }, Self::Unix { path: other, .. }) => path == other,
+            _ => false,
+        }
+    }
 }
 
 /// What makes two questions mean the same listener.
@@ -151,6 +164,13 @@ pub(super) enum Hold {
     Successor,
 }
 
+/// Who closed a listener, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Closer {
+    pub(super) worker: WorkerId,
+    pub(super) at: Instant,
+}
+
 /// A worker that takes connections from a listener.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Member {
@@ -189,8 +209,8 @@ pub(super) struct Listener {
     pub(super) members: BTreeMap<WorkerId, Member>,
     /// Accepted, but not with a worker: it died or declined.
     pub(super) queue: VecDeque<ConnectionId>,
-    /// The slot whose worker was the last to close it.
-    pub(super) closed_by: Option<SlotId>,
+    /// The last to close it.
+    pub(super) closer: Option<Closer>,
     /// The system could not accept a moment ago.
     pub(super) paused: bool,
 }
@@ -205,9 +225,18 @@ impl Listener {
             holds: BTreeMap::new(),
             members: BTreeMap::new(),
             queue: VecDeque::new(),
-            closed_by: None,
+            closer: None,
             paused: false,
         }
+    }
+
+    pub(super) fn was_closed_by(&self, worker: WorkerId) -> bool {
+        self.closer.is_some_and(|closer| closer.worker == worker)
+    }
+
+    /// Whether no worker holds it.
+    pub(super) fn is_unserved(&self) -> bool {
+        self.holds.values().all(|hold| *hold == Hold::Successor)
     }
 
     pub(super) fn is_unheld(&self) -> bool {

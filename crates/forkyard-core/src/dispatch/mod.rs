@@ -16,9 +16,9 @@
 //! where it survives whatever happens here. The queue therefore only ever holds what
 //! came back, which is bounded by workers × window.
 //!
-//! Slots hold listeners, not workers: when a worker dies its slot goes on holding what it
-//! held until a successor has settled, so clients meet an open port in between.
+//! How long a listener stays open is in [`keeping`].
 
+mod keeping;
 mod listener;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -41,7 +41,9 @@ pub struct DispatchSettings {
     /// How many unanswered connections a worker may be offered.
     pub window: usize,
     /// How long a listener that everybody closed stays open, for a worker that closed
-    /// it on the way out and whose successor opens it again.
+    /// it on the way out and whose successor opens it again. When that worker holds no
+    /// other listener it is as long as the worker lives, and at most
+    /// [`disconnect_timeout`](crate::SuperviseSettings::disconnect_timeout).
     pub linger: Duration,
     /// How long to wait when the system could not accept.
     pub accept_pause: Duration,
@@ -83,6 +85,9 @@ struct Worker {
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     settings: DispatchSettings,
+    /// How long a worker may take from closing its last listener until it says that it
+    /// leaves.
+    leave_linger: Duration,
     listeners: BTreeMap<ListenerId, Listener>,
     by_spec: HashMap<ListenerSpec, ListenerId>,
     workers: BTreeMap<WorkerId, Worker>,
@@ -93,9 +98,10 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(settings: DispatchSettings) -> Self {
+    pub(crate) fn new(settings: DispatchSettings, leave_linger: Duration) -> Self {
         Self {
             settings,
+            leave_linger,
             listeners: BTreeMap::new(),
             by_spec: HashMap::new(),
             workers: BTreeMap::new(),
@@ -133,8 +139,9 @@ impl Dispatcher {
     }
 
     /// A worker asks for an address.
-    pub(crate) fn query(&mut self, query: Query, out: &mut VecDeque<Action>) {
+    pub(crate) fn query(&mut self, now: Instant, query: Query, out: &mut VecDeque<Action>) {
         let Some(slot) = self.active_slot(query.worker) else { return };
+        self.not_on_its_way_out(now, query.worker);
         match self.by_spec.get(&query.spec).copied() {
             Some(listener) => self.join(listener, slot, &query, out),
             None => self.open(slot, query, out),
@@ -166,18 +173,6 @@ impl Dispatcher {
         }
     }
 
-    pub(crate) fn closed(&mut self, now: Instant, worker: WorkerId, listener: ListenerId) {
-        let Some(slot) = self.workers.get(&worker).map(|entry| entry.slot) else { return };
-        let Some(entry) = self.listeners.get_mut(&listener) else { return };
-        if entry.members.remove(&worker).is_none() {
-            return;
-        }
-        entry.holds.remove(&slot);
-        entry.closed_by = Some(slot);
-        self.timers.cancel(Timer::Declined(listener, worker));
-        self.linger_if_unheld(now, listener);
-    }
-
     pub(crate) fn accepted(
         &mut self,
         listener: ListenerId,
@@ -195,7 +190,7 @@ impl Dispatcher {
     pub(crate) fn accept_failed(&mut self, now: Instant, listener: ListenerId) {
         let Some(entry) = self.listeners.get_mut(&listener) else { return };
         entry.paused = true;
-        self.timers.set(Timer::AcceptPause(listener), now + self.settings.accept_pause);
+        self.timers.set_after(Timer::AcceptPause(listener), now, self.settings.accept_pause);
     }
 
     pub(crate) fn replied(
@@ -224,42 +219,10 @@ impl Dispatcher {
         self.place_for(worker, out);
     }
 
-    /// The worker gets no more connections. What it was offered is still its to answer.
-    pub(crate) fn leaving(&mut self, now: Instant, worker: WorkerId, seat: Seat) {
-        let Some(entry) = self.workers.get_mut(&worker) else { return };
-        if std::mem::replace(&mut entry.leaving, true) {
-            return;
-        }
-        let slot = entry.slot;
-        self.withdraw(now, worker, slot, seat);
-    }
-
-    /// The worker's channel is read to its end: what it has not answered goes to others.
-    pub(crate) fn ended(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
-        let Some(entry) = self.workers.remove(&worker) else { return };
-        if !entry.leaving {
-            self.withdraw(now, worker, entry.slot, Seat::StaysWanted);
-        }
-        for (connection, listener) in entry.in_hand.into_iter().rev() {
-            self.requeue(listener, connection, out);
-        }
-    }
-
-    /// The slot's worker has settled: addresses that it did not ask for are not wanted.
-    pub(crate) fn settled(&mut self, now: Instant, slot: SlotId) {
-        self.drop_holds(now, slot, |hold| hold == Hold::Successor);
-    }
-
-    /// The slot will have no more workers.
-    pub(crate) fn slot_gone(&mut self, now: Instant, slot: SlotId) {
-        self.drop_holds(now, slot, |_| true);
-    }
-
     /// Nothing is handed out any more, and every listener is closed.
     pub(crate) fn stop(&mut self, out: &mut VecDeque<Action>) {
         self.stopping = true;
-        let open: Vec<_> = self.listeners.keys().copied().collect();
-        for listener in open {
+        for listener in self.all() {
             self.close(listener, out);
         }
     }
@@ -274,7 +237,7 @@ impl Dispatcher {
             return self.refuse(id, query.worker, query.seq, Refusal::AlreadyHeld, out);
         }
         listener.holds.insert(slot, Hold::Worker(query.worker));
-        listener.closed_by = None;
+        listener.closer = None;
         self.timers.cancel(Timer::Linger(id));
         match &mut listener.binding {
             Binding::Opening { waiting } => waiting.push((query.worker, query.seq)),
@@ -283,7 +246,7 @@ impl Dispatcher {
     }
 
     fn open(&mut self, slot: SlotId, query: Query, out: &mut VecDeque<Action>) {
-        self.close_unheld(out);
+        self.make_room_for(&query.spec.endpoint, out);
         let id = ListenerId(self.next_listener);
         self.next_listener += 1;
         if self.stopping || self.listeners.len() >= MAX_LISTENERS {
@@ -397,8 +360,8 @@ impl Dispatcher {
     fn pause(&mut self, now: Instant, listener: ListenerId, worker: WorkerId) {
         let Some(entry) = self.listeners.get_mut(&listener) else { return };
         let Some(member) = entry.members.get_mut(&worker) else { return };
-        let until = now + member.decline();
-        self.timers.set(Timer::Declined(listener, worker), until);
+        let pause = member.decline();
+        self.timers.set_after(Timer::Declined(listener, worker), now, pause);
     }
 
     fn forgive(&mut self, listener: ListenerId, worker: WorkerId) {
@@ -423,98 +386,6 @@ impl Dispatcher {
         if let Some(entry) = self.listeners.get_mut(&listener) {
             entry.paused = false;
         }
-    }
-
-    /// Takes a worker out of every listener.
-    fn withdraw(&mut self, now: Instant, worker: WorkerId, slot: SlotId, seat: Seat) {
-        let ids: Vec<_> = self.listeners.keys().copied().collect();
-        for id in ids {
-            let was_unheld = self.is_unheld(id);
-            self.withdraw_from(id, worker, slot, seat);
-            if !was_unheld {
-                self.linger_if_unheld(now, id);
-            }
-        }
-    }
-
-    fn withdraw_from(&mut self, id: ListenerId, worker: WorkerId, slot: SlotId, seat: Seat) {
-        let Some(entry) = self.listeners.get_mut(&id) else { return };
-        if entry.members.remove(&worker).is_some() {
-            self.timers.cancel(Timer::Declined(id, worker));
-        }
-        if let Binding::Opening { waiting } = &mut entry.binding {
-            waiting.retain(|(waiter, _)| *waiter != worker);
-        }
-        let held = entry.holds.get(&slot) == Some(&Hold::Worker(worker));
-        let closed_on_the_way_out = entry.is_unheld() && entry.closed_by == Some(slot);
-        match seat {
-            Seat::StaysWanted if held || closed_on_the_way_out => {
-                entry.holds.insert(slot, Hold::Successor);
-                self.timers.cancel(Timer::Linger(id));
-            }
-            Seat::GoesAway if held => {
-                entry.holds.remove(&slot);
-            }
-            Seat::StaysWanted | Seat::GoesAway => {}
-        }
-    }
-
-    fn drop_holds(&mut self, now: Instant, slot: SlotId, unwanted: impl Fn(Hold) -> bool) {
-        let ids: Vec<_> = self.listeners.keys().copied().collect();
-        for id in ids {
-            let Some(entry) = self.listeners.get_mut(&id) else { continue };
-            if entry.holds.get(&slot).is_some_and(|hold| unwanted(*hold)) {
-                entry.holds.remove(&slot);
-                self.linger_if_unheld(now, id);
-            }
-        }
-    }
-
-    fn is_unheld(&self, id: ListenerId) -> bool {
-        self.listeners.get(&id).is_some_and(Listener::is_unheld)
-    }
-
-    fn linger_if_unheld(&mut self, now: Instant, id: ListenerId) {
-        if self.is_unheld(id) {
-            self.timers.set(Timer::Linger(id), now + self.settings.linger);
-        }
-    }
-
-    fn close_unheld(&mut self, out: &mut VecDeque<Action>) {
-        let ids: Vec<_> = self.listeners.keys().copied().collect();
-        for id in ids {
-            self.close_if_unheld(id, out);
-        }
-    }
-
-    fn close_if_unheld(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
-        if self.is_unheld(id) {
-            self.close(id, out);
-        }
-    }
-
-    fn close(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
-        let Some(entry) = self.listeners.remove(&id) else { return };
-        self.by_spec.remove(&entry.spec);
-        self.timers.cancel(Timer::Linger(id));
-        self.timers.cancel(Timer::AcceptPause(id));
-        for worker in entry.members.keys() {
-            self.timers.cancel(Timer::Declined(id, *worker));
-        }
-        for connection in entry.queue {
-            out.push_back(Action::Release { connection });
-        }
-        if let Binding::Opening { waiting } = entry.binding {
-            for (worker, seq) in waiting {
-                out.push_back(Action::Refuse {
-                    worker,
-                    seq,
-                    listener: id,
-                    refusal: Refusal::Stopping,
-                });
-            }
-        }
-        out.push_back(Action::CloseListener { listener: id });
     }
 }
 

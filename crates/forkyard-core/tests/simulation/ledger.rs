@@ -93,6 +93,8 @@ struct Slot {
 pub struct Rules {
     pub window: usize,
     pub limit: u32,
+    pub linger: Duration,
+    pub leave_linger: Duration,
     pub reset_after: Duration,
     pub when_idle: IdleRule,
 }
@@ -106,6 +108,10 @@ pub struct Ledger {
     slots: BTreeMap<SlotId, Slot>,
     /// Slots that serve a listener, or whose next worker is expected to.
     keepers: BTreeSet<(ListenerId, SlotId)>,
+    /// Who was the last to close a listener, and when.
+    closings: BTreeMap<ListenerId, (WorkerId, Instant)>,
+    /// What the worker that was just heard wants to listen on.
+    asked: Option<ListenerSpec>,
     is_stopped: bool,
     has_failed: bool,
     finish: Option<Outcome>,
@@ -121,7 +127,7 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 16] = [
+pub const SIGHTS: [&str; 17] = [
     "a connection served",
     "a connection dropped with its listener",
     "a connection declined",
@@ -129,6 +135,7 @@ pub const SIGHTS: [&str; 16] = [
     "an answer from the dead",
     "a forged reply",
     "a listener that nobody wanted",
+    "a listener kept for the successor of one who closed it",
     "a crash",
     "a failed start",
     "a start that took too long",
@@ -150,6 +157,8 @@ impl Ledger {
             workers: BTreeMap::new(),
             slots: BTreeMap::new(),
             keepers: BTreeSet::new(),
+            closings: BTreeMap::new(),
+            asked: None,
             is_stopped: false,
             has_failed: false,
             finish: None,
@@ -163,6 +172,41 @@ impl Ledger {
 
     fn sight(&mut self, what: &'static str) {
         *self.sights.entry(what).or_default() += 1;
+    }
+
+    /// Until when a listener that was closed stays open. A worker that is there and has
+    /// nothing left to listen on may be on its way out.
+    fn lingers_until(&self, worker: WorkerId, closed: Instant) -> Instant {
+        let is_idle = self.workers.get(&worker).is_some_and(|entry| {
+            entry.is_up()
+                && !entry.channel_ended
+                && entry.members_of.is_empty()
+                && entry.questions == 0
+        });
+        let leave_linger = if is_idle { self.rules.leave_linger } else { Duration::ZERO };
+        closed + leave_linger.max(self.rules.linger)
+    }
+
+    /// A worker leaves: what it was the last to close is its successor's.
+    fn departs(&mut self, worker: WorkerId) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let slot = entry.slot;
+        let is_first = !entry.is_leaving && !entry.is_gone && !entry.channel_ended;
+        let is_wanted = self.slots.get(&slot).is_some_and(|slot| !slot.is_retiring);
+        let closed: Vec<_> = self
+            .closings
+            .iter()
+            .filter(|(_, (closer, _))| *closer == worker)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in closed {
+            self.closings.remove(&id);
+            let is_kept = self.keepers.iter().any(|(kept, _)| *kept == id);
+            if is_first && is_wanted && !is_kept && !self.is_stopped {
+                self.keepers.insert((id, slot));
+                self.sight("a listener kept for the successor of one who closed it");
+            }
+        }
     }
 
     pub fn is_stopped(&self) -> bool {

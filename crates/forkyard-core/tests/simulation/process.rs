@@ -79,6 +79,8 @@ pub struct Process {
     to_boot: VecDeque<Input>,
     serves: BTreeSet<ListenerId>,
     is_leaving: bool,
+    /// It has closed all it had, and will say that it leaves when its connections are done.
+    is_finishing: bool,
     /// It wrote garbage: nobody understands it any more, and it does nothing else.
     is_mute: bool,
 }
@@ -101,6 +103,7 @@ impl Process {
             to_boot,
             serves: BTreeSet::new(),
             is_leaving: false,
+            is_finishing: false,
             is_mute: false,
         }
     }
@@ -140,6 +143,11 @@ impl Process {
             self.obey(order, mood, chance);
             return true;
         }
+        if self.is_finishing && (mood == Mood::Calm || chance.percent(5)) {
+            self.is_finishing = false;
+            self.say(Input::LeaveAnnounced { worker: self.worker, seq: 6 });
+            return true;
+        }
         self.boot_on()
     }
 
@@ -171,11 +179,15 @@ impl Process {
 
     /// Closes its servers, then its channel.
     fn leave(&mut self) {
+        self.close_servers();
+        self.is_leaving = true;
+        self.close_channel();
+    }
+
+    fn close_servers(&mut self) {
         for listener in std::mem::take(&mut self.serves) {
             self.say(Input::Closed { worker: self.worker, listener });
         }
-        self.is_leaving = true;
-        self.close_channel();
     }
 
     fn answer(&mut self, connection: ConnectionId, verdict: Verdict) {
@@ -195,6 +207,10 @@ impl Process {
             }
             3 if chance.percent(3) && self.temper.speaks => {
                 self.say(Input::LeaveAnnounced { worker, seq: 5 });
+            }
+            3 if chance.percent(5) && !self.serves.is_empty() => {
+                self.close_servers();
+                self.is_finishing = true;
             }
             4 if chance.percent(2) => self.close_channel(),
             5 if chance.percent(2) => {

@@ -63,6 +63,8 @@ impl World {
         let rules = Rules {
             window: settings.dispatch.window,
             limit: settings.supervise.restart.limit,
+            linger: settings.dispatch.linger,
+            leave_linger: settings.supervise.disconnect_timeout,
             reset_after: settings.supervise.restart.reset_after,
             when_idle: settings.supervise.when_idle,
         };

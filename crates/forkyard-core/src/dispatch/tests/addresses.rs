@@ -110,6 +110,59 @@ fn the_first_question_decides_the_policy_and_datagrams_are_always_shared() {
     ]);
 }
 
+/// An address of which nobody knows yet whether it is wanted is in nobody's way.
+#[test]
+fn a_new_address_closes_only_what_it_would_clash_with() {
+    let mut script = app();
+    script.given(&["fork", "fork"]);
+    (1..=2).for_each(|worker| start(&mut script, worker));
+    for (id, spec) in ["tcp:80", "tcp:0", "udp:80", "unix:/a"].iter().enumerate() {
+        script.given(&[&format!("query 1 {spec}"), &format!("opened L{id}")]);
+    }
+    script.given(&["closed 1 L0", "closed 1 L1", "closed 1 L2", "closed 1 L3"]);
+    script.check(&[
+        ("query 2 unix:/b", "open L4 round-robin"),
+        ("query 2 udp:81", "open L5 shared"),
+        ("query 2 tcp:0#1", "open L6 round-robin"),
+        ("query 2 udp6:80", "close L2, open L7 shared"),
+        // Port 0 may have become any port.
+        ("query 2 tcp6:80", "close L0, close L1, open L8 round-robin"),
+    ]);
+}
+
+#[test]
+fn a_bound_address_is_in_the_way_of_the_same_port_or_path() {
+    let (host, only_v6) = (Host::Any, false);
+    let tcp = |port| Endpoint::Tcp { host, port, only_v6 };
+    let udp = |port| Endpoint::Udp { host, port, only_v6, reuse_address: false };
+    let local = Endpoint::Tcp { host: Host::V4([127, 0, 0, 1].into()), port: 80, only_v6 };
+    let unix = |path: &str, readable_all| Endpoint::Unix {
+        path: path.into(),
+        readable_all,
+        writable_all: false,
+    };
+    let inherited = |transport| Endpoint::Descriptor { number: 3, transport };
+    let rows = [
+        (tcp(80), local.clone(), true),
+        (local, tcp(80), true),
+        (tcp(80), tcp(81), false),
+        (tcp(80), udp(80), false),
+        (tcp(0), tcp(80), true),
+        (tcp(80), tcp(0), false),
+        (tcp(0), tcp(0), false),
+        (udp(53), udp(53), true),
+        (udp(0), udp(0), false),
+        (unix("/a", false), unix("/a", true), true),
+        (unix("/a", false), unix("/b", false), false),
+        (unix("/a", false), Endpoint::Abstract { name: "/a".into() }, false),
+        (inherited(Transport::Stream), tcp(80), false),
+        (inherited(Transport::Stream), inherited(Transport::Datagram), false),
+    ];
+    for (bound, wanted, expected) in rows {
+        assert_eq!(bound.is_in_the_way_of(&wanted), expected, "{bound:?} and {wanted:?}");
+    }
+}
+
 #[test]
 fn there_is_a_limit_to_listeners() {
     let mut script = app();
@@ -121,6 +174,6 @@ fn there_is_a_limit_to_listeners() {
         (&format!("query 1 tcp:0#{MAX_LISTENERS}"), "refuse 1 TooMany"),
         ("closed 1 L5", ""),
         // What nobody holds makes room at once.
-        ("query 1 tcp:80", &format!("close L5, open L{} round-robin", MAX_LISTENERS + 1)),
+        ("query 1 unix:/a", &format!("close L5, open L{} round-robin", MAX_LISTENERS + 1)),
     ]);
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use forkyard_core::{
-    Admission, ConnectionId, Input, ListenerId, Request, SlotId, Verdict, WorkerId,
+    Admission, ConnectionId, Input, ListenerId, Query, Request, SlotId, Verdict, WorkerId,
 };
 
 use super::{Connection, Ledger, Owner, Seat, Violation, Worker};
@@ -33,6 +33,7 @@ impl Ledger {
     }
 
     pub fn hears(&mut self, input: &Input) {
+        self.asked = None;
         match input {
             Input::Accepted { listener, connection } => self.hears_accepted(*listener, *connection),
             Input::Replied { worker, connection, verdict } => {
@@ -52,11 +53,10 @@ impl Ledger {
                 worker.is_listening = true;
             }),
             Input::LeaveAnnounced { worker, .. } | Input::ChannelBroken { worker } => {
+                self.departs(*worker);
                 self.of(*worker, |worker, _| worker.is_leaving = true);
             }
-            Input::Query(query) => self.of(query.worker, |worker, _| {
-                worker.questions += usize::from(!worker.is_leaving);
-            }),
+            Input::Query(query) => self.hears_query(query),
             Input::ListenerOpened { .. }
             | Input::ListenerFailed { .. }
             | Input::AcceptFailed { .. } => {}
@@ -68,6 +68,15 @@ impl Ledger {
         if let Some(entry) = self.workers.get_mut(&worker).filter(|entry| !entry.is_gone) {
             change(entry, now);
         }
+    }
+
+    /// One that asks for an address is not on its way out.
+    fn hears_query(&mut self, query: &Query) {
+        self.closings.retain(|_, (closer, _)| *closer != query.worker);
+        self.asked = Some(query.spec.clone());
+        self.of(query.worker, |worker, _| {
+            worker.questions += usize::from(!worker.is_leaving);
+        });
     }
 
     fn hears_accepted(&mut self, listener: ListenerId, connection: ConnectionId) {
@@ -104,6 +113,7 @@ impl Ledger {
     }
 
     fn hears_end(&mut self, worker: WorkerId) {
+        self.departs(worker);
         for (id, connection) in &mut self.connections {
             if connection.owner == Owner::Offered(worker) {
                 connection.owner = Owner::Waiting;
@@ -125,10 +135,12 @@ impl Ledger {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if !entry.is_leaving && !entry.is_gone && entry.members_of.remove(&listener) {
             self.keepers.remove(&(listener, entry.slot));
+            self.closings.insert(listener, (worker, self.now));
         }
     }
 
     fn hears_exit(&mut self, worker: WorkerId) {
+        self.departs(worker);
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         entry.is_gone = true;
         entry.channel_ended |= entry.runs_since.is_none();

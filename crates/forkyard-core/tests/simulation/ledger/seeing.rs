@@ -1,8 +1,8 @@
 //! What the core may do, held against the account.
 
 use forkyard_core::{
-    Action, ConnectionId, Event, IdleRule, ListenerId, ListenerSpec, Outcome, Policy, SlotId,
-    Stage, WorkerId,
+    Action, ConnectionId, Endpoint, Event, IdleRule, ListenerId, ListenerSpec, Outcome, Policy,
+    SlotId, Stage, WorkerId,
 };
 
 use super::{Ledger, Listener, Owner, Seat, Slot, Violation, Worker};
@@ -30,7 +30,7 @@ impl Ledger {
             Action::Kill { worker } => self.sees_step(*worker, Stage::Kill),
             Action::Emit(event) => self.sees_event(event),
             Action::Finish(outcome) => self.sees_finish(outcome),
-            Action::Refuse { worker, .. } => self.sees_answer(*worker),
+            Action::Refuse { worker, .. } => self.sees_refusal(*worker),
             Action::AcknowledgeLeave { .. } => Ok(()),
         }
     }
@@ -84,9 +84,30 @@ impl Ledger {
         let keeper = self.keepers.iter().find(|(kept, _)| *kept == id);
         ensure!(self.is_stopped || keeper.is_none(), "L{id} was closed, but {keeper:?} wants it");
         self.keepers.retain(|(kept, _)| *kept != id);
+        self.has_lingered(id)?;
         for worker in self.workers.values_mut() {
             worker.members_of.remove(&id);
         }
+        Ok(())
+    }
+
+    /// What a worker has closed stays open for a while, unless it is in the way.
+    fn has_lingered(&mut self, id: ListenerId) -> Result<(), Violation> {
+        let Some((worker, closed)) = self.closings.remove(&id) else { return Ok(()) };
+        let specification = self.listeners.get(&id).and_then(|entry| entry.specification.as_ref());
+        let bound = specification.map(|(spec, _)| &spec.endpoint);
+        let asked = self.asked.as_ref().map(|spec| &spec.endpoint);
+        let in_the_way = match (bound, asked) {
+            (Some(Endpoint::Tcp { port, .. }), Some(Endpoint::Tcp { port: asked, .. })) => {
+                *asked != 0 && (port == asked || *port == 0)
+            }
+            _ => false,
+        };
+        let is_over = self.now >= self.lingers_until(worker, closed);
+        ensure!(
+            self.is_stopped || in_the_way || is_over,
+            "L{id} was closed, but {worker} may be on its way out"
+        );
         Ok(())
     }
 
@@ -97,6 +118,13 @@ impl Ledger {
         ensure!(entry.members_of.insert(id), "L{id} was granted twice to {worker}");
         let slot = entry.slot;
         self.keepers.insert((id, slot));
+        self.closings.remove(&id);
+        self.sees_answer(worker)
+    }
+
+    /// It had asked for something when it closed what it had, so it was not on its way out.
+    fn sees_refusal(&mut self, worker: WorkerId) -> Result<(), Violation> {
+        self.closings.retain(|_, (closer, _)| *closer != worker);
         self.sees_answer(worker)
     }
 
@@ -151,6 +179,7 @@ impl Ledger {
     }
 
     fn sees_step(&mut self, worker: WorkerId, stage: Stage) -> Result<(), Violation> {
+        self.departs(worker);
         let entry = self.workers.get_mut(&worker).ok_or_else(|| format!("{worker} is unknown"))?;
         ensure!(!entry.is_gone, "{stage:?} for {worker}, which is gone");
         ensure!(entry.runs_since.is_some(), "{stage:?} for {worker}, which does not run yet");

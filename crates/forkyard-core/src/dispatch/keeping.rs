@@ -1,0 +1,225 @@
+//! How long a listener stays open.
+//!
+//! ```text
+//!                    a worker of the slot asks for it
+//!           ┌───────────────────────────────────────────────┐
+//!           ▼                                               │
+//!   held by a worker ───────── it leaves ───────▶ held for its successor
+//!       │       ▲                                   ▲       │
+//!       │closed │asked for       the last to close  │       │settled without it,
+//!       ▼       │                it leaves          │       ▼or the slot is gone
+//!   nobody's, lingers ──────────────────────────────┘   nobody's, lingers
+//!       │
+//!       │ time-out, or in the way of a new address
+//!       ▼
+//!     closed ◀─── from everywhere by a stop
+//! ```
+//!
+//! Slots hold listeners, not workers: when a worker dies its slot goes on holding what it
+//! held until a successor has settled, so clients meet an open port in between.
+//!
+//! A Node worker that leaves by itself closes its listeners at once and says that it
+//! leaves when its connections are done, which may be many seconds later. So a worker that
+//! holds no listener any more is probably on its way out, and what it was the last to close
+//! is kept for that long.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::listener::{Binding, Closer, Endpoint, Hold, Listener, Refusal};
+use super::{Dispatcher, MAX_LISTENERS, Seat, Timer};
+use crate::id::{ListenerId, SlotId, WorkerId};
+use crate::input::Action;
+
+impl Dispatcher {
+    pub(crate) fn closed(&mut self, now: Instant, worker: WorkerId, listener: ListenerId) {
+        let Some(slot) = self.workers.get(&worker).map(|entry| entry.slot) else { return };
+        let Some(entry) = self.listeners.get_mut(&listener) else { return };
+        if entry.members.remove(&worker).is_none() {
+            return;
+        }
+        entry.holds.remove(&slot);
+        entry.closer = Some(Closer { worker, at: now });
+        self.timers.cancel(Timer::Declined(listener, worker));
+        self.linger_if_unheld(now, listener);
+        for id in self.all() {
+            if self.was_closed_by(id, worker) {
+                self.wait_for_closer(id);
+            }
+        }
+    }
+
+    /// The worker gets no more connections. What it was offered is still its to answer.
+    pub(crate) fn leaving(&mut self, now: Instant, worker: WorkerId, seat: Seat) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if std::mem::replace(&mut entry.leaving, true) {
+            return;
+        }
+        let slot = entry.slot;
+        self.withdraw(now, worker, slot, seat);
+    }
+
+    /// The worker's channel is read to its end: what it has not answered goes to others.
+    pub(crate) fn ended(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.workers.remove(&worker) else { return };
+        if !entry.leaving {
+            self.withdraw(now, worker, entry.slot, Seat::StaysWanted);
+        }
+        for (connection, listener) in entry.in_hand.into_iter().rev() {
+            self.requeue(listener, connection, out);
+        }
+    }
+
+    /// The slot's worker has settled: addresses that it did not ask for are not wanted.
+    pub(crate) fn settled(&mut self, now: Instant, slot: SlotId) {
+        self.drop_holds(now, slot, |hold| hold == Hold::Successor);
+    }
+
+    /// The slot will have no more workers.
+    pub(crate) fn slot_gone(&mut self, now: Instant, slot: SlotId) {
+        self.drop_holds(now, slot, |_| true);
+    }
+
+    /// A worker that asks for an address means to stay.
+    pub(super) fn not_on_its_way_out(&mut self, now: Instant, worker: WorkerId) {
+        for id in self.all() {
+            if self.was_closed_by(id, worker) {
+                self.linger_shortly(now, id);
+            }
+        }
+    }
+
+    /// Closes what nobody holds and the new address could not be bound beside.
+    pub(super) fn make_room_for(&mut self, endpoint: &Endpoint, out: &mut VecDeque<Action>) {
+        let is_full = self.listeners.len() >= MAX_LISTENERS;
+        for id in self.all() {
+            let Some(entry) = self.listeners.get(&id) else { continue };
+            let in_the_way = entry.spec.endpoint.is_in_the_way_of(endpoint);
+            if is_full || in_the_way {
+                self.close_if_unheld(id, out);
+            }
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<ListenerId> {
+        self.listeners.keys().copied().collect()
+    }
+
+    /// Takes a worker out of every listener.
+    fn withdraw(&mut self, now: Instant, worker: WorkerId, slot: SlotId, seat: Seat) {
+        for id in self.all() {
+            let was_unheld = self.is_unheld(id);
+            let was_closer = self.was_closed_by(id, worker);
+            self.withdraw_from(id, worker, slot, seat);
+            if !was_unheld {
+                self.linger_if_unheld(now, id);
+            } else if was_closer {
+                self.linger_shortly(now, id);
+            }
+        }
+    }
+
+    fn withdraw_from(&mut self, id: ListenerId, worker: WorkerId, slot: SlotId, seat: Seat) {
+        let Some(entry) = self.listeners.get_mut(&id) else { return };
+        if entry.members.remove(&worker).is_some() {
+            self.timers.cancel(Timer::Declined(id, worker));
+        }
+        if let Binding::Opening { waiting } = &mut entry.binding {
+            waiting.retain(|(waiter, _)| *waiter != worker);
+        }
+        let held = entry.holds.get(&slot) == Some(&Hold::Worker(worker));
+        // A slot that waits for its successor may yet go away.
+        let closed_on_the_way_out = entry.is_unserved() && entry.was_closed_by(worker);
+        match seat {
+            Seat::StaysWanted if held || closed_on_the_way_out => {
+                entry.holds.insert(slot, Hold::Successor);
+                self.timers.cancel(Timer::Linger(id));
+            }
+            Seat::GoesAway if held => {
+                entry.holds.remove(&slot);
+            }
+            Seat::StaysWanted | Seat::GoesAway => {}
+        }
+    }
+
+    fn drop_holds(&mut self, now: Instant, slot: SlotId, unwanted: impl Fn(Hold) -> bool) {
+        for id in self.all() {
+            let Some(entry) = self.listeners.get_mut(&id) else { continue };
+            if entry.holds.get(&slot).is_some_and(|hold| unwanted(*hold)) {
+                entry.holds.remove(&slot);
+                self.linger_if_unheld(now, id);
+            }
+        }
+    }
+
+    fn is_unheld(&self, id: ListenerId) -> bool {
+        self.listeners.get(&id).is_some_and(Listener::is_unheld)
+    }
+
+    fn was_closed_by(&self, id: ListenerId, worker: WorkerId) -> bool {
+        self.listeners.get(&id).is_some_and(|entry| entry.was_closed_by(worker))
+    }
+
+    /// Whether the worker is there and holds no listener.
+    fn may_be_on_its_way_out(&self, worker: WorkerId) -> bool {
+        let Some(entry) = self.workers.get(&worker).filter(|entry| !entry.leaving) else {
+            return false;
+        };
+        let own = Some(&Hold::Worker(worker));
+        self.listeners.values().all(|listener| listener.holds.get(&entry.slot) != own)
+    }
+
+    fn linger_if_unheld(&mut self, now: Instant, id: ListenerId) {
+        if self.is_unheld(id) {
+            self.timers.set_after(Timer::Linger(id), now, self.settings.linger);
+            self.wait_for_closer(id);
+        }
+    }
+
+    /// Lingers for a worker that may be on its way out. The time counts from the closing, so
+    /// that nothing the worker does later can prolong it.
+    fn wait_for_closer(&mut self, id: ListenerId) {
+        let Some(entry) = self.listeners.get(&id).filter(|entry| entry.is_unheld()) else { return };
+        let Some(Closer { worker, at }) = entry.closer else { return };
+        if self.may_be_on_its_way_out(worker) {
+            self.timers.set_later(Timer::Linger(id), at, self.leave_linger);
+        }
+    }
+
+    /// Ends the lingering soon, if it would not end sooner.
+    fn linger_shortly(&mut self, now: Instant, id: ListenerId) {
+        if self.is_unheld(id) {
+            self.timers.set_sooner(Timer::Linger(id), now, self.settings.linger);
+        }
+    }
+
+    pub(super) fn close_if_unheld(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
+        if self.is_unheld(id) {
+            self.close(id, out);
+        }
+    }
+
+    pub(super) fn close(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.listeners.remove(&id) else { return };
+        self.by_spec.remove(&entry.spec);
+        self.timers.cancel(Timer::Linger(id));
+        self.timers.cancel(Timer::AcceptPause(id));
+        for worker in entry.members.keys() {
+            self.timers.cancel(Timer::Declined(id, *worker));
+        }
+        for connection in entry.queue {
+            out.push_back(Action::Release { connection });
+        }
+        if let Binding::Opening { waiting } = entry.binding {
+            for (worker, seq) in waiting {
+                out.push_back(Action::Refuse {
+                    worker,
+                    seq,
+                    listener: id,
+                    refusal: Refusal::Stopping,
+                });
+            }
+        }
+        out.push_back(Action::CloseListener { listener: id });
+    }
+}
