@@ -1,5 +1,6 @@
 //! Supervision, through the core's front door: see [`crate::script`] for the words.
 
+mod extremes;
 mod leaving;
 mod restarting;
 mod starting;
