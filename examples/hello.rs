@@ -6,7 +6,7 @@ use forkyard::{Cluster, Event, Worker};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if forkyard::is_primary() {
-        let mut cluster = Cluster::builder().start()?;
+        let mut cluster = Cluster::builder().stop_on_signals().start()?;
         for _ in 0..forkyard::available_workers().get() {
             cluster.fork().await?;
         }

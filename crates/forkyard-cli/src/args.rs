@@ -150,12 +150,13 @@ fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
         return Ok(available);
     }
     let hint = format!("use `max` for one a core, which is {available} here");
-    let count: usize = text.parse().map_err(|_| format!("it is no number; {hint}"))?;
-    match NonZeroUsize::new(count) {
-        Some(count) if count.get() <= MAX_SLOTS => Ok(count),
-        Some(_) => Err(format!("there can be at most {MAX_SLOTS}; {hint}")),
-        None => Err(format!("at least one worker is needed; {hint}")),
+    let count: i128 = text.parse().map_err(|_| format!("it is no number; {hint}"))?;
+    if count < 1 {
+        return Err(format!("at least one worker is needed; {hint}"));
     }
+    let count = usize::try_from(count).ok().and_then(NonZeroUsize::new);
+    let count = count.filter(|count| count.get() <= MAX_SLOTS);
+    count.ok_or_else(|| format!("there can be at most {MAX_SLOTS}; {hint}"))
 }
 
 fn parse_policy(text: &str) -> Result<PolicyRule, String> {

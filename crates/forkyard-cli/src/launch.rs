@@ -45,6 +45,9 @@ impl Launch {
         let Some((named, args)) = run.program.split_first() else {
             return Err(Failure::usage("no program was named".into()));
         };
+        if named.is_empty() {
+            return Err(Failure::usage("failed to run a program without a name".into()));
+        }
         let cwd = directory(run.cwd.as_deref())?;
         let named = Path::new(named);
         let node_args = run.node_args.iter().flat_map(|args| args.split_whitespace());
@@ -94,12 +97,17 @@ fn directory(cwd: Option<&Path>) -> Result<PathBuf, Failure> {
 /// What runs the program; `None` if it runs by itself.
 fn interpreter(wanted: Option<&Path>, named: &Path) -> Result<Option<PathBuf>, Failure> {
     match (wanted, Script::of(named)) {
-        (Some(interpreter), _) => find(interpreter).map(Some).ok_or_else(|| {
-            Failure::not_found(format!(
+        (Some(interpreter), _) => match find(interpreter) {
+            Some(found) => Ok(Some(found)),
+            None if interpreter.exists() => Err(Failure::cannot_execute(format!(
+                "failed to use {} as the interpreter: it cannot be executed; check --interpreter",
+                interpreter.display()
+            ))),
+            None => Err(Failure::not_found(format!(
                 "failed to find the interpreter {}: no such program; check --interpreter",
                 interpreter.display()
-            ))
-        }),
+            ))),
+        },
         (None, Some(_)) => find(Path::new("node")).map(Some).ok_or_else(|| {
             Failure::not_found(format!(
                 "failed to find node, which runs {}; install it (on Debian: apt-get install \
@@ -239,6 +247,14 @@ mod tests {
         let (code, message) = failure(&["--interpreter", "no-such-node", "app.js"]);
         assert_eq!(code, 127);
         assert!(message.contains("no-such-node"), "{message}");
+        let (code, message) = failure(&["--interpreter", "/etc/passwd", "app.js"]);
+        assert_eq!(code, 126);
+        assert!(message.contains("/etc/passwd"), "{message}");
+    }
+
+    #[test]
+    fn an_empty_name_is_no_directory() {
+        assert_eq!(failure(&[""]).0, 2);
     }
 
     #[test]

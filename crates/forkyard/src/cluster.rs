@@ -17,6 +17,7 @@ use crate::event::{Event, Policy, WorkerInfo};
 use crate::output::Output;
 use crate::primary::{
     self, Command, Handle, Mail, PolicyRule, PrimaryHandle, PrimarySettings, ReceivedMessage,
+    SignalRule,
 };
 use crate::program::Program;
 
@@ -60,6 +61,7 @@ pub struct ClusterBuilder {
     dialect: Dialect,
     stop_signal: Signal,
     message_limit: usize,
+    signals: SignalRule,
     inherited: Arc<InheritedFds>,
     nofile_soft: Option<u64>,
 }
@@ -74,6 +76,7 @@ impl ClusterBuilder {
             dialect: Dialect::Json,
             stop_signal: Signal::TERM,
             message_limit: MESSAGE_LIMIT,
+            signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
             nofile_soft: None,
         }
@@ -160,6 +163,15 @@ impl ClusterBuilder {
         self
     }
 
+    /// Stops the app on SIGINT, SIGTERM and SIGHUP: the first asks workers to disconnect, the
+    /// second sends them their stop signal, the third kills. Without this the signals do what
+    /// this process has them do, which by default is to end it at once, and its workers too.
+    #[must_use]
+    pub fn stop_on_signals(mut self) -> Self {
+        self.signals = SignalRule::Stop;
+        self
+    }
+
     /// The largest message in bytes that a worker may send; longer ones are dropped and
     /// reported. 16 MiB by default.
     #[must_use]
@@ -201,6 +213,7 @@ impl ClusterBuilder {
             dialect: self.dialect,
             stop_signal: self.stop_signal,
             message_limit: self.message_limit,
+            signals: self.signals,
             inherited: self.inherited,
             nofile_soft: self.nofile_soft,
         };

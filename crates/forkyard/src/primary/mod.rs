@@ -21,6 +21,7 @@ mod exit_watch;
 mod listeners;
 mod outgoing;
 mod seats;
+mod signals;
 mod spawner;
 
 use std::convert::Infallible;
@@ -58,6 +59,13 @@ pub struct PolicyRule {
     pub policy: Policy,
 }
 
+/// What the primary does about signals to its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SignalRule {
+    LeaveAlone,
+    Stop,
+}
+
 /// All that a primary is told at its start.
 #[derive(Debug)]
 pub(crate) struct PrimarySettings {
@@ -67,6 +75,7 @@ pub(crate) struct PrimarySettings {
     pub(crate) dialect: Dialect,
     pub(crate) stop_signal: Signal,
     pub(crate) message_limit: usize,
+    pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
     pub(crate) nofile_soft: Option<u64>,
 }
@@ -181,6 +190,9 @@ pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<Pri
         // As a task, because mail wakes a task more cheaply than the runtime's own future;
         // unconstrained, because it sees to fairness between its sources itself.
         let driving = async {
+            if settings.signals == SignalRule::Stop {
+                tokio::spawn(signals::stop_on_signals(outlets.mail.clone()));
+            }
             let driver = driver::Driver::new(settings, outlets);
             tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await
         };

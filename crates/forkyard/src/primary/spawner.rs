@@ -122,5 +122,17 @@ fn run(recipe: &Recipe, inbox: &Receiver<Job>, mail: &mpsc::Sender<Mail>) {
 }
 
 fn describe(program: &Program, error: &io::Error) -> String {
-    format!("failed to start {}: {error}", program.path().display())
+    let hint = match error.raw_os_error() {
+        Some(EMFILE | ENFILE) => "; raise the limit (ulimit -n): the primary needs 5 a worker",
+        Some(EAGAIN) => "; raise the limit of processes (ulimit -u)",
+        Some(E2BIG) => "; its arguments and environment are too large",
+        _ => "",
+    };
+    format!("failed to start {}: {error}{hint}", program.path().display())
 }
+
+/// Linux error numbers that have a way out.
+const E2BIG: i32 = 7;
+const EAGAIN: i32 = 11;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;

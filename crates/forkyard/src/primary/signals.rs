@@ -1,0 +1,51 @@
+//! Stops the app when this process is told to end.
+
+use std::io;
+
+use forkyard_core::{Request, Stage};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Command, Mail};
+
+/// Each signal is one step more severe than the one before.
+pub(super) async fn stop_on_signals(mail: mpsc::Sender<Mail>) {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return tracing::error!(%error, "failed to listen for signals"),
+    };
+    let mut stage = Stage::Disconnect;
+    loop {
+        signals.next().await;
+        let (answer, _) = oneshot::channel();
+        let stop = Mail::Command(Command::Request(Request::Stop(stage), answer));
+        if mail.send(stop).await.is_err() {
+            return;
+        }
+        stage = stage.next();
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}
