@@ -79,7 +79,8 @@ pub enum Event {
         slot: SlotId,
         /// From now until the start.
         delay: Duration,
-        /// Restarts of this slot within the window, this one included.
+        /// Restarts of this slot within the window, this one included; 0 for one that is not
+        /// counted because the worker left by itself.
         restarts: u32,
     },
     /// A slot is done: its worker's exit code said so, or restarts are off.

@@ -25,13 +25,18 @@ pub enum Input {
         message: String,
     },
     /// The process ended, and what it wrote has been read.
+    ///
+    /// It empties the seat, which is taken again whether or not the channel has ended. But
+    /// [`Input::ChannelEnded`] has to come too, before or after: until then the connections
+    /// that the worker was offered are waiting for its answer.
     Exited {
         /// Whose process.
         worker: WorkerId,
         /// How it ended.
         status: ExitStatus,
     },
-    /// The worker's channel has been read to its end; nothing more can come.
+    /// The worker's channel has been read to its end; nothing more can come. To be said once
+    /// of every worker that was spawned, also of one that has exited.
     ChannelEnded {
         /// Whose channel.
         worker: WorkerId,

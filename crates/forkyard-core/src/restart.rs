@@ -3,7 +3,8 @@
 //! The first crash of a worker that had served costs no delay. Every further crash
 //! doubles the delay up to a cap, until a worker has stayed up for the stable time.
 //! More than `limit` restarts of one slot within `window` mean that restarting does
-//! not help.
+//! not help. A worker that leaves of its own accord is not counted there, but one that
+//! does so before the stable time is replaced with the same delays.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -61,8 +62,10 @@ pub(crate) enum Life {
     Short,
     /// It stayed up for the stable time.
     Stable,
-    /// It served and left of its own accord.
+    /// It stayed up for the stable time and left of its own accord.
     Retired,
+    /// It served, but not for the stable time, and left of its own accord.
+    LeftEarly,
 }
 
 /// What to do about an empty seat.
@@ -89,10 +92,27 @@ impl History {
         settings: &RestartSettings,
         jitter: &mut Jitter,
     ) -> Decision {
-        if life == Life::Retired {
-            self.streak = 0;
-            return Decision::RestartAfter { delay: Duration::ZERO, restarts: 0 };
+        match life {
+            Life::Retired => {
+                self.streak = 0;
+                Decision::RestartAfter { delay: Duration::ZERO, restarts: 0 }
+            }
+            Life::LeftEarly => {
+                Decision::RestartAfter { delay: self.next_delay(settings, jitter), restarts: 0 }
+            }
+            Life::Stillborn | Life::Short | Life::Stable => {
+                self.after_crash(now, life, settings, jitter)
+            }
         }
+    }
+
+    fn after_crash(
+        &mut self,
+        now: Instant,
+        life: Life,
+        settings: &RestartSettings,
+        jitter: &mut Jitter,
+    ) -> Decision {
         self.forget_before(now, settings.window);
         if self.recent.len() >= settings.limit as usize {
             return Decision::GiveUp;
@@ -100,12 +120,17 @@ impl History {
         match life {
             Life::Stable => self.streak = 0,
             Life::Stillborn => self.streak = self.streak.max(1),
-            Life::Short | Life::Retired => {}
+            Life::Short | Life::Retired | Life::LeftEarly => {}
         }
+        self.recent.push_back(now);
+        let restarts = self.recent.len() as u32;
+        Decision::RestartAfter { delay: self.next_delay(settings, jitter), restarts }
+    }
+
+    fn next_delay(&mut self, settings: &RestartSettings, jitter: &mut Jitter) -> Duration {
         let delay = jitter.shorten(backoff(self.streak, settings));
         self.streak = self.streak.saturating_add(1);
-        self.recent.push_back(now);
-        Decision::RestartAfter { delay, restarts: self.recent.len() as u32 }
+        delay
     }
 
     fn forget_before(&mut self, now: Instant, window: Duration) {
@@ -178,6 +203,14 @@ mod tests {
     }
 
     #[test]
+    fn leaving_early_is_delayed_like_a_crash() {
+        let seen = delays(&[Life::LeftEarly, Life::LeftEarly, Life::Short, Life::LeftEarly]);
+        for (delay, full) in seen.iter().zip([0, 100, 200, 400]) {
+            assert!((full * 3 / 4..=full).contains(delay), "{delay} for {full}");
+        }
+    }
+
+    #[test]
     fn gives_up_after_the_limit_within_the_window_only() {
         let mut settings = settings();
         (settings.limit, settings.window) = (3, Duration::from_secs(10));
@@ -197,14 +230,15 @@ mod tests {
         settings.limit = 1;
         let (mut history, mut jitter) = (History::default(), Jitter::from_seed(1));
         let now = Instant::now();
-        for _ in 0..10 {
-            let decision = history.decide(now, Life::Retired, &settings, &mut jitter);
+        for life in [Life::Retired, Life::LeftEarly].repeat(10) {
+            let decision = history.decide(now, life, &settings, &mut jitter);
             assert_ne!(decision, Decision::GiveUp);
         }
     }
 
     fn any_life() -> impl Strategy<Value = Life> {
-        prop::sample::select(vec![Life::Stillborn, Life::Short, Life::Stable, Life::Retired])
+        let crashed = [Life::Stillborn, Life::Short, Life::Stable];
+        prop::sample::select([&crashed[..], &[Life::Retired, Life::LeftEarly]].concat())
     }
 
     proptest! {
@@ -220,7 +254,7 @@ mod tests {
             let (mut now, mut restarts) = (Instant::now(), Vec::new());
             for (gap_ms, life) in ends {
                 now += Duration::from_millis(gap_ms);
-                let counted = life != Life::Retired;
+                let counted = !matches!(life, Life::Retired | Life::LeftEarly);
                 let recent = restarts.iter().filter(|at| now - **at <= settings.window).count();
                 match history.decide(now, life, &settings, &mut jitter) {
                     Decision::GiveUp => prop_assert!(counted && recent >= limit as usize),

@@ -156,6 +156,26 @@ enum SeatState {
     Done(i32),
 }
 
+/// How a seat came to be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Exited(ExitStatus),
+    NeverRan,
+}
+
+impl End {
+    /// As a shell would put it into one number.
+    fn code(self) -> i32 {
+        const CANNOT_START: i32 = 127;
+        const BY_SIGNAL: i32 = 128;
+        match self {
+            Self::Exited(ExitStatus::Code(code)) => code,
+            Self::Exited(ExitStatus::Signal(signal)) => BY_SIGNAL + signal,
+            Self::NeverRan => CANNOT_START,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Slot {
     seat: SeatState,
@@ -342,7 +362,7 @@ impl Supervisor {
         let slot = entry.slot;
         out.push_back(Action::Emit(Event::StartFailed { slot, worker, message }));
         self.notices.push_back(Notice::NeverWas { worker });
-        self.seat_emptied(now, worker, ExitStatus::Code(127), out);
+        self.seat_emptied(now, worker, End::NeverRan, out);
     }
 
     pub(crate) fn online(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
@@ -437,7 +457,7 @@ impl Supervisor {
             let refill = self.refill(worker);
             self.notices.push_back(Notice::Leaving { worker, refill });
         }
-        self.seat_emptied(now, worker, status, out);
+        self.seat_emptied(now, worker, End::Exited(status), out);
     }
 
     /// A seat is empty: fill it again, or not.
@@ -445,7 +465,7 @@ impl Supervisor {
         &mut self,
         now: Instant,
         worker: WorkerId,
-        status: ExitStatus,
+        end: End,
         out: &mut VecDeque<Action>,
     ) {
         let Some(entry) = self.workers.remove(&worker) else { return };
@@ -460,20 +480,18 @@ impl Supervisor {
         if self.slots.get(&slot).is_some_and(|slot| slot.retiring) {
             return self.remove_slot(slot);
         }
-        match self.done_code(status) {
+        match self.done_code(end) {
             Some(code) => self.slot_done(slot, code, out),
             None => self.restart(now, slot, worker, &entry, out),
         }
     }
 
-    fn done_code(&self, status: ExitStatus) -> Option<i32> {
+    fn done_code(&self, end: End) -> Option<i32> {
         let restart = &self.settings.restart;
-        match status {
-            ExitStatus::Code(code) if restart.done_codes.contains(&code) => Some(code),
-            ExitStatus::Code(code) if restart.mode == RestartMode::Never => Some(code),
-            ExitStatus::Signal(signal) if restart.mode == RestartMode::Never => Some(128 + signal),
-            ExitStatus::Code(_) | ExitStatus::Signal(_) => None,
-        }
+        let said_so = matches!(
+            end, End::Exited(ExitStatus::Code(code)) if restart.done_codes.contains(&code)
+        );
+        (said_so || restart.mode == RestartMode::Never).then(|| end.code())
     }
 
     fn slot_done(&mut self, slot: SlotId, code: i32, out: &mut VecDeque<Action>) {
@@ -707,14 +725,14 @@ impl Supervisor {
         }
     }
 
-    /// A worker whose channel has ended has served everything; it should exit soon.
+    /// A worker that was asked to disconnect and has done so should exit soon. One that
+    /// leaves of its own accord may have other work to finish.
     fn hasten(&mut self, now: Instant, worker: WorkerId) {
-        let in_first_step = self
-            .workers
-            .get(&worker)
-            .and_then(|entry| entry.leaving)
-            .is_some_and(|leaving| leaving.stage == Stage::Disconnect);
-        if in_first_step {
+        let leaving = self.workers.get(&worker).and_then(|entry| entry.leaving);
+        let was_asked = leaving.is_some_and(|leaving| {
+            leaving.stage == Stage::Disconnect && leaving.reason != LeaveReason::OwnWish
+        });
+        if was_asked {
             let grace = self.settings.exit_grace.min(self.settings.disconnect_timeout);
             self.timers.set_after(Timer::Step(worker), now, grace);
         }
@@ -743,7 +761,8 @@ fn judge(now: Instant, worker: &Worker, restart: &RestartSettings) -> Life {
     let own_wish = reason == Some(LeaveReason::OwnWish);
     match (served, own_wish, stable) {
         (false, ..) => Life::Stillborn,
-        (true, true, _) => Life::Retired,
+        (true, true, true) => Life::Retired,
+        (true, true, false) => Life::LeftEarly,
         (true, false, true) => Life::Stable,
         (true, false, false) => Life::Short,
     }

@@ -105,6 +105,21 @@ fn a_crash_has_that_moment_however_short_the_time_to_disconnect() {
     ]);
 }
 
+/// Somebody else may hold the channel open: it concerns what the worker was offered, and
+/// not its seat.
+#[test]
+fn a_seat_does_not_wait_for_the_end_of_the_channel() {
+    let mut script = up(app(), 1);
+    script.check(&[
+        ("exited 1 signal 9", "(crashed 1), (restart #1 now), spawn 2 in 0"),
+        ("spawned 2", "(started 2)"),
+        ("retire 0", "terminate 2"),
+        ("exited 2 signal 15", "(left 2 Retired)"),
+        ("stop disconnect", "(stopping 0 Disconnect), finish stopped"),
+        ("channel-ended 1", ""),
+    ]);
+}
+
 /// Every crash is first seen as the end of the channel.
 #[test]
 fn a_channel_that_ends_before_the_exit_does_not_make_a_crash_a_leaving() {
@@ -122,6 +137,30 @@ fn a_retired_worker_whose_channel_ended_is_hastened() {
     script.check(&[
         ("retire 0", "ask 1"),
         ("+1s", ""),
+        ("channel-ended 1", "(disconnected 1)"),
+        ("+500ms", "(escalated 1 Terminate), terminate 1"),
+    ]);
+}
+
+/// It disconnects when its servers are closed, and may have other work to finish.
+#[test]
+fn a_worker_that_leaves_of_its_own_accord_is_not_hastened() {
+    let mut script = up(app(), 1);
+    script.check(&[
+        ("leave 1", "acknowledge 1"),
+        ("+1s", ""),
+        ("channel-ended 1", "(disconnected 1)"),
+        ("+8999ms", ""),
+        ("+1ms", "(escalated 1 Terminate), terminate 1"),
+    ]);
+}
+
+#[test]
+fn a_worker_that_announces_its_leaving_while_it_is_asked_to_is_hastened() {
+    let mut script = up(app(), 1);
+    script.check(&[
+        ("retire 0", "ask 1"),
+        ("leave 1", "acknowledge 1"),
         ("channel-ended 1", "(disconnected 1)"),
         ("+500ms", "(escalated 1 Terminate), terminate 1"),
     ]);

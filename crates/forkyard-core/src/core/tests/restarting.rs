@@ -159,6 +159,7 @@ fn leaving_of_ones_own_accord_is_not_a_crash() {
     let mut script = up(app_with(limited(0, Duration::from_secs(60))), 1);
     for worker in 1..5 {
         script.check(&[
+            ("+10s", ""),
             (&format!("leave {worker}"), &format!("acknowledge {worker}")),
             (&format!("channel-ended {worker}"), &format!("(disconnected {worker})")),
             (
@@ -168,6 +169,35 @@ fn leaving_of_ones_own_accord_is_not_a_crash() {
         ]);
         serve(&mut script, worker + 1);
     }
+}
+
+#[test]
+fn those_who_leave_early_are_replaced_more_and_more_slowly() {
+    let mut script = up(app_with(limited(0, Duration::from_secs(60))), 1);
+    script.check(&[
+        ("leave 1", "acknowledge 1"),
+        ("exited 1 code 0", "(left 1 OwnWish), (restart #0 now), spawn 2 in 0"),
+    ]);
+    serve(&mut script, 2);
+    script.check(&[
+        ("leave 2", "acknowledge 2"),
+        ("exited 2 code 0", "(left 2 OwnWish), (restart #0 later)"),
+        ("+74ms", ""),
+        ("+26ms", "spawn 3 in 0"),
+    ]);
+    serve(&mut script, 3);
+    script.check(&[
+        ("leave 3", "acknowledge 3"),
+        ("exited 3 code 0", "(left 3 OwnWish), (restart #0 later)"),
+        ("+149ms", ""),
+        ("+51ms", "spawn 4 in 0"),
+    ]);
+    serve(&mut script, 4);
+    script.check(&[
+        ("+10s", ""),
+        ("leave 4", "acknowledge 4"),
+        ("exited 4 code 0", "(left 4 OwnWish), (restart #0 now), spawn 5 in 0"),
+    ]);
 }
 
 #[test]

@@ -91,6 +91,19 @@ fn a_failed_start_without_restarts_is_done() {
     ]);
 }
 
+/// 127 is what a shell says of a program that it cannot start.
+#[test]
+fn a_failed_start_is_never_done_by_its_code() {
+    let restart = RestartSettings { done_codes: vec![127], ..RestartSettings::default() };
+    app_with(restarting_by(restart)).check(&[
+        ("fork", "spawn 1 in 0"),
+        ("spawn-failed 1", "(start failed 1), (restart #1 later)"),
+        ("+100ms", "spawn 2 in 0"),
+        ("spawned 2", "(started 2)"),
+        ("exited 2 code 127", "(crashed 2), (done 0)"),
+    ]);
+}
+
 fn impatient() -> SuperviseSettings {
     SuperviseSettings {
         start_timeout: Some(Duration::from_secs(30)),
