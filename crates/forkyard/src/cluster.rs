@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::RestartSettings;
 use crate::event::{Event, Policy, WorkerInfo};
-use crate::output::Output;
+use crate::output::{Drained, Output};
 use crate::primary::{
     self, Command, Handle, Mail, PolicyRule, PrimaryHandle, PrimarySettings, ReceivedMessage,
     SignalRule,
@@ -217,9 +217,9 @@ impl ClusterBuilder {
             inherited: self.inherited,
             nofile_soft: self.nofile_soft,
         };
-        let PrimaryHandle { mail, events, tap, owner } =
+        let PrimaryHandle { mail, events, tap, drained, owner } =
             primary::start(settings, self.output).map_err(StartError::Threads)?;
-        Ok(Cluster { handle: ClusterHandle { mail }, events, tap, _owner: owner })
+        Ok(Cluster { handle: ClusterHandle { mail }, events, tap, drained, _owner: owner })
     }
 }
 
@@ -239,6 +239,7 @@ pub struct Cluster {
     handle: ClusterHandle,
     events: broadcast::Receiver<Event>,
     tap: crate::primary::MessageTap,
+    drained: Option<Drained>,
     /// The primary stops the app when this is gone.
     _owner: oneshot::Sender<Infallible>,
 }
@@ -273,6 +274,15 @@ impl Cluster {
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
+        }
+    }
+
+    /// Waits until the cluster is over and all that its workers wrote has been passed on to
+    /// the sink, if it goes to one ([`Output::Lines`]). A program that has such a sink waits
+    /// for this before it ends; a sink that blocks for ever makes it wait as long.
+    pub async fn output_drained(&self) {
+        if let Some(drained) = self.drained.clone() {
+            drained.wait().await;
         }
     }
 

@@ -65,7 +65,8 @@ pub enum Event {
     },
     /// A worker's channel ended: it gets no new connections.
     Disconnected(WorkerInfo),
-    /// A worker's process ended, and all that it wrote has been passed on.
+    /// A worker's process ended, and all that it wrote has been passed on. If it goes to a
+    /// sink that is slow, its last lines may come later.
     Exited {
         /// Who.
         info: WorkerInfo,

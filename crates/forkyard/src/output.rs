@@ -2,25 +2,28 @@
 //!
 //! Captured output is read by a thread of its own, so that a flood costs the primary
 //! nothing and a sink that blocks holds up the writers, as a file would, and not the
-//! connections. A worker's end is reported only after everything it wrote has been passed
-//! on.
+//! connections. What a worker wrote before its end is passed on to the last byte, however
+//! long the sink takes; it waits in the worker's pipe, so nothing here grows.
 //!
 //! ```text
 //!   worker ──pipe──▶ output thread ── lines ──▶ sink
-//!                          └── last lines of stderr, when both pipes have ended ──▶ primary
+//!                      ▲       └── last lines of stderr ──▶ primary
+//!                      └── the process has ended: read what is there, and no further
 //! ```
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use forkyard_core::{SlotId, WorkerId};
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::event::WorkerInfo;
 
@@ -29,6 +32,12 @@ const LONGEST_LINE: usize = 64 * 1024;
 /// How many lines of stderr are remembered, and how much of each.
 const TAIL_LINES: usize = 20;
 const TAIL_LINE_BYTES: usize = 1024;
+/// How much is read at once, on a buffer that lives on the stack: a pipe at rest costs no
+/// memory.
+const CHUNK: usize = 16 * 1024;
+/// The most that a pipe holds unless a privileged process made it larger
+/// (`/proc/sys/fs/pipe-max-size`, see pipe(7)).
+const LARGEST_PIPE: u64 = 1024 * 1024;
 
 /// Where workers' output goes.
 #[derive(Default)]
@@ -36,7 +45,8 @@ pub enum Output {
     /// To the primary's own stdout and stderr, untouched.
     #[default]
     Inherit,
-    /// Line by line to a sink.
+    /// Line by line to a sink. A sink that is slow may still be taking lines when the
+    /// cluster is over; see [`Cluster::output_drained`](crate::Cluster::output_drained).
     Lines(Box<dyn OutputSink>),
 }
 
@@ -79,15 +89,52 @@ pub trait OutputSink: Send + 'static {
 
 type SharedSink = Arc<Mutex<Box<dyn OutputSink>>>;
 
-/// The pipes of one worker, and where to tell that they have ended.
+/// The last lines of stderr so far.
+type SharedTail = Arc<Mutex<VecDeque<String>>>;
+
+/// The pipes of one worker, and the ways to and from whoever watches for its end.
 #[derive(Debug)]
-pub(crate) struct Pipes {
-    pub(crate) slot: SlotId,
-    pub(crate) worker: WorkerId,
-    pub(crate) pid: u32,
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
-    pub(crate) done: oneshot::Sender<Vec<String>>,
+struct Pipes {
+    info: WorkerInfo,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    finish: oneshot::Receiver<()>,
+    done: oneshot::Sender<()>,
+    tail: SharedTail,
+}
+
+/// The output of a worker, for whoever watches for its end.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    finish: oneshot::Sender<()>,
+    done: oneshot::Receiver<()>,
+    tail: SharedTail,
+}
+
+impl Capture {
+    /// Says that the worker has ended, so that its pipes are read as far as there is
+    /// anything to read, also if somebody else holds them open.
+    ///
+    /// Returns the last lines of stderr when all is passed on; or after `limit` those
+    /// known by then, while the rest is passed on without anybody waiting.
+    pub(crate) async fn finish(self, limit: Duration) -> Vec<String> {
+        // An output thread that has read to the end already has dropped the other end.
+        let _ = self.finish.send(());
+        let _ = timeout(limit, self.done).await;
+        lock(&self.tail).iter().cloned().collect()
+    }
+}
+
+/// Tells when the output thread has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Drained(watch::Receiver<()>);
+
+impl Drained {
+    /// Waits until all that was captured has been passed on and no more can come.
+    pub(crate) async fn wait(mut self) {
+        // Nothing is ever sent: the thread's end is the message.
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 /// Where to send the pipes of a worker that was just started.
@@ -97,22 +144,36 @@ pub(crate) struct OutputPump {
 }
 
 impl OutputPump {
-    /// Starts the output thread. It ends when every pump handle and every pipe is gone.
-    pub(crate) fn start(sink: Box<dyn OutputSink>) -> io::Result<Self> {
+    /// Starts the output thread. It ends when every pump handle is gone and all output has
+    /// been passed on.
+    pub(crate) fn start(sink: Box<dyn OutputSink>) -> io::Result<(Self, Drained)> {
         let (jobs, inbox) = mpsc::channel(forkyard_core::MAX_SLOTS);
+        let (alive, drained) = watch::channel(());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let sink = Arc::new(Mutex::new(sink));
-        thread::Builder::new()
-            .name("forkyard-output".into())
-            .spawn(move || runtime.block_on(pump(inbox, &sink)))?;
-        Ok(Self { jobs })
+        thread::Builder::new().name("forkyard-output".into()).spawn(move || {
+            runtime.block_on(pump(inbox, &sink));
+            drop(alive);
+        })?;
+        Ok((Self { jobs }, Drained(drained)))
     }
 
     /// Hands over the pipes of a worker. Blocks when a thousand workers wait already, so
     /// only the spawner calls it.
-    pub(crate) fn watch(&self, pipes: Pipes) {
+    pub(crate) fn capture(
+        &self,
+        info: WorkerInfo,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    ) -> Capture {
+        let (finish, finished) = oneshot::channel();
+        let (done, passed_on) = oneshot::channel();
+        let tail = SharedTail::default();
+        let capture = Capture { finish, done: passed_on, tail: Arc::clone(&tail) };
+        let pipes = Pipes { info, stdout, stderr, finish: finished, done, tail };
         // An output thread that is gone has said so by the dropped `done`.
         drop(self.jobs.blocking_send(pipes));
+        capture
     }
 }
 
@@ -126,46 +187,63 @@ async fn pump(mut inbox: mpsc::Receiver<Pipes>, sink: &SharedSink) {
 }
 
 async fn read_worker(pipes: Pipes, sink: SharedSink) {
-    let Pipes { slot, worker, pid, stdout, stderr, done } = pipes;
-    let info = WorkerInfo { slot, worker, pid };
-    let out = read_stream(stdout, info, StreamKind::Stdout, Arc::clone(&sink));
-    let err = read_stream(stderr, info, StreamKind::Stderr, sink);
-    let (_, tail) = tokio::join!(out, err);
+    let Pipes { info, stdout, stderr, finish, done, tail } = pipes;
+    let mut out = Stream::new(stdout, Lines::new(info, StreamKind::Stdout, None));
+    let mut err = Stream::new(stderr, Lines::new(info, StreamKind::Stderr, Some(tail)));
+    tokio::select! {
+        // Whoever would have told us is gone, which tells the same.
+        _ = finish => {}
+        _ = async { tokio::join!(out.follow(&sink), err.follow(&sink)) } => {}
+    }
+    out.finish(&sink);
+    err.finish(&sink);
     // The primary may have given up waiting.
-    drop(done.send(tail));
+    let _ = done.send(());
 }
 
-/// Reads one pipe to its end; returns its last lines.
-async fn read_stream(
-    pipe: Option<OwnedFd>,
-    info: WorkerInfo,
-    stream: StreamKind,
-    sink: SharedSink,
-) -> Vec<String> {
-    let Some(pipe) = pipe else { return Vec::new() };
-    let Ok(pipe) = pipe::Receiver::from_owned_fd(pipe) else { return Vec::new() };
-    let mut lines = Lines::new(info, stream);
-    while pipe.readable().await.is_ok() {
-        match read_available(&pipe, &mut lines, &sink) {
-            Ok(0) => break,
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
-            Ok(_) | Err(_) => {}
+/// One of a worker's pipes.
+struct Stream {
+    /// Gone when it has ended.
+    pipe: Option<pipe::Receiver>,
+    lines: Lines,
+}
+
+impl Stream {
+    fn new(pipe: Option<OwnedFd>, lines: Lines) -> Self {
+        let pipe = pipe.and_then(|pipe| pipe::Receiver::from_owned_fd(pipe).ok());
+        Self { pipe, lines }
+    }
+
+    /// Reads to the end, which may never come. May be dropped at any await.
+    async fn follow(&mut self, sink: &SharedSink) {
+        while let Some(pipe) = &self.pipe {
+            let ready = pipe.readable().await;
+            let mut buffer = [0; CHUNK];
+            match ready.and_then(|()| pipe.try_read(&mut buffer)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => self.pipe = None,
+                Ok(length) => self.lines.feed(&buffer[..length], sink),
+            }
         }
     }
-    lines.finish(&sink);
-    lines.tail.into()
+
+    /// Reads what is there now. The writer is gone, so what it wrote is in the pipe; whoever
+    /// else may go on writing is not followed.
+    fn finish(mut self, sink: &SharedSink) {
+        // Read past tokio, which may not have noticed yet that there is something.
+        if let Some(Ok(rest)) = self.pipe.take().map(pipe::Receiver::into_nonblocking_fd) {
+            let mut rest = File::from(rest).take(LARGEST_PIPE);
+            let mut buffer = [0; CHUNK];
+            while let Ok(length @ 1..) = rest.read(&mut buffer) {
+                self.lines.feed(&buffer[..length], sink);
+            }
+        }
+        self.lines.finish(sink);
+    }
 }
 
-/// One read, on a buffer that lives on the stack: a pipe at rest costs no memory.
-fn read_available(
-    pipe: &pipe::Receiver,
-    lines: &mut Lines,
-    sink: &SharedSink,
-) -> io::Result<usize> {
-    let mut buffer = [0; 16 * 1024];
-    let length = pipe.try_read(&mut buffer)?;
-    lines.feed(&buffer[..length], sink);
-    Ok(length)
+fn lock<T: ?Sized>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Cuts a stream into lines.
@@ -173,16 +251,17 @@ struct Lines {
     info: WorkerInfo,
     stream: StreamKind,
     unfinished: Vec<u8>,
-    tail: VecDeque<String>,
+    /// Where the last lines are remembered, if they are.
+    tail: Option<SharedTail>,
 }
 
 impl Lines {
-    fn new(info: WorkerInfo, stream: StreamKind) -> Self {
-        Self { info, stream, unfinished: Vec::new(), tail: VecDeque::new() }
+    fn new(info: WorkerInfo, stream: StreamKind, tail: Option<SharedTail>) -> Self {
+        Self { info, stream, unfinished: Vec::new(), tail }
     }
 
     fn feed(&mut self, mut bytes: &[u8], sink: &SharedSink) {
-        let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sink = lock(sink);
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
             self.line(line, sink.as_mut());
@@ -197,7 +276,7 @@ impl Lines {
 
     fn finish(&mut self, sink: &SharedSink) {
         if !self.unfinished.is_empty() {
-            let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut sink = lock(sink);
             self.line(&[], sink.as_mut());
             sink.flush();
         }
@@ -213,24 +292,29 @@ impl Lines {
             &whole
         };
         let text = text.strip_suffix(b"\r").unwrap_or(text);
+        // Before the sink, which may take its time.
+        if let Some(tail) = &self.tail {
+            remember(&mut lock(tail), text);
+        }
         sink.line(OutputLine { info: self.info, stream: self.stream, text });
-        if self.stream == StreamKind::Stderr {
-            self.remember(text);
-        }
     }
+}
 
-    fn remember(&mut self, text: &[u8]) {
-        if self.tail.len() == TAIL_LINES {
-            self.tail.pop_front();
-        }
-        let text = &text[..text.len().min(TAIL_LINE_BYTES)];
-        self.tail.push_back(String::from_utf8_lossy(text).into_owned());
+fn remember(tail: &mut VecDeque<String>, text: &[u8]) {
+    if tail.len() == TAIL_LINES {
+        tail.pop_front();
     }
+    let text = &text[..text.len().min(TAIL_LINE_BYTES)];
+    tail.push_back(String::from_utf8_lossy(text).into_owned());
 }
 
 #[cfg(test)]
 mod tests {
+    use forkyard_core::{SlotId, WorkerId};
+
     use super::*;
+
+    const INFO: WorkerInfo = WorkerInfo { slot: SlotId(0), worker: WorkerId(1), pid: 1 };
 
     #[derive(Default)]
     struct Collected(Arc<Mutex<Vec<String>>>);
@@ -245,14 +329,14 @@ mod tests {
     fn lines_of(chunks: &[&[u8]]) -> (Vec<String>, Vec<String>) {
         let seen = Arc::default();
         let sink: SharedSink = Arc::new(Mutex::new(Box::new(Collected(Arc::clone(&seen)))));
-        let info = WorkerInfo { slot: SlotId(0), worker: WorkerId(1), pid: 1 };
-        let mut lines = Lines::new(info, StreamKind::Stderr);
+        let tail = SharedTail::default();
+        let mut lines = Lines::new(INFO, StreamKind::Stderr, Some(Arc::clone(&tail)));
         for chunk in chunks {
             lines.feed(chunk, &sink);
         }
         lines.finish(&sink);
         let seen = seen.lock().unwrap().clone();
-        (seen, lines.tail.into())
+        (seen, lock(&tail).iter().cloned().collect())
     }
 
     #[test]
@@ -278,5 +362,37 @@ mod tests {
         let (_, tail) = lines_of(&[text.as_bytes()]);
         assert_eq!(tail.len(), TAIL_LINES);
         assert_eq!(tail.last().unwrap(), "99");
+    }
+
+    /// A sink that takes one line for each word it gets.
+    struct Slow(Arc<Mutex<Vec<String>>>, std::sync::mpsc::Receiver<()>);
+
+    impl OutputSink for Slow {
+        fn line(&mut self, line: OutputLine<'_>) {
+            // At the end of the test it is as fast as can be.
+            let _ = self.1.recv();
+            self.0.lock().unwrap().push(String::from_utf8_lossy(line.text).into_owned());
+        }
+        fn flush(&mut self) {}
+    }
+
+    /// The pipe is held open by somebody else, and the sink takes nothing at first.
+    #[tokio::test]
+    async fn what_a_dead_worker_wrote_outlasts_the_wait_for_it() {
+        use std::io::Write;
+        let (seen, (hurry, words)) = (Arc::default(), std::sync::mpsc::sync_channel(0));
+        let (pump, drained) = OutputPump::start(Box::new(Slow(Arc::clone(&seen), words))).unwrap();
+        let (reader, mut held) = io::pipe().unwrap();
+        held.write_all(b"one\ntwo\nthree").unwrap();
+        let pump = tokio::task::spawn_blocking(move || {
+            (pump.capture(INFO, None, Some(reader.into())), pump)
+        });
+        let (capture, pump) = pump.await.unwrap();
+        capture.finish(Duration::ZERO).await;
+        assert!(seen.lock().unwrap().is_empty());
+        drop((pump, hurry));
+        drained.wait().await;
+        assert_eq!(*seen.lock().unwrap(), ["one", "two", "three"]);
+        drop(held);
     }
 }

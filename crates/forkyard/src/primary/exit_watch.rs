@@ -1,7 +1,8 @@
 //! Waits for a worker's end and reports it when nothing more can come from it.
 //!
 //! The order matters: the process has ended, its group is killed, its channel is read to
-//! the end, its output is passed on, and only then the exit is reported.
+//! the end, its output is passed on, and only then the exit is reported. Only whoever takes
+//! the output may be too slow for that; then the report goes ahead of the last lines.
 
 use std::io;
 use std::time::Duration;
@@ -12,11 +13,11 @@ use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::{Mail, SharedProcess};
+use crate::output::Capture;
 
-/// A process that left the worker's group may hold its pipes open; it is not waited for.
+/// How long a slow taker of the output may hold up the report, and with it the successor.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
 /// What is known about a worker whose end is awaited.
@@ -27,7 +28,8 @@ pub(super) struct Watch {
     /// Tells the channel's reader that nothing more will be written.
     pub(super) finish: oneshot::Sender<()>,
     pub(super) reader: JoinHandle<()>,
-    pub(super) output_done: oneshot::Receiver<Vec<String>>,
+    /// Its output, if that is captured.
+    pub(super) output_done: Option<Capture>,
 }
 
 impl Watch {
@@ -39,8 +41,10 @@ impl Watch {
         // A reader that ended already has dropped the other end.
         let _ = self.finish.send(());
         let _ = self.reader.await;
-        let tail = timeout(OUTPUT_GRACE, self.output_done).await;
-        let stderr_tail = tail.ok().and_then(Result::ok).unwrap_or_default();
+        let stderr_tail = match self.output_done {
+            Some(output) => output.finish(OUTPUT_GRACE).await,
+            None => Vec::new(),
+        };
         drop(self.process);
         let exited = Mail::Exited { worker: self.worker, status, stderr_tail };
         // A driver that is gone needs no report.

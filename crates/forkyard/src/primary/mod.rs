@@ -40,7 +40,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 pub(crate) use channel::MessageTap;
 
 use crate::event::{Event, WorkerInfo};
-use crate::output::{Output, OutputPump};
+use crate::output::{Drained, Output, OutputPump};
 use crate::program::Program;
 
 /// How much mail may wait. Readers and the spawner wait when it is full; the driver never
@@ -167,6 +167,8 @@ pub(crate) struct PrimaryHandle {
     pub(crate) mail: mpsc::Sender<Mail>,
     pub(crate) events: broadcast::Receiver<Event>,
     pub(crate) tap: MessageTap,
+    /// The end of the output thread, if there is one.
+    pub(crate) drained: Option<Drained>,
     /// Dropped to have the app stopped.
     pub(crate) owner: oneshot::Sender<Infallible>,
 }
@@ -176,14 +178,18 @@ pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<Pri
     let (mail, inbox) = mpsc::channel(MAILBOX);
     let (events, watching) = broadcast::channel(EVENTS);
     let tap = MessageTap::default();
-    let pump = match output {
-        Output::Inherit => None,
-        Output::Lines(sink) => Some(OutputPump::start(sink)?),
+    let (pump, drained) = match output {
+        Output::Inherit => (None, None),
+        Output::Lines(sink) => {
+            let (pump, drained) = OutputPump::start(sink)?;
+            (Some(pump), Some(drained))
+        }
     };
     let spawner = spawner::start(spawner::Recipe::new(&settings, pump), mail.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (owner, lifeline) = oneshot::channel();
-    let handle = PrimaryHandle { mail: mail.clone(), events: watching, tap: tap.clone(), owner };
+    let (mail_in, tap_in) = (mail.clone(), tap.clone());
+    let handle = PrimaryHandle { mail: mail_in, events: watching, tap: tap_in, drained, owner };
     let sources = driver::Sources { inbox, owner: Some(lifeline) };
     let outlets = driver::Outlets { mail, events, tap, spawner };
     thread::Builder::new().name("forkyard-primary".into()).spawn(move || {

@@ -13,10 +13,11 @@ use std::thread;
 use forkyard_core::{MAX_SLOTS, SlotId, WorkerId};
 use forkyard_ipc::Dialect;
 use forkyard_sys::process::{Process, Spawn};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{Mail, PrimarySettings};
-use crate::output::{OutputPump, Pipes};
+use crate::event::WorkerInfo;
+use crate::output::{Capture, OutputPump};
 use crate::program::Program;
 use crate::worker::{CHANNEL_VARIABLE, DIALECT_VARIABLE, ID_VARIABLE};
 
@@ -36,8 +37,8 @@ pub(crate) struct Spawned {
     pub(crate) worker: WorkerId,
     pub(crate) process: Process,
     pub(crate) channel: OwnedFd,
-    /// Its last lines, once all of its output has been passed on.
-    pub(crate) output_done: oneshot::Receiver<Vec<String>>,
+    /// Its output, if that is captured.
+    pub(crate) output_done: Option<Capture>,
 }
 
 /// How workers are started.
@@ -65,7 +66,7 @@ impl Recipe {
         let spawn =
             Spawn { channel: Some(theirs), nofile_soft: self.nofile_soft, ..Spawn::default() };
         let mut process = forkyard_sys::process::spawn(command, spawn)?;
-        let output_done = self.watch_output(job, &mut process);
+        let output_done = self.pump.as_ref().map(|pump| capture(pump, job, &mut process));
         Ok(Spawned { worker: job.worker, process, channel, output_done })
     }
 
@@ -81,21 +82,11 @@ impl Recipe {
         }
         command
     }
+}
 
-    fn watch_output(&self, job: Job, process: &mut Process) -> oneshot::Receiver<Vec<String>> {
-        let (done, output_done) = oneshot::channel();
-        if let Some(pump) = &self.pump {
-            pump.watch(Pipes {
-                slot: job.slot,
-                worker: job.worker,
-                pid: process.pid(),
-                stdout: process.take_stdout(),
-                stderr: process.take_stderr(),
-                done,
-            });
-        }
-        output_done
-    }
+fn capture(pump: &OutputPump, job: Job, process: &mut Process) -> Capture {
+    let info = WorkerInfo { slot: job.slot, worker: job.worker, pid: process.pid() };
+    pump.capture(info, process.take_stdout(), process.take_stderr())
 }
 
 /// Starts the thread. Every slot has at most one job at a time, so the queue never fills.
