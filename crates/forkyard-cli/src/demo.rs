@@ -12,11 +12,8 @@ use crate::report::{Opening, Reporter};
 use crate::run::serve;
 use crate::sink::Printer;
 
-/// Runs the primary, or as its worker serves the page.
-pub(crate) fn demo(options: &Demo) -> Result<ExitCode, Failure> {
-    if forkyard::is_worker() {
-        return work(options.port);
-    }
+/// Runs the primary.
+pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Failure> {
     let program =
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
     let builder = Cluster::builder()
@@ -29,10 +26,11 @@ pub(crate) fn demo(options: &Demo) -> Result<ExitCode, Failure> {
         workers: options.workers.get(),
         policy: options.policy.policy,
     };
-    serve(builder, options.workers, &Reporter::new(options.log_format), &opening)
+    serve(builder, options.workers, reporter, &opening)
 }
 
-fn work(port: u16) -> Result<ExitCode, Failure> {
+/// As a worker serves the page.
+pub(crate) fn work(port: u16) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

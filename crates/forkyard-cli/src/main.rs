@@ -4,6 +4,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod console;
 mod demo;
 mod exit_code;
 mod launch;
@@ -16,36 +17,60 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use forkyard::InheritedFds;
+use tracing_subscriber::fmt::MakeWriter;
 
-use args::{Args, Verb};
+use args::{Args, LogFormat, Verb};
 use exit_code::Failure;
+use report::Reporter;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    trace();
-    let done = match args.verb {
-        // Before anything that is not Rust could have opened a descriptor. As a worker the
-        // demo has its channel among them, and takes it itself.
-        Verb::Run(run) => InheritedFds::take()
-            .map_err(|error| Failure::unexpected("failed to look for inherited sockets", &error))
-            .and_then(|inherited| run::run(&run, inherited)),
-        Verb::Demo(options) => demo::demo(&options),
-    };
+    let done = obey(Args::parse().verb);
     done.unwrap_or_else(|failure| {
         anstream::eprintln!("forkyard: {failure}");
         failure.code()
     })
 }
 
+fn obey(verb: Verb) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Run(run) => {
+            let reporter = reporter(run.log_format)?;
+            // Before anything that is not Rust could have opened a descriptor. As a worker
+            // the demo has its channel among them, and takes it itself.
+            let inherited = InheritedFds::take().map_err(|error| {
+                Failure::unexpected("failed to look for inherited sockets", &error)
+            })?;
+            run::run(&run, inherited, &reporter)
+        }
+        Verb::Demo(options) if forkyard::is_worker() => {
+            trace(std::io::stderr);
+            demo::work(options.port)
+        }
+        Verb::Demo(options) => demo::demo(&options, &reporter(options.log_format)?),
+    }
+}
+
+/// What a primary says goes one way, its thoughts included: none of it may block.
+fn reporter(format: LogFormat) -> Result<Reporter, Failure> {
+    let reporter =
+        Reporter::start(format).map_err(|error| Failure::unexpected("failed to start", &error))?;
+    let console = reporter.console().clone();
+    trace(move || console.clone());
+    Ok(reporter)
+}
+
 /// What the program thinks to itself, for whoever looks for a fault: `FORKYARD_LOG=debug`.
-fn trace() {
+fn trace<W>(writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_env_var("FORKYARD_LOG")
         .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
         .from_env_lossy();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(false)
         .without_time()
         .init();

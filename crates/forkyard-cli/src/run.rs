@@ -2,10 +2,11 @@
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, Event, IdleRule, InheritedFds, Outcome, Output, RestartMode,
-    RestartSettings, Stage,
+    Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Outcome, Output,
+    RestartMode, RestartSettings, Stage,
 };
 
 use crate::args::Run;
@@ -15,10 +16,16 @@ use crate::report::{Opening, Reporter};
 use crate::signals::{self, Signals, Wish};
 use crate::sink::Printer;
 
+/// How long whoever asked twice to stop waits for readers of the output.
+const HURRIED_WAIT: Duration = Duration::from_secs(1);
+
 /// Runs the app until it ends or is stopped.
-pub(crate) fn run(run: &Run, inherited: InheritedFds) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    run: &Run,
+    inherited: InheritedFds,
+    reporter: &Reporter,
+) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
-    let reporter = Reporter::new(run.log_format);
     let opening = Opening {
         app: launch.name.clone(),
         program: launch.shown.clone(),
@@ -30,13 +37,22 @@ pub(crate) fn run(run: &Run, inherited: InheritedFds) -> Result<ExitCode, Failur
             .find(|rule| rule.listener.is_none())
             .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
     };
-    let nofile_soft = forkyard_sys::process::raise_nofile_limit().unwrap_or_default();
     let builder = settings(run)
         .program(launch.program)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
-        .nofile_soft(nofile_soft);
-    serve(builder, run.workers, &reporter, &opening)
+        .nofile_soft(raise_nofile_limit(reporter));
+    serve(builder, run.workers, reporter, &opening)
+}
+
+/// Room for as many connections as the system allows. Returns what workers get.
+fn raise_nofile_limit(reporter: &Reporter) -> Option<u64> {
+    forkyard_sys::process::raise_nofile_limit().unwrap_or_else(|error| {
+        reporter.warning(format!(
+            "failed to raise the limit of open files: {error}; connections beyond it wait"
+        ));
+        None
+    })
 }
 
 fn settings(run: &Run) -> ClusterBuilder {
@@ -75,44 +91,111 @@ pub(crate) fn serve(
         .map_err(|error| Failure::unexpected("failed to start", &error))?;
     runtime.block_on(async {
         let signals = Signals::listen();
-        let signals =
+        let mut signals =
             signals.map_err(|error| Failure::unexpected("failed to listen for signals", &error))?;
-        let cluster =
+        let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
         reporter.opening(opening);
-        for _ in 0..workers.get() {
-            let forked = cluster.fork().await;
-            forked.map_err(|error| Failure::unexpected("failed to fork a worker", &error))?;
-        }
-        watch(cluster, signals, reporter).await
+        let ended = supervise(&mut cluster, workers, &mut signals, reporter).await;
+        leave(&cluster, &ended, &mut signals, reporter).await;
+        ended.map(|ended| ended.code)
     })
 }
 
-async fn watch(
-    mut cluster: Cluster,
-    mut signals: Signals,
+/// The app is over.
+struct Ended {
+    code: ExitCode,
+    /// How the next signal would have hurried it.
+    next_stop: Stage,
+}
+
+async fn supervise(
+    cluster: &mut Cluster,
+    workers: NonZeroUsize,
+    signals: &mut Signals,
     reporter: &Reporter,
-) -> Result<ExitCode, Failure> {
+) -> Result<Ended, Failure> {
+    for _ in 0..workers.get() {
+        let forked = cluster.fork().await;
+        forked.map_err(|error| Failure::unexpected("failed to fork a worker", &error))?;
+    }
+    watch(cluster, signals, reporter).await
+}
+
+async fn watch(
+    cluster: &mut Cluster,
+    signals: &mut Signals,
+    reporter: &Reporter,
+) -> Result<Ended, Failure> {
     let handle = cluster.handle();
     let mut next_stop = Stage::Disconnect;
     loop {
         tokio::select! {
             event = cluster.next_event() => match event {
-                Some(Event::Over(outcome)) => return Ok(close(reporter, &outcome)),
-                Some(event) => reporter.event(&event),
+                Some(Event::Over(outcome)) => {
+                    return Ok(Ended { code: close(reporter, &outcome), next_stop });
+                }
+                Some(event) => {
+                    reporter.event(&event);
+                    if signals.is_init() && matches!(event, Event::Exited { .. }) {
+                        reap_after_worker(&handle, reporter).await;
+                    }
+                }
                 None => return Err(primary_died()),
             },
             wish = signals.next() => match wish {
                 Wish::Stop(signal) => {
-                    reporter.signal(signal, next_stop);
                     // A primary that has ended is noticed by its events.
                     let _ = handle.stop(next_stop).await;
+                    reporter.signal(signal, next_stop);
                     next_stop = next_stop.next();
                 }
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
-                Wish::Reap => signals::reap(),
+                Wish::Reap => reap(reporter),
             },
         }
+    }
+}
+
+/// Waits for whoever reads what was written, as any program does; but not against the will
+/// of whoever stops it.
+async fn leave(
+    cluster: &Cluster,
+    ended: &Result<Ended, Failure>,
+    signals: &mut Signals,
+    reporter: &Reporter,
+) {
+    let passed_on = async {
+        // A cluster that failed may never be over.
+        if ended.is_ok() {
+            cluster.output_drained().await;
+        }
+        reporter.finish().await;
+    };
+    let hurried = ended.as_ref().is_ok_and(|ended| ended.next_stop > Stage::Terminate);
+    let patience = async {
+        match hurried {
+            true => tokio::time::sleep(HURRIED_WAIT).await,
+            false => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = passed_on => {}
+        () = patience => {}
+        () = signals.stop() => {}
+    }
+}
+
+/// A worker that had not been reaped may have hidden orphans behind it.
+async fn reap_after_worker(handle: &ClusterHandle, reporter: &Reporter) {
+    // Once it answers, the primary is done with the worker, and it is reaped.
+    let _ = handle.workers().await;
+    reap(reporter);
+}
+
+fn reap(reporter: &Reporter) {
+    if let Err(error) = signals::reap() {
+        reporter.warning(format!("failed to reap orphans: {error}"));
     }
 }
 

@@ -54,6 +54,16 @@ impl Signals {
             wish = Init::next(self.init.as_mut()) => wish,
         }
     }
+
+    /// Waits until somebody wants it to stop.
+    pub(crate) async fn stop(&mut self) {
+        while !matches!(self.next().await, Wish::Stop(_)) {}
+    }
+
+    /// Whether this process has the duties of PID 1.
+    pub(crate) fn is_init(&self) -> bool {
+        self.init.is_some()
+    }
 }
 
 impl Init {
@@ -88,9 +98,7 @@ pub(crate) async fn forward(cluster: &ClusterHandle, signal: Signal) {
 }
 
 /// Reaps what others left to PID 1.
-pub(crate) fn reap() {
+pub(crate) fn reap() -> io::Result<()> {
     // Workers are known to be ours by themselves; there are no other children.
-    if let Err(error) = forkyard_sys::process::reap_orphans(|_| false) {
-        anstream::eprintln!("forkyard: failed to reap orphans: {error}");
-    }
+    forkyard_sys::process::reap_orphans(|_| false).map(drop)
 }

@@ -1,12 +1,15 @@
 //! Prints workers' output, line by line, with slot and process id before it.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
-use forkyard::{OutputLine, OutputSink, StreamKind};
+use forkyard::{OutputLine, OutputSink, SlotId, StreamKind};
 
 use crate::args::LogFormat;
+
+/// From how many bytes on lines are written though more may come.
+const BATCH_BYTES: usize = 32 * 1024;
 
 /// Prints to this process's stdout and stderr.
 pub(crate) struct Printer {
@@ -17,9 +20,8 @@ pub(crate) struct Printer {
 
 impl Printer {
     pub(crate) fn new(format: LogFormat) -> Self {
-        let colour = |choice| format == LogFormat::Text && choice != anstream::ColorChoice::Never;
-        let stdout = colour(anstream::AutoStream::choice(&io::stdout()));
-        let stderr = colour(anstream::AutoStream::choice(&io::stderr()));
+        let stdout = Palette::of(anstream::AutoStream::choice(&io::stdout()));
+        let stderr = Palette::of(anstream::AutoStream::choice(&io::stderr()));
         Self {
             format,
             stdout: Target::new(io::stdout(), stdout),
@@ -44,24 +46,58 @@ impl OutputSink for Printer {
 
 /// One of the two. When nobody reads it any more, what is written is dropped.
 struct Target<W: Write> {
-    writer: BufWriter<W>,
-    colour: bool,
+    inner: W,
+    /// Whole lines, written in one piece, so that what others print comes between them.
+    pending: Vec<u8>,
+    palette: Palette,
 }
 
 impl<W: Write> Target<W> {
-    fn new(inner: W, colour: bool) -> Self {
-        Self { writer: BufWriter::with_capacity(32 * 1024, inner), colour }
+    fn new(inner: W, palette: Palette) -> Self {
+        Self { inner, pending: Vec::new(), palette }
     }
 
     fn line(&mut self, line: OutputLine<'_>, format: LogFormat) {
         let _ = match format {
-            LogFormat::Text => write_text(&mut self.writer, line, self.colour),
-            LogFormat::Json => write_json(&mut self.writer, line),
+            LogFormat::Text => write_text(&mut self.pending, line, self.palette),
+            LogFormat::Json => write_json(&mut self.pending, line),
         };
+        if self.pending.len() >= BATCH_BYTES {
+            self.flush();
+        }
     }
 
     fn flush(&mut self) {
-        let _ = self.writer.flush();
+        if self.pending.is_empty() {
+            return;
+        }
+        let _ = self.inner.write_all(&self.pending);
+        let _ = self.inner.flush();
+        self.pending.clear();
+        self.pending.shrink_to(BATCH_BYTES);
+    }
+}
+
+/// Which colours slots have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Palette {
+    None,
+    BySlot,
+}
+
+impl Palette {
+    fn of(choice: anstream::ColorChoice) -> Self {
+        match choice {
+            anstream::ColorChoice::Never => Self::None,
+            _ => Self::BySlot,
+        }
+    }
+
+    fn style(self, slot: SlotId) -> Style {
+        match self {
+            Self::None => Style::new(),
+            Self::BySlot => COLOURS[slot.0 as usize % COLOURS.len()].on_default(),
+        }
     }
 }
 
@@ -75,12 +111,9 @@ const COLOURS: [AnsiColor; 6] = [
     AnsiColor::BrightCyan,
 ];
 
-fn write_text(out: &mut impl Write, line: OutputLine<'_>, colour: bool) -> io::Result<()> {
+fn write_text(out: &mut impl Write, line: OutputLine<'_>, palette: Palette) -> io::Result<()> {
     let (slot, pid) = (line.info.slot, line.info.pid);
-    let style = match colour {
-        true => COLOURS[slot.0 as usize % COLOURS.len()].on_default(),
-        false => Style::new(),
-    };
+    let style = palette.style(slot);
     write!(out, "{style}{slot}/{pid} │{style:#} ")?;
     out.write_all(line.text)?;
     out.write_all(b"\n")
@@ -107,7 +140,7 @@ fn write_json(out: &mut impl Write, line: OutputLine<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forkyard::{SlotId, WorkerId, WorkerInfo};
+    use forkyard::{WorkerId, WorkerInfo};
 
     fn line() -> OutputLine<'static> {
         let info = WorkerInfo { slot: SlotId(1), worker: WorkerId(5), pid: 77 };
@@ -122,9 +155,11 @@ mod tests {
 
     #[test]
     fn text_keeps_every_byte_and_names_slot_and_process() {
-        let plain = written(|out| write_text(out, line(), false));
+        let plain = written(|out| write_text(out, line(), Palette::None));
         assert_eq!(plain, "1/77 │ hello ".bytes().chain(*b"\xff \"you\"\n").collect::<Vec<_>>());
-        assert!(written(|out| write_text(out, line(), true)).starts_with(b"\x1b[32m1/77"));
+        assert!(
+            written(|out| write_text(out, line(), Palette::BySlot)).starts_with(b"\x1b[32m1/77")
+        );
     }
 
     #[test]

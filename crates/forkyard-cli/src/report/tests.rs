@@ -1,7 +1,9 @@
 //! What people and machines read, held as it is.
 
+use std::time::Duration;
+
 use super::*;
-use forkyard::{SlotId, WorkerId};
+use forkyard::{ExitStatus, FailReason, LeaveReason, SlotId, WorkerId};
 
 const INFO: WorkerInfo = WorkerInfo { slot: SlotId(1), worker: WorkerId(7), pid: 4242 };
 
@@ -52,7 +54,10 @@ fn events() -> Vec<Event> {
 }
 
 fn entries() -> Vec<Entry> {
-    events().iter().map(|event| describe(event).expect("every event is told")).collect()
+    let mut entries: Vec<_> =
+        events().iter().map(|event| describe(event).expect("every event is told")).collect();
+    entries.push(lines_lost(3));
+    entries
 }
 
 #[test]
