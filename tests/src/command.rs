@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::client::Target;
 use crate::events::{Event, Log, Stream, story};
+use crate::unread::Unread;
 use crate::{DEADLINE, Node, processes, tools};
 
 /// Every process of a run has this variable, with a value of the run's own.
@@ -31,6 +32,7 @@ pub struct Launch {
     env: Vec<(OsString, OsString)>,
     without_env: Vec<OsString>,
     stdin: Option<OwnedFd>,
+    unread: Vec<Stream>,
     cwd: Option<PathBuf>,
 }
 
@@ -55,6 +57,7 @@ impl Launch {
             env: Vec::new(),
             without_env: Vec::new(),
             stdin: None,
+            unread: Vec::new(),
             cwd: None,
         }
     }
@@ -171,6 +174,13 @@ impl Launch {
         self
     }
 
+    /// Nobody reads this stream of the command until [`Forkyard::read`].
+    #[must_use]
+    pub fn unread(mut self, stream: Stream) -> Self {
+        self.unread.push(stream);
+        self
+    }
+
     /// A command that starts the command, such as `setpriv`.
     #[must_use]
     pub fn wrapped(mut self, wrapper: &[&str]) -> Self {
@@ -184,19 +194,25 @@ impl Launch {
     ///
     /// When the system cannot.
     #[must_use]
-    pub fn start(self) -> Forkyard {
+    pub fn start(mut self) -> Forkyard {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}-{run}", std::process::id());
+        let unread: Vec<_> = self.unread.drain(..).map(Unread::new).collect();
         let mut command = self.command();
         command.env(MARK, &mark);
+        unread.iter().for_each(|pipe| pipe.give_to(&mut command));
         let mut child = command.spawn().expect("the command under test starts");
+        // It holds the pipes' writing ends.
+        drop(command);
         let log = Arc::new(Log::default());
-        let stdout = child.stdout.take().expect("invariant: stdout is a pipe");
-        let stderr = child.stderr.take().expect("invariant: stderr is a pipe");
-        log.follow(Stream::Stdout, stdout);
-        log.follow(Stream::Stderr, stderr);
-        Forkyard { child, mark: format!("{MARK}={mark}"), log, ended: None }
+        if let Some(stdout) = child.stdout.take() {
+            log.follow(Stream::Stdout, stdout);
+        }
+        if let Some(stderr) = child.stderr.take() {
+            log.follow(Stream::Stderr, stderr);
+        }
+        Forkyard { child, mark: format!("{MARK}={mark}"), log, unread, ended: None }
     }
 
     /// Starts it and waits for its end.
@@ -233,6 +249,7 @@ pub struct Forkyard {
     child: Child,
     mark: String,
     log: Arc<Log>,
+    unread: Vec<Unread>,
     ended: Option<ExitStatus>,
 }
 
@@ -378,6 +395,18 @@ impl Forkyard {
     pub fn processes(&self) -> Vec<i32> {
         let alive = |pid: &i32| processes::is_alive(*pid);
         processes::with_environment(&self.mark).into_iter().filter(alive).collect()
+    }
+
+    /// Waits until no more fits into the streams that nobody reads.
+    pub fn wait_full(&self) {
+        self.unread.iter().for_each(Unread::wait_full);
+    }
+
+    /// Reads the streams that were left unread so far.
+    pub fn read(&mut self) {
+        for pipe in self.unread.drain(..) {
+            self.log.follow(pipe.stream(), pipe.into_reader());
+        }
     }
 
     /// Asks it to stop by SIGTERM and waits until it has.

@@ -19,6 +19,7 @@ pub mod ports;
 pub mod processes;
 pub mod record;
 pub mod tools;
+mod unread;
 pub mod waiting;
 
 pub use command::{Ended, Forkyard, Launch};

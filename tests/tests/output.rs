@@ -1,7 +1,10 @@
 //! What workers write, and how the command says what it has to say.
 
+use forkyard_tests::client::{self, Target};
 use forkyard_tests::events::Stream;
-use forkyard_tests::{Ended, Event, Forkyard, Launch, Node, tools};
+use forkyard_tests::load::Load;
+use forkyard_tests::{Ended, Event, Forkyard, Launch, Node, ports, processes, tools, waiting};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const LINES: usize = 10_000;
@@ -54,6 +57,97 @@ fn nothing_is_missing_of_a_worker_that_is_killed() {
     let ended = flood("kill");
     assert_whole(&ended);
     assert!(ended.all("worker_exited").any(|event| event.text("signal") == "SIGKILL"));
+}
+
+/// So many lines fit into a worker's pipe, but not, with what is put before each, into the
+/// command's own.
+const LAST_WORDS: usize = 10_000;
+
+/// A worker that ends with its words unread, because nobody reads the command's `stream`.
+fn last_words(stream: Stream) -> Forkyard {
+    let number = if stream == Stream::Stdout { "1" } else { "2" };
+    let launch = Launch::run("last-words.js").workers(1).arg(number).arg(LAST_WORDS.to_string());
+    let forkyard = launch.option("--no-restart-codes", "0").unread(stream).start();
+    forkyard.wait_full();
+    forkyard
+}
+
+fn assert_last_words(ended: &Ended, stream: &str) {
+    ended.assert_code(0).assert_no_panic();
+    let expected: Vec<_> = (0..LAST_WORDS).map(|n| n.to_string()).collect();
+    assert_same_lines(&written(ended, 0, stream), &expected);
+    assert_eq!(written(ended, 0, stream).len(), LAST_WORDS);
+}
+
+/// The command has told of the end before it got rid of the words, and waits for whoever
+/// reads them.
+#[test]
+fn a_slow_reader_of_stdout_gets_everything() {
+    let mut forkyard = last_words(Stream::Stdout);
+    forkyard.wait("worker_exited");
+    forkyard.wait("app_finished");
+    forkyard.read();
+    assert_last_words(&forkyard.wait_exit(), "stdout");
+}
+
+#[test]
+fn a_slow_reader_of_stderr_gets_everything() {
+    let mut forkyard = last_words(Stream::Stderr);
+    forkyard.read();
+    let ended = forkyard.wait_exit();
+    assert_last_words(&ended, "stderr");
+    for name in ["primary_started", "worker_started", "worker_exited", "app_finished"] {
+        assert_eq!(ended.all(name).count(), 1, "{name}");
+    }
+}
+
+/// Whoever does not read at all does not keep the command for ever.
+#[test]
+fn a_signal_ends_the_wait_for_a_reader() {
+    let forkyard = last_words(Stream::Stdout);
+    forkyard.wait("app_finished");
+    forkyard.stop().assert_code(0).assert_nobody_left();
+}
+
+/// A worker that floods a stream nobody reads is held up; the others serve, and the first
+/// signal ends all workers, the second the wait for the reader.
+fn goes_on_with_a_stopped_reader(stream: Stream) {
+    let number = if stream == Stream::Stdout { "1" } else { "2" };
+    let port = ports::free();
+    let launch = Launch::run("flood-one.js").workers(2).arg(number).impatient().unread(stream);
+    let forkyard = launch.worker_env("PORT", port.to_string()).start();
+    forkyard.wait_full();
+    let target = Target::port(port);
+    waiting::until("a server", || client::get(&target, "/first").ok());
+    Load::short(&target).requests(300).run().assert_nothing_lost();
+    forkyard.signal(Signal::TERM);
+    waiting::until("the workers to end", || {
+        (forkyard.processes() == [forkyard.pid()]).then_some(())
+    });
+    forkyard.stop().assert_code(0).assert_nobody_left();
+}
+
+#[test]
+fn a_stopped_reader_of_stdout_holds_up_nobody_else() {
+    goes_on_with_a_stopped_reader(Stream::Stdout);
+}
+
+#[test]
+fn a_stopped_reader_of_stderr_holds_up_nobody_else() {
+    goes_on_with_a_stopped_reader(Stream::Stderr);
+}
+
+/// A process that left the worker's group and lives on with its stdout keeps neither the
+/// worker's end from being told nor the command from ending.
+#[test]
+fn a_holder_of_the_pipes_is_not_waited_for() {
+    let launch = Launch::run("leaves-a-holder.js").workers(1);
+    let ended = launch.option("--no-restart-codes", "0").finish();
+    ended.assert_code(0).assert_no_panic();
+    assert_eq!(ended.all("worker_exited").count(), 1, "{}", ended.text());
+    let said = ended.all("output").find_map(Event::output_json).expect("its line");
+    let holder = said["holder"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
+    assert!(processes::is_alive(holder), "it lives on");
 }
 
 /// In JSON every line is an event, a worker's on the stream it wrote to, the command's

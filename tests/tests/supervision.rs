@@ -5,7 +5,7 @@ use std::fs;
 use forkyard_tests::client::{self, Target};
 use forkyard_tests::processes::{self, signal};
 use forkyard_tests::record::Record;
-use forkyard_tests::{Event, Launch, waiting};
+use forkyard_tests::{Event, Forkyard, Launch, Stream, waiting};
 use rustix::process::Signal;
 
 /// No time-out of a stop comes by itself within a test.
@@ -168,8 +168,9 @@ fn a_program_that_never_listens_is_welcome() {
 }
 
 #[test]
-fn both_stop_signals_stop_it() {
-    for (stop, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+fn every_stop_signal_stops_it() {
+    let stops = [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::HUP, "SIGHUP")];
+    for (stop, name) in stops {
         let forkyard = Launch::run("plain.js").workers(2).start();
         forkyard.wait_listening(2);
         forkyard.signal(stop);
@@ -272,7 +273,7 @@ fn a_stop_at_once_is_heeded() {
 }
 
 /// The ids of the children of the worker of `grandchildren.js`.
-fn grandchildren(forkyard: &forkyard_tests::Forkyard) -> [i32; 2] {
+fn grandchildren(forkyard: &Forkyard) -> [i32; 2] {
     let said = forkyard.wait_json("meek", 1);
     let pid = |name: &str| said[0][name].as_i64().and_then(|pid| i32::try_from(pid).ok());
     ["meek", "stubborn"].map(|name| pid(name).expect("a pid"))
@@ -301,7 +302,7 @@ fn grandchildren_do_not_survive_the_end_of_their_worker() {
 }
 
 /// Kills the primary itself and waits for all that it started to be gone.
-fn dies_with_its_primary(launch: Launch, ready: impl FnOnce(&forkyard_tests::Forkyard)) {
+fn dies_with_its_primary(launch: Launch, ready: impl FnOnce(&Forkyard)) {
     let forkyard = launch.start();
     ready(&forkyard);
     signal(forkyard.primary_pid(), Signal::KILL);
@@ -310,7 +311,7 @@ fn dies_with_its_primary(launch: Launch, ready: impl FnOnce(&forkyard_tests::For
 
 #[test]
 fn no_worker_outlives_its_primary() {
-    let listening = |forkyard: &forkyard_tests::Forkyard| {
+    let listening = |forkyard: &Forkyard| {
         forkyard.wait_listening(2);
     };
     dies_with_its_primary(Launch::run("plain.js").workers(2), listening);
@@ -331,21 +332,66 @@ fn no_worker_outlives_its_primary() {
 /// the signals of whoever stops the container.
 #[test]
 fn it_is_a_good_first_process() {
-    let forkyard = Launch::run("orphans.js")
-        .workers(1)
-        .impatient()
-        .wrapped(&["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"])
-        .start();
+    let (forkyard, primary) = first_process(Launch::run("orphans.js"));
     forkyard.wait_line("its orphans", |line| line == "five orphans");
+    wait_only_worker(primary);
+    stop_first_process(forkyard, primary);
+}
+
+/// The orphans that a worker leaves are killed with its group. They end long before the
+/// worker is reaped, because its last words find no reader.
+#[test]
+fn the_first_process_reaps_what_a_dead_worker_leaves() {
+    let launch = Launch::run("children-and-words.js").unread(Stream::Stdout);
+    let (mut forkyard, primary) = first_process(launch);
+    forkyard.wait_full();
+    let worker = processes::children(primary)[0];
+    waiting::until("its children", || (processes::children(worker).len() == 2).then_some(()));
+    signal(worker, Signal::KILL);
+    forkyard.wait("worker_exited");
+    wait_only_worker(primary);
+    forkyard.read();
+    stop_first_process(forkyard, primary);
+}
+
+#[test]
+fn the_first_process_forwards_signals() {
+    let (forkyard, primary) = first_process(Launch::run("signals.js"));
+    forkyard.wait_line("a worker that listens for signals", |line| line == "listening for signals");
+    let signals = [
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::WINCH, "SIGWINCH"),
+    ];
+    for (number, name) in signals {
+        signal(primary, number);
+        forkyard.wait_line(name, |line| line == name);
+    }
+    stop_first_process(forkyard, primary);
+}
+
+/// The command as PID 1 of a namespace of its own with one worker, and its process id
+/// outside.
+fn first_process(launch: Launch) -> (Forkyard, i32) {
+    let unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let forkyard = launch.workers(1).impatient().wrapped(&unshare).start();
     assert_eq!(forkyard.primary_pid(), 1);
     let primary = processes::children(forkyard.pid())[0];
+    (forkyard, primary)
+}
+
+/// Waits until the primary has one child and that is alive.
+fn wait_only_worker(primary: i32) {
     waiting::until("the orphans to be reaped", || {
-        let zombie = |&child: &i32| processes::state(child) == Some('Z');
         let children = processes::children(primary);
-        (children.len() == 1 && !children.iter().any(zombie)).then_some(())
+        (children.len() == 1 && processes::is_alive(children[0])).then_some(())
     });
+}
+
+fn stop_first_process(forkyard: Forkyard, primary: i32) {
     signal(primary, Signal::TERM);
     let ended = forkyard.wait_exit();
-    ended.assert_code(0);
+    ended.assert_code(0).assert_no_panic();
     assert_eq!(ended.all("stopped").count(), 1, "{}", ended.text());
 }
