@@ -127,12 +127,13 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 17] = [
+pub const SIGHTS: [&str; 18] = [
     "a connection served",
     "a connection dropped with its listener",
     "a connection declined",
     "a connection that the dead left unanswered",
     "an answer from the dead",
+    "a channel that outlived its worker",
     "a forged reply",
     "a listener that nobody wanted",
     "a listener kept for the successor of one who closed it",
@@ -207,6 +208,10 @@ impl Ledger {
                 self.sight("a listener kept for the successor of one who closed it");
             }
         }
+    }
+
+    pub fn was_kept_open(&mut self) {
+        self.sight("a channel that outlived its worker");
     }
 
     pub fn is_stopped(&self) -> bool {

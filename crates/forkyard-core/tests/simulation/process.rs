@@ -48,6 +48,8 @@ struct Temper {
     crashes: usize,
     ignores_disconnect: bool,
     ignores_term: bool,
+    /// It has a child that inherits its channel and lives on.
+    bequeaths: bool,
 }
 
 impl Temper {
@@ -60,6 +62,7 @@ impl Temper {
             crashes: if odd(50) { 40 } else { 3 },
             ignores_disconnect: odd(20),
             ignores_term: odd(20),
+            bequeaths: odd(10),
         }
     }
 }
@@ -106,6 +109,19 @@ impl Process {
             is_finishing: false,
             is_mute: false,
         }
+    }
+
+    /// Whether the channel can be read to its end.
+    pub fn has_hung_up(&self) -> bool {
+        let has_heir = self.temper.bequeaths && matches!(self.life, Life::Dead(_));
+        !self.channel_open && !has_heir
+    }
+
+    /// Who inherited its channel, or would, lets go of it. Answers whether there was anybody.
+    pub fn disinherit(&mut self) -> bool {
+        let is_kept_open = !self.channel_open && !self.has_hung_up() && !self.end_told;
+        self.temper.bequeaths = false;
+        is_kept_open
     }
 
     pub fn is_alive(&self) -> bool {

@@ -103,14 +103,32 @@ impl World {
         }
         self.mood = Mood::Calm;
         self.trail.note(|| "calm".to_owned());
-        self.come_to_rest()?;
+        self.rest()?;
+        self.let_go_of_channels();
+        self.rest()?;
         if !self.ledger.is_stopped() {
-            self.ledger.is_at_rest()?;
-            self.backlogs_are_empty()?;
             self.request(Request::Stop(Stage::Disconnect))?;
-            self.come_to_rest()?;
+            self.rest()?;
         }
-        self.ledger.is_over()
+        Ok(())
+    }
+
+    fn rest(&mut self) -> Result<(), Violation> {
+        self.come_to_rest()?;
+        if self.ledger.is_stopped() {
+            return self.ledger.is_over();
+        }
+        self.ledger.is_at_rest()?;
+        self.backlogs_are_empty()
+    }
+
+    /// The channels of the dead are read to their ends at last.
+    fn let_go_of_channels(&mut self) {
+        for process in self.processes.values_mut() {
+            if process.disinherit() {
+                self.ledger.was_kept_open();
+            }
+        }
     }
 
     fn step(&mut self) -> Result<(), Violation> {
@@ -267,9 +285,10 @@ impl World {
         {
             return self.hear_lie(worker, lie).map(|()| true);
         }
+        let has_more = !process.said.is_empty() || (process.has_hung_up() && !process.end_told);
         if let Life::Dead(status) = process.life
             && !process.exit_told
-            && (process.end_told || self.chance.percent(40))
+            && (!has_more || self.chance.percent(40))
         {
             process.exit_told = true;
             return self.input(Input::Exited { worker, status }).map(|()| true);
@@ -277,7 +296,7 @@ impl World {
         if let Some(word) = process.said.pop_front() {
             return self.input(word).map(|()| true);
         }
-        if !process.channel_open && !process.end_told {
+        if process.has_hung_up() && !process.end_told {
             process.end_told = true;
             return self.input(Input::ChannelEnded { worker }).map(|()| true);
         }

@@ -25,11 +25,7 @@ impl Ledger {
         for (id, _) in self.open_listeners() {
             ensure!(self.has_member(id), "L{id} is open for nobody");
         }
-        for (id, connection) in &self.connections {
-            let is_settled = matches!(connection.owner, Owner::Served | Owner::Dropped);
-            ensure!(is_settled, "c{id} is still {:?}", connection.owner);
-        }
-        Ok(())
+        self.are_settled()
     }
 
     pub fn has_member(&self, id: ListenerId) -> bool {
@@ -39,8 +35,20 @@ impl Ledger {
     /// A stopped app at rest: finished, and nothing is left of it.
     pub fn is_over(&self) -> Result<(), Violation> {
         ensure!(self.finish.is_some(), "it never finished");
+        self.are_settled()
+    }
+
+    /// Only who was offered to a worker whose channel has no end may wait for its answer.
+    fn are_settled(&self) -> Result<(), Violation> {
         for (id, connection) in &self.connections {
-            let is_settled = matches!(connection.owner, Owner::Served | Owner::Dropped);
+            let is_settled = match connection.owner {
+                Owner::Served | Owner::Dropped => true,
+                Owner::Offered(worker) => {
+                    let worker = &self.workers[&worker];
+                    worker.is_gone && !worker.channel_ended
+                }
+                Owner::Waiting | Owner::Answered => false,
+            };
             ensure!(is_settled, "c{id} is still {:?}", connection.owner);
         }
         Ok(())
