@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::dispatch::Refusal;
-use crate::id::{ListenerId, SlotId, WorkerId};
+use crate::id::{SlotId, WorkerId};
 use crate::input::Stage;
 use crate::supervise::ExitStatus;
 
@@ -34,17 +33,6 @@ pub enum Event {
         slot: SlotId,
         /// The worker.
         worker: WorkerId,
-    },
-    /// A worker asked for an address and did not get it.
-    ListenRefused {
-        /// Its seat.
-        slot: SlotId,
-        /// The worker.
-        worker: WorkerId,
-        /// The listener it asked for.
-        listener: ListenerId,
-        /// Why not.
-        refusal: Refusal,
     },
     /// A worker was not listening within the start time-out and is being ended.
     StartTimedOut {

@@ -123,6 +123,12 @@ pub struct Query {
     pub backlog: Option<u32>,
 }
 
+impl Query {
+    pub(crate) fn refused(&self, listener: ListenerId, refusal: Refusal) -> Action {
+        Action::Refuse { worker: self.worker, seq: self.seq, listener, refusal }
+    }
+}
+
 /// A worker's answer to a hand-off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -44,4 +44,4 @@ pub use event::{Event, FailReason, LeaveReason, Outcome};
 pub use id::{ConnectionId, ListenerId, SlotId, WorkerId};
 pub use input::{Action, Admission, Denied, Input, Query, Request, Stage, Verdict};
 pub use restart::{RestartMode, RestartSettings};
-pub use supervise::{ExitStatus, IdleRule, MAX_SLOTS, Progress, SuperviseSettings};
+pub use supervise::{ExitStatus, IdleRule, MAX_SLOTS, SuperviseSettings};

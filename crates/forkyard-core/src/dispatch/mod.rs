@@ -24,7 +24,6 @@ mod listener;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::event::Event;
 use crate::id::{ConnectionId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Query, Verdict};
 use crate::timers::Timers;
@@ -169,7 +168,8 @@ impl Dispatcher {
         self.by_spec.remove(&entry.spec);
         let Binding::Opening { waiting } = entry.binding else { return };
         for (worker, seq) in waiting {
-            self.refuse(listener, worker, seq, Refusal::System(errno), out);
+            let refusal = Refusal::System(errno);
+            out.push_back(Action::Refuse { worker, seq, listener, refusal });
         }
     }
 
@@ -234,7 +234,7 @@ impl Dispatcher {
     fn join(&mut self, id: ListenerId, slot: SlotId, query: &Query, out: &mut VecDeque<Action>) {
         let Some(listener) = self.listeners.get_mut(&id) else { return };
         if listener.holds.get(&slot) == Some(&Hold::Worker(query.worker)) {
-            return self.refuse(id, query.worker, query.seq, Refusal::AlreadyHeld, out);
+            return out.push_back(query.refused(id, Refusal::AlreadyHeld));
         }
         listener.holds.insert(slot, Hold::Worker(query.worker));
         listener.closer = None;
@@ -251,7 +251,7 @@ impl Dispatcher {
         self.next_listener += 1;
         if self.stopping || self.listeners.len() >= MAX_LISTENERS {
             let refusal = if self.stopping { Refusal::Stopping } else { Refusal::TooMany };
-            return self.refuse(id, query.worker, query.seq, refusal, out);
+            return out.push_back(query.refused(id, refusal));
         }
         let mut listener = Listener::new(query.spec.clone(), query.policy);
         listener.holds.insert(slot, Hold::Worker(query.worker));
@@ -271,20 +271,6 @@ impl Dispatcher {
         listener.members.insert(worker, Member::default());
         out.push_back(Action::Grant { worker, seq, listener: id });
         self.place(id, out);
-    }
-
-    fn refuse(
-        &self,
-        listener: ListenerId,
-        worker: WorkerId,
-        seq: u64,
-        refusal: Refusal,
-        out: &mut VecDeque<Action>,
-    ) {
-        out.push_back(Action::Refuse { worker, seq, listener, refusal });
-        if let Some(slot) = self.workers.get(&worker).map(|entry| entry.slot) {
-            out.push_back(Action::Emit(Event::ListenRefused { slot, worker, listener, refusal }));
-        }
     }
 
     /// The free worker with the least in hand; among equals the one whose turn is longest

@@ -609,8 +609,6 @@ impl Driver {
             Core::Escalated { worker, stage, .. } => {
                 self.emit_for(worker, |info| Event::Escalated { info, stage });
             }
-            // The driver tells it itself, with the address.
-            Core::ListenRefused { .. } => {}
         }
     }
 
