@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         while let Some(event) = cluster.next_event().await {
             if let Event::Exited { info, status, .. } = event {
-                println!("worker {} ended with {status}; another takes its seat", info.worker);
+                println!("worker {} ended with {status}", info.worker);
             }
         }
     } else {
