@@ -1,30 +1,36 @@
-//! Keeps every slot's seat taken, and empties seats step by step.
+//! Keeps every slot's seat taken.
 //!
 //! ```text
-//!               spawn          Spawned        leave                 Exited
-//!   Waiting ─────────▶ Starting ─────▶ Up ──────────▶ Leaving ─────────────┐
-//!      ▲                  │             │              disconnect           │
-//!      │                  │ SpawnFailed │ Exited         ▼ time-out         ▼
-//!      │                  │             │              terminate        (the seat
-//!      │                  ▼             ▼                ▼ time-out      is empty)
-//!      └──────── delay ◀── History::decide               kill              │
-//!                              │  done code                                │
-//!                              ▼                                           ▼
-//!                            Done                 GiveUp ──▶ app failed, stop all
+//!               fill           Spawned          Exited, or SpawnFailed
+//!   Waiting ─────────▶ Taken ───────────▶ Taken ─────────────────┬───────────▶ gone
+//!      ▲             (Starting)          (Up …)                  │ retiring,
+//!      │                                                         │ or a stop
+//!      │ delay                                                   ▼
+//!      └──────────────────────────────────────────────── History::decide
+//!                                                          │          │
+//!                                            done code, or │          │ GiveUp
+//!                                              no restarts ▼          ▼
+//!                                                        Done     app failed, stop all
 //! ```
 //!
-//! A stop outranks every restart rule: once it has begun no seat is taken again.
+//! How far a process has come is in [`worker`], how it is ended in [`leaving`]. A stop
+//! outranks every restart rule: once it has begun no seat is taken again.
+
+mod leaving;
+mod settings;
+mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::event::{Event, FailReason, LeaveReason, Outcome};
 use crate::id::{SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied, Stage};
 use crate::jitter::Jitter;
-use crate::restart::{Decision, History, Life, RestartMode, RestartSettings};
+use crate::restart::{Decision, History, RestartMode, RestartSettings};
 use crate::timers::Timers;
+pub use settings::{ExitStatus, IdleRule, SuperviseSettings};
+use worker::{Progress, Worker};
 
 /// The most slots one primary may have.
 pub const MAX_SLOTS: usize = 1024;
@@ -32,76 +38,6 @@ pub const MAX_SLOTS: usize = 1024;
 /// How many stable times a worker may be up without listening and still be expected to: its
 /// slot keeps the addresses of its predecessor open meanwhile, and nobody serves them.
 const UNLISTENING: u32 = 5;
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// It exited with this code.
-    Code(i32),
-    /// A signal with this number ended it.
-    Signal(i32),
-}
-
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "code {code}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
-
-/// What to do when every slot is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdleRule {
-    /// The app is finished.
-    Finish,
-    /// Somebody may fork again.
-    Wait,
-}
-
-/// How workers are kept and ended.
-#[derive(Clone, Debug)]
-pub struct SuperviseSettings {
-    /// How ended workers are replaced.
-    pub restart: RestartSettings,
-    /// A worker that does not listen by then is ended and counts as crashed.
-    pub start_timeout: Option<Duration>,
-    /// How long a worker that was asked to disconnect may take.
-    pub disconnect_timeout: Duration,
-    /// How long a worker that got its stop signal may take.
-    pub term_timeout: Duration,
-    /// How long a worker may live on after its channel has ended.
-    pub exit_grace: Duration,
-    /// What to do when every slot is done.
-    pub when_idle: IdleRule,
-}
-
-impl Default for SuperviseSettings {
-    fn default() -> Self {
-        Self {
-            restart: RestartSettings::default(),
-            start_timeout: None,
-            disconnect_timeout: Duration::from_secs(10),
-            term_timeout: Duration::from_secs(5),
-            exit_grace: Duration::from_millis(500),
-            when_idle: IdleRule::Wait,
-        }
-    }
-}
-
-/// How far a worker has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Progress {
-    /// Its process was asked for.
-    Starting,
-    /// Its process runs.
-    Up,
-    /// It speaks the cluster protocol.
-    Online,
-    /// It listens.
-    Listening,
-}
 
 /// What follows from a decision once it is made, in order; most of it for the dispatcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,36 +117,6 @@ struct Slot {
     seat: SeatState,
     history: History,
     retiring: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Leaving {
-    stage: Stage,
-    reason: LeaveReason,
-}
-
-impl Leaving {
-    /// Whether this step was taken, or a more severe one. Nobody has asked a worker that
-    /// leaves of its own accord, unless a time-out has.
-    fn covers(self, stage: Stage) -> bool {
-        let unasked = self.reason == LeaveReason::OwnWish && self.stage == Stage::Disconnect;
-        self.stage >= stage && !unasked
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Channel {
-    Open,
-    Ended,
-}
-
-#[derive(Debug)]
-struct Worker {
-    slot: SlotId,
-    since: Instant,
-    progress: Progress,
-    leaving: Option<Leaving>,
-    channel: Channel,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -381,68 +287,6 @@ impl Supervisor {
         }
     }
 
-    /// The worker says that it leaves.
-    pub(crate) fn leave_announced(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        seq: u64,
-        out: &mut VecDeque<Action>,
-    ) {
-        if !self.workers.contains_key(&worker) {
-            return;
-        }
-        out.push_back(Action::AcknowledgeLeave { worker, seq });
-        self.note_leaving(now, worker, LeaveReason::OwnWish, Stage::Disconnect);
-    }
-
-    pub(crate) fn channel_ended(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(entry) = self.workers.get_mut(&worker) else { return };
-        if std::mem::replace(&mut entry.channel, Channel::Ended) == Channel::Ended {
-            return;
-        }
-        let (slot, leaving) = (entry.slot, entry.leaving.is_some());
-        if entry.progress < Progress::Online {
-            return;
-        }
-        out.push_back(Action::Emit(Event::Disconnected { slot, worker }));
-        // It will not settle any more: what it held is its successor's.
-        self.timers.cancel(Timer::Stable(worker));
-        if leaving {
-            self.hasten(now, worker);
-        } else {
-            // Most often it has crashed and its exit will be known in a moment. One that
-            // lives on without having said that it leaves gets no more connections, and
-            // the time to finish those it has.
-            let patience = self.settings.disconnect_timeout.max(self.settings.exit_grace);
-            self.timers.set_after(Timer::Silent(worker), now, patience);
-        }
-    }
-
-    /// A worker that has closed its channel lives on.
-    fn silent_for_long(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
-        let Some(entry) = self.workers.get(&worker) else { return };
-        let (slot, stage) = (entry.slot, Stage::Terminate);
-        if entry.leaving.is_none() {
-            out.push_back(Action::Emit(Event::Escalated { slot, worker, stage }));
-            self.leave(now, worker, LeaveReason::Unusable, stage, out);
-        }
-    }
-
-    pub(crate) fn channel_broken(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
-        self.leave(now, worker, LeaveReason::Unusable, Stage::Terminate, out);
-    }
-
     pub(crate) fn exited(
         &mut self,
         now: Instant,
@@ -537,7 +381,7 @@ impl Supervisor {
         out: &mut VecDeque<Action>,
     ) {
         let restart = &self.settings.restart;
-        let life = judge(now, life, restart);
+        let life = life.judge(now, restart);
         let Some(entry) = self.slots.get_mut(&slot) else { return };
         entry.seat = SeatState::Waiting;
         match entry.history.decide(now, life, restart, &mut self.jitter) {
@@ -571,14 +415,7 @@ impl Supervisor {
         let worker = WorkerId(self.next_worker);
         self.next_worker += 1;
         entry.seat = SeatState::Taken(worker);
-        let worker_state = Worker {
-            slot,
-            since: now,
-            progress: Progress::Starting,
-            leaving: None,
-            channel: Channel::Open,
-        };
-        self.workers.insert(worker, worker_state);
+        self.workers.insert(worker, Worker::new(slot, now));
         self.notices.push_back(Notice::Started { worker, slot });
         out.push_back(Action::Spawn { slot, worker });
     }
@@ -648,122 +485,9 @@ impl Supervisor {
         }
     }
 
-    /// Begins to end a worker, or goes on with a more severe step.
-    fn leave(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        reason: LeaveReason,
-        stage: Stage,
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(entry) = self.workers.get(&worker) else { return };
-        let stage = reachable(entry, stage);
-        let before = entry.leaving;
-        self.note_leaving(now, worker, reason, stage);
-        if before.is_none_or(|leaving| !leaving.covers(stage)) {
-            self.take_step(now, worker, stage, out);
-        }
-    }
-
-    /// Records that a worker leaves; severity only ever rises.
-    fn note_leaving(&mut self, now: Instant, worker: WorkerId, reason: LeaveReason, stage: Stage) {
-        let Some(entry) = self.workers.get_mut(&worker) else { return };
-        let first = entry.leaving.is_none();
-        let before = entry.leaving.map_or(stage, |leaving| leaving.stage);
-        let reason = match entry.leaving {
-            Some(earlier) if reason == LeaveReason::OwnWish => earlier.reason,
-            _ => reason,
-        };
-        entry.leaving = Some(Leaving { stage: stage.max(before), reason });
-        self.timers.cancel(Timer::Start(worker));
-        self.timers.cancel(Timer::Stable(worker));
-        if first {
-            self.arm_step(now, worker, stage);
-            let refill = self.refill(worker);
-            self.notices.push_back(Notice::Leaving { worker, refill });
-        }
-    }
-
     fn refill(&self, worker: WorkerId) -> Refill {
         let slot = self.workers.get(&worker).map(|entry| entry.slot);
         let retiring = slot.and_then(|slot| self.slots.get(&slot)).is_none_or(|slot| slot.retiring);
         if retiring || self.phase != Phase::Running { Refill::No } else { Refill::Yes }
-    }
-
-    fn take_step(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        stage: Stage,
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(entry) = self.workers.get_mut(&worker) else { return };
-        if let Some(leaving) = &mut entry.leaving {
-            leaving.stage = leaving.stage.max(stage);
-        }
-        if entry.progress == Progress::Starting {
-            return;
-        }
-        out.push_back(match stage {
-            Stage::Disconnect => Action::AskDisconnect { worker },
-            Stage::Terminate => Action::Terminate { worker },
-            Stage::Kill => Action::Kill { worker },
-        });
-        self.arm_step(now, worker, stage);
-    }
-
-    fn arm_step(&mut self, now: Instant, worker: WorkerId, stage: Stage) {
-        match stage {
-            Stage::Disconnect => {
-                self.timers.set_after(Timer::Step(worker), now, self.settings.disconnect_timeout);
-            }
-            Stage::Terminate => {
-                self.timers.set_after(Timer::Step(worker), now, self.settings.term_timeout);
-            }
-            Stage::Kill => self.timers.cancel(Timer::Step(worker)),
-        }
-    }
-
-    /// A worker that was asked to disconnect and has done so should exit soon. One that
-    /// leaves of its own accord may have other work to finish.
-    fn hasten(&mut self, now: Instant, worker: WorkerId) {
-        let leaving = self.workers.get(&worker).and_then(|entry| entry.leaving);
-        let was_asked = leaving.is_some_and(|leaving| {
-            leaving.stage == Stage::Disconnect && leaving.reason != LeaveReason::OwnWish
-        });
-        if was_asked {
-            let grace = self.settings.exit_grace.min(self.settings.disconnect_timeout);
-            self.timers.set_after(Timer::Step(worker), now, grace);
-        }
-    }
-
-    fn step_timed_out(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
-        let Some(entry) = self.workers.get(&worker) else { return };
-        let Some(leaving) = entry.leaving else { return };
-        let (slot, stage) = (entry.slot, leaving.stage.next());
-        out.push_back(Action::Emit(Event::Escalated { slot, worker, stage }));
-        self.take_step(now, worker, stage, out);
-    }
-}
-
-/// A worker that does not speak the protocol cannot be asked to disconnect.
-fn reachable(worker: &Worker, stage: Stage) -> Stage {
-    let speaks = worker.progress >= Progress::Online && worker.channel == Channel::Open;
-    if speaks { stage } else { stage.max(Stage::Terminate) }
-}
-
-fn judge(now: Instant, worker: &Worker, restart: &RestartSettings) -> Life {
-    let reason = worker.leaving.map(|leaving| leaving.reason);
-    let ran = worker.progress > Progress::Starting && reason != Some(LeaveReason::StartTimeout);
-    let stable = ran && now.duration_since(worker.since) >= restart.reset_after;
-    let served = worker.progress == Progress::Listening || stable;
-    let own_wish = reason == Some(LeaveReason::OwnWish);
-    match (served, own_wish, stable) {
-        (false, ..) => Life::Stillborn,
-        (true, true, true) => Life::Retired,
-        (true, true, false) => Life::LeftEarly,
-        (true, false, true) => Life::Stable,
-        (true, false, false) => Life::Short,
     }
 }
