@@ -395,3 +395,27 @@ fn stop_first_process(forkyard: Forkyard, primary: i32) {
     ended.assert_code(0).assert_no_panic();
     assert_eq!(ended.all("stopped").count(), 1, "{}", ended.text());
 }
+
+#[test]
+fn who_is_not_the_first_process_forwards_what_is_the_program_s() {
+    let forkyard = Launch::run("signals.js").workers(1).impatient().start();
+    forkyard.wait_line("a worker that listens for signals", |line| line == "listening for signals");
+    for (number, name) in [(Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")] {
+        forkyard.signal(number);
+        forkyard.wait_line(name, |line| line == name);
+    }
+    forkyard.stop().assert_code(0);
+}
+
+/// The terminal that hangs up is not the end of what `nohup` started.
+#[test]
+fn nohup_outlives_a_hang_up() {
+    let forkyard = Launch::run("plain.js").workers(1).wrapped(&["nohup"]).start();
+    forkyard.wait_listening(1);
+    forkyard.signal(Signal::HUP);
+    client::get(&forkyard.target(), "/").expect("it serves on");
+    let ended = forkyard.stop();
+    ended.assert_code(0);
+    let told: Vec<_> = ended.all("signal_received").map(|event| event.text("signal")).collect();
+    assert!(!told.contains(&"SIGHUP"), "{told:?}");
+}

@@ -31,6 +31,16 @@ pub(crate) enum Verb {
     Demo(Demo),
 }
 
+impl Verb {
+    /// How to print what goes wrong.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        match self {
+            Self::Run(run) => run.log_format,
+            Self::Demo(demo) => demo.log_format,
+        }
+    }
+}
+
 /// What `forkyard run` can be told.
 #[derive(Debug, Parser)]
 #[command(override_usage = "forkyard run [OPTIONS] PROGRAM [ARGS]...")]

@@ -45,7 +45,6 @@ impl Failure {
         ExitCode::from(self.code)
     }
 
-    #[cfg(test)]
     pub(crate) fn number(&self) -> u8 {
         self.code
     }

@@ -24,9 +24,10 @@ use exit_code::Failure;
 use report::Reporter;
 
 fn main() -> ExitCode {
-    let done = obey(Args::parse().verb);
-    done.unwrap_or_else(|failure| {
-        anstream::eprintln!("forkyard: {failure}");
+    let verb = Args::parse().verb;
+    let format = verb.log_format();
+    obey(verb).unwrap_or_else(|failure| {
+        anstream::eprint!("{}", report::failure(format, &failure));
         failure.code()
     })
 }

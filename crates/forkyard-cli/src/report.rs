@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::LogFormat;
 use crate::console::Console;
+use crate::exit_code::Failure;
 use describe::{counted, describe};
 
 /// How much it matters.
@@ -166,6 +167,18 @@ fn formatted(entry: &Entry, format: LogFormat) -> String {
     match format {
         LogFormat::Text => as_text(entry),
         LogFormat::Json => as_json(entry),
+    }
+}
+
+/// What is said when the command cannot do what it was asked to.
+pub(crate) fn failure(format: LogFormat, failure: &Failure) -> String {
+    match format {
+        LogFormat::Text => format!("forkyard: {failure}\n"),
+        LogFormat::Json => {
+            let message = failure.to_string();
+            let fields = json!({ "message": message, "code": failure.number() });
+            as_json(&Entry::new(Level::Error, "failed", message, fields))
+        }
     }
 }
 

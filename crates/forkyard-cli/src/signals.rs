@@ -21,7 +21,10 @@ pub(crate) enum Wish {
 pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
-    hang_up: unix::Signal,
+    /// Not under `nohup`, which has it ignored.
+    hang_up: Option<unix::Signal>,
+    user1: unix::Signal,
+    user2: unix::Signal,
     init: Option<Init>,
 }
 
@@ -30,18 +33,22 @@ pub(crate) struct Signals {
 struct Init {
     child: unix::Signal,
     quit: unix::Signal,
-    user1: unix::Signal,
-    user2: unix::Signal,
     window: unix::Signal,
 }
 
 impl Signals {
     pub(crate) fn listen() -> io::Result<Self> {
         let init = if forkyard_sys::process::is_init() { Some(Init::listen()?) } else { None };
+        let hang_up = match forkyard_sys::process::is_ignored(Signal::HUP)? {
+            true => None,
+            false => Some(unix::signal(SignalKind::hangup())?),
+        };
         Ok(Self {
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
-            hang_up: unix::signal(SignalKind::hangup())?,
+            hang_up,
+            user1: unix::signal(SignalKind::user_defined1())?,
+            user2: unix::signal(SignalKind::user_defined2())?,
             init,
         })
     }
@@ -50,7 +57,9 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Wish::Stop("SIGINT"),
             _ = self.terminate.recv() => Wish::Stop("SIGTERM"),
-            _ = self.hang_up.recv() => Wish::Stop("SIGHUP"),
+            () = hung_up(self.hang_up.as_mut()) => Wish::Stop("SIGHUP"),
+            _ = self.user1.recv() => Wish::Forward(Signal::USR1),
+            _ = self.user2.recv() => Wish::Forward(Signal::USR2),
             wish = Init::next(self.init.as_mut()) => wish,
         }
     }
@@ -71,8 +80,6 @@ impl Init {
         Ok(Self {
             child: unix::signal(SignalKind::child())?,
             quit: unix::signal(SignalKind::quit())?,
-            user1: unix::signal(SignalKind::user_defined1())?,
-            user2: unix::signal(SignalKind::user_defined2())?,
             window: unix::signal(SignalKind::window_change())?,
         })
     }
@@ -82,10 +89,15 @@ impl Init {
         tokio::select! {
             _ = init.child.recv() => Wish::Reap,
             _ = init.quit.recv() => Wish::Forward(Signal::QUIT),
-            _ = init.user1.recv() => Wish::Forward(Signal::USR1),
-            _ = init.user2.recv() => Wish::Forward(Signal::USR2),
             _ = init.window.recv() => Wish::Forward(Signal::WINCH),
         }
+    }
+}
+
+async fn hung_up(hang_up: Option<&mut unix::Signal>) {
+    match hang_up {
+        Some(hang_up) => drop(hang_up.recv().await),
+        None => std::future::pending().await,
     }
 }
 

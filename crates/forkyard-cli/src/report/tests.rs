@@ -77,3 +77,12 @@ fn without_time(line: &str) -> String {
     assert!(object.remove("time").is_some_and(|time| time.as_str().unwrap().ends_with('Z')));
     Value::Object(object).to_string()
 }
+
+#[test]
+fn a_failure_to_start_is_told_in_the_format_asked_for() {
+    let failed = Failure::usage("failed to run a program without a name".into());
+    let text = failure(LogFormat::Text, &failed);
+    assert_eq!(text, "forkyard: failed to run a program without a name\n");
+    let json: Value = serde_json::from_str(&failure(LogFormat::Json, &failed)).unwrap();
+    assert_eq!((&json["event"], &json["code"]), (&json!("failed"), &json!(2)));
+}

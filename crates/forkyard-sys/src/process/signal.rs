@@ -2,6 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
 use std::str::FromStr;
 
 /// The last signal number of Linux, `_NSIG` of `asm/signal.h`.
@@ -125,6 +128,23 @@ impl FromStr for Signal {
 fn by_name(upper: &str) -> Option<Signal> {
     let bare = upper.strip_prefix("SIG").unwrap_or(upper);
     NAMES.iter().find(|(_, name)| name.strip_prefix("SIG") == Some(bare)).map(|(signal, _)| *signal)
+}
+
+/// Whether this process ignores a signal, as `nohup(1)` has it ignore `SIGHUP`. Whoever
+/// starts a process so does not want it to mind the signal.
+///
+/// # Errors
+///
+/// `EINVAL` for a number that is none, which a [`Signal`] cannot be.
+pub fn is_ignored(signal: Signal) -> io::Result<bool> {
+    let mut current = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: asks only; `current` is a writable sigaction.
+    let result = unsafe { libc::sigaction(signal.number(), ptr::null(), current.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed to begin with, which is a valid sigaction, and filled in by the call.
+    Ok(unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN)
 }
 
 /// A text that names no signal.
