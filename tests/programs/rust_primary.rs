@@ -31,9 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn send_back(cluster: &Cluster, received: ReceivedMessage) -> Result<(), Box<dyn Error>> {
     let (slot, message) = (received.info.slot, received.message);
     match received.handle {
-        Some(handle) => {
-            cluster.handle().send_handle(slot, message, (handle.kind, handle.fd)).await?
-        }
+        Some(handle) => cluster.handle().send_handle(slot, message, handle).await?,
         None => cluster.handle().send(slot, message).await?,
     }
     Ok(())
