@@ -10,6 +10,12 @@ const line = (message) => `${JSON.stringify(message)}\n`;
 const act = (fields) => line({ cmd: 'NODE_CLUSTER', seq: 1000, ...fields });
 const query = (fields) => act({ act: 'queryServer', index: 0, data: null, addressType: 4, ...fields });
 
+// Written again and again without end.
+const floods = {
+  'unknown-commands': line({ cmd: 'NODE_X' }),
+  queries: query({ address: '127.0.0.1', port: -5 }),
+};
+
 const MEGABYTE = Buffer.alloc(1 << 20, 'x');
 
 const misdeeds = {
@@ -117,6 +123,11 @@ const what = process.argv[2];
 const when = process.argv[3];
 
 function misbehave() {
+  if (floods[what]) {
+    console.log(JSON.stringify({ wrote: what, pid: process.pid, worker: cluster.worker.id }));
+    const many = floods[what].repeat(4000);
+    for (;;) writeAll(many);
+  }
   const all = misdeeds[what]().every(writeAll);
   console.log(JSON.stringify({ wrote: what, all, pid: process.pid, worker: cluster.worker.id }));
   if (what.endsWith('-and-exit')) process.exit(9);

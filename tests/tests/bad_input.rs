@@ -221,3 +221,11 @@ fn forged_answers_lose_no_connection() {
         processes::is_alive(forkyard.primary_pid()).then_some(())
     });
 }
+
+/// A worker that writes without end takes nothing from the others, and a stop ends it as it
+/// ends every worker that does not go when asked.
+#[test]
+fn a_flood_on_a_channel() {
+    misbehaves("unknown-commands", "serving", "json");
+    misbehaves("queries", "serving", "json");
+}
