@@ -48,10 +48,10 @@ impl Core {
                 return dispatcher.replied(now, worker, connection, verdict, out);
             }
             Input::Accepted { listener, connection } => {
-                return dispatcher.accepted(listener, connection, out);
+                return dispatcher.accepted(now, listener, connection, out);
             }
             Input::AcceptFailed { listener } => dispatcher.accept_failed(now, listener),
-            Input::ListenerOpened { listener } => dispatcher.listener_opened(listener, out),
+            Input::ListenerOpened { listener } => dispatcher.listener_opened(now, listener, out),
             Input::ListenerFailed { listener, errno } => {
                 dispatcher.listener_failed(listener, errno, out);
             }
@@ -107,8 +107,8 @@ impl Core {
     /// Whether a connection may be accepted on this listener: a worker can have it at once.
     /// Changes with every input, so ask before each one.
     #[must_use]
-    pub fn has_capacity(&self, listener: ListenerId) -> bool {
-        self.dispatcher.has_capacity(listener)
+    pub fn has_capacity(&self, now: Instant, listener: ListenerId) -> bool {
+        self.dispatcher.has_capacity(now, listener)
     }
 
     /// Only now may what the worker did not answer go to another one: an answer could

@@ -64,7 +64,9 @@ impl Script {
         } else if let Some(request) = parse_request(&words) {
             let admission = self.core.request(self.now, request);
             seen.extend(show_admission(admission));
-        } else if words[0] == "accept" && !self.core.has_capacity(parse_listener(words[1])) {
+        } else if words[0] == "accept"
+            && !self.core.has_capacity(self.now, parse_listener(words[1]))
+        {
             seen.push("no capacity".to_owned());
         } else {
             let input = self.parse_input(&words);

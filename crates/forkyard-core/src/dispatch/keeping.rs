@@ -65,8 +65,8 @@ impl Dispatcher {
         if !entry.leaving {
             self.withdraw(now, worker, entry.slot, Seat::StaysWanted);
         }
-        for (connection, listener) in entry.in_hand.into_iter().rev() {
-            self.requeue(listener, connection, out);
+        for offer in entry.in_hand.into_iter().rev() {
+            self.requeue(now, offer.listener, offer.connection, out);
         }
     }
 

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A worker is offered at most [`DispatchSettings::window`] connections that it has not
-//! answered, so one that does not answer holds up no more than that. Nothing is accepted
+//! answered, and none while it leaves one unanswered for longer than
+//! [`DispatchSettings::patience`], so one that is blocked holds up hardly any. Nothing is accepted
 //! unless a worker can be offered it at once: the rest waits in the kernel's backlog,
 //! where it survives whatever happens here. The queue therefore only ever holds what
 //! came back, which is bounded by workers × window.
@@ -37,8 +38,13 @@ pub const MAX_LISTENERS: usize = 1024;
 /// How connections are dealt out.
 #[derive(Clone, Debug)]
 pub struct DispatchSettings {
-    /// How many unanswered connections a worker may be offered.
+    /// How many unanswered connections a worker may be offered. More than one keep a worker
+    /// that is fully occupied from waiting for the primary, and the primary from waking up
+    /// for each single one.
     pub window: usize,
+    /// A worker that has left a connection unanswered for this long is offered no further
+    /// one: its event loop is blocked.
+    pub patience: Duration,
     /// How long a listener that everybody closed stays open, for a worker that closed
     /// it on the way out and whose successor opens it again. When that worker holds no
     /// other listener it is as long as the worker lives, and at most
@@ -50,7 +56,12 @@ pub struct DispatchSettings {
 
 impl Default for DispatchSettings {
     fn default() -> Self {
-        Self { window: 1, linger: Duration::from_secs(1), accept_pause: Duration::from_millis(100) }
+        Self {
+            window: 2,
+            patience: Duration::from_millis(5),
+            linger: Duration::from_secs(1),
+            accept_pause: Duration::from_millis(100),
+        }
     }
 }
 
@@ -74,10 +85,28 @@ enum Timer {
 struct Worker {
     slot: SlotId,
     /// Offered and not yet answered.
-    in_hand: Vec<(ConnectionId, ListenerId)>,
+    /// The oldest first.
+    in_hand: Vec<Offer>,
     /// When it last got a connection, in connections handed out by the primary.
     last_turn: u64,
     leaving: bool,
+}
+
+impl Worker {
+    fn has_room(&self, now: Instant, settings: &DispatchSettings) -> bool {
+        let answers = |oldest: &Offer| now.duration_since(oldest.since) < settings.patience;
+        !self.leaving
+            && self.in_hand.len() < settings.window
+            && self.in_hand.first().is_none_or(answers)
+    }
+}
+
+/// A connection that a worker has not answered yet.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    connection: ConnectionId,
+    listener: ListenerId,
+    since: Instant,
 }
 
 /// See the module's documentation.
@@ -112,10 +141,10 @@ impl Dispatcher {
     }
 
     /// Whether a connection accepted on this listener could be offered at once.
-    pub(crate) fn has_capacity(&self, listener: ListenerId) -> bool {
+    pub(crate) fn has_capacity(&self, now: Instant, listener: ListenerId) -> bool {
         let Some(entry) = self.listeners.get(&listener) else { return false };
         let ready = entry.binding == Binding::Open && !entry.paused && !self.stopping;
-        ready && entry.queue.is_empty() && self.choose(entry).is_some()
+        ready && entry.queue.is_empty() && self.choose(now, entry).is_some()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
@@ -127,7 +156,7 @@ impl Dispatcher {
             match timer {
                 Timer::Linger(listener) => self.close_if_unheld(listener, out),
                 Timer::AcceptPause(listener) => self.end_accept_pause(listener),
-                Timer::Declined(listener, worker) => self.end_pause(listener, worker, out),
+                Timer::Declined(listener, worker) => self.end_pause(now, listener, worker, out),
             }
         }
     }
@@ -142,19 +171,24 @@ impl Dispatcher {
         let Some(slot) = self.active_slot(query.worker) else { return };
         self.not_on_its_way_out(now, query.worker);
         match self.by_spec.get(&query.spec).copied() {
-            Some(listener) => self.join(listener, slot, &query, out),
+            Some(listener) => self.join(now, (listener, slot), &query, out),
             None => self.open(slot, query, out),
         }
     }
 
-    pub(crate) fn listener_opened(&mut self, listener: ListenerId, out: &mut VecDeque<Action>) {
+    pub(crate) fn listener_opened(
+        &mut self,
+        now: Instant,
+        listener: ListenerId,
+        out: &mut VecDeque<Action>,
+    ) {
         let Some(entry) = self.listeners.get_mut(&listener) else { return };
         let Binding::Opening { waiting } = std::mem::replace(&mut entry.binding, Binding::Open)
         else {
             return;
         };
         for (worker, seq) in waiting {
-            self.grant(listener, worker, seq, out);
+            self.grant(now, listener, (worker, seq), out);
         }
     }
 
@@ -175,6 +209,7 @@ impl Dispatcher {
 
     pub(crate) fn accepted(
         &mut self,
+        now: Instant,
         listener: ListenerId,
         connection: ConnectionId,
         out: &mut VecDeque<Action>,
@@ -184,7 +219,7 @@ impl Dispatcher {
             return;
         };
         entry.queue.push_back(connection);
-        self.place(listener, out);
+        self.place(now, listener, out);
     }
 
     pub(crate) fn accept_failed(&mut self, now: Instant, listener: ListenerId) {
@@ -202,10 +237,10 @@ impl Dispatcher {
         out: &mut VecDeque<Action>,
     ) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
-        let Some(at) = entry.in_hand.iter().position(|(held, _)| *held == connection) else {
+        let Some(at) = entry.in_hand.iter().position(|offer| offer.connection == connection) else {
             return;
         };
-        let (_, listener) = entry.in_hand.swap_remove(at);
+        let listener = entry.in_hand.remove(at).listener;
         match verdict {
             Verdict::Accepted => {
                 out.push_back(Action::Release { connection });
@@ -213,10 +248,10 @@ impl Dispatcher {
             }
             Verdict::Declined => {
                 self.pause(now, listener, worker);
-                self.requeue(listener, connection, out);
+                self.requeue(now, listener, connection, out);
             }
         }
-        self.place_for(worker, out);
+        self.place_for(now, worker, out);
     }
 
     /// Nothing is handed out any more, and every listener is closed.
@@ -231,7 +266,13 @@ impl Dispatcher {
         self.workers.get(&worker).filter(|entry| !entry.leaving).map(|entry| entry.slot)
     }
 
-    fn join(&mut self, id: ListenerId, slot: SlotId, query: &Query, out: &mut VecDeque<Action>) {
+    fn join(
+        &mut self,
+        now: Instant,
+        (id, slot): (ListenerId, SlotId),
+        query: &Query,
+        out: &mut VecDeque<Action>,
+    ) {
         let Some(listener) = self.listeners.get_mut(&id) else { return };
         if listener.holds.get(&slot) == Some(&Hold::Worker(query.worker)) {
             return out.push_back(query.refused(id, Refusal::AlreadyHeld));
@@ -241,7 +282,7 @@ impl Dispatcher {
         self.timers.cancel(Timer::Linger(id));
         match &mut listener.binding {
             Binding::Opening { waiting } => waiting.push((query.worker, query.seq)),
-            Binding::Open => self.grant(id, query.worker, query.seq, out),
+            Binding::Open => self.grant(now, id, (query.worker, query.seq), out),
         }
     }
 
@@ -266,36 +307,43 @@ impl Dispatcher {
         self.listeners.insert(id, listener);
     }
 
-    fn grant(&mut self, id: ListenerId, worker: WorkerId, seq: u64, out: &mut VecDeque<Action>) {
+    fn grant(
+        &mut self,
+        now: Instant,
+        id: ListenerId,
+        (worker, seq): (WorkerId, u64),
+        out: &mut VecDeque<Action>,
+    ) {
         let Some(listener) = self.listeners.get_mut(&id) else { return };
         listener.members.insert(worker, Member::default());
         out.push_back(Action::Grant { worker, seq, listener: id });
-        self.place(id, out);
+        self.place(now, id, out);
     }
 
     /// The free worker with the least in hand; among equals the one whose turn is longest
     /// ago.
-    fn choose(&self, listener: &Listener) -> Option<WorkerId> {
+    fn choose(&self, now: Instant, listener: &Listener) -> Option<WorkerId> {
         listener
             .members
             .iter()
             .filter(|(_, member)| !member.paused)
             .filter_map(|(id, _)| self.workers.get(id).map(|worker| (id, worker)))
-            .filter(|(_, worker)| !worker.leaving && worker.in_hand.len() < self.settings.window)
+            .filter(|(_, worker)| worker.has_room(now, &self.settings))
             .min_by_key(|(_, worker)| (worker.in_hand.len(), worker.last_turn))
             .map(|(id, _)| *id)
     }
 
-    fn place(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
+    fn place(&mut self, now: Instant, id: ListenerId, out: &mut VecDeque<Action>) {
         while let Some(listener) = self.listeners.get(&id) {
             let Some(connection) = listener.queue.front().copied() else { return };
-            let Some(worker) = self.choose(listener) else { return };
-            self.hand_off(id, worker, connection, out);
+            let Some(worker) = self.choose(now, listener) else { return };
+            self.hand_off(now, id, worker, connection, out);
         }
     }
 
     fn hand_off(
         &mut self,
+        now: Instant,
         listener: ListenerId,
         worker: WorkerId,
         connection: ConnectionId,
@@ -307,13 +355,13 @@ impl Dispatcher {
         if let Some(entry) = self.workers.get_mut(&worker) {
             self.turn += 1;
             entry.last_turn = self.turn;
-            entry.in_hand.push((connection, listener));
+            entry.in_hand.push(Offer { connection, listener, since: now });
         }
         out.push_back(Action::HandOff { worker, listener, connection });
     }
 
     /// Places what waits on the listeners that this worker serves.
-    fn place_for(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
+    fn place_for(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
         if self.listeners.values().all(|entry| entry.queue.is_empty()) {
             return;
         }
@@ -324,12 +372,13 @@ impl Dispatcher {
             .map(|(id, _)| *id)
             .collect();
         for listener in served {
-            self.place(listener, out);
+            self.place(now, listener, out);
         }
     }
 
     fn requeue(
         &mut self,
+        now: Instant,
         listener: ListenerId,
         connection: ConnectionId,
         out: &mut VecDeque<Action>,
@@ -337,7 +386,7 @@ impl Dispatcher {
         match self.listeners.get_mut(&listener) {
             Some(entry) => {
                 entry.queue.push_front(connection);
-                self.place(listener, out);
+                self.place(now, listener, out);
             }
             None => out.push_back(Action::Release { connection }),
         }
@@ -360,12 +409,18 @@ impl Dispatcher {
         }
     }
 
-    fn end_pause(&mut self, listener: ListenerId, worker: WorkerId, out: &mut VecDeque<Action>) {
+    fn end_pause(
+        &mut self,
+        now: Instant,
+        listener: ListenerId,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
         let Some(entry) = self.listeners.get_mut(&listener) else { return };
         if let Some(member) = entry.members.get_mut(&worker) {
             member.paused = false;
         }
-        self.place(listener, out);
+        self.place(now, listener, out);
     }
 
     fn end_accept_pause(&mut self, listener: ListenerId) {

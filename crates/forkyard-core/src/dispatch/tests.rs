@@ -10,8 +10,9 @@ use crate::Settings;
 use crate::dispatch::DispatchSettings;
 use crate::script::{Script, Show};
 
+/// Tables read more easily with one connection at a time.
 fn app() -> Script {
-    Script::new(Settings::default(), Show::AllButEvents)
+    app_with_window(1)
 }
 
 fn app_with_window(window: usize) -> Script {

@@ -207,7 +207,7 @@ impl World {
         let waiting = sockets
             .filter(|(_, socket)| socket.policy == Policy::RoundRobin && socket.backlog > 0)
             .map(|(id, _)| *id);
-        waiting.filter(|id| self.core.has_capacity(*id)).collect()
+        waiting.filter(|id| self.core.has_capacity(self.now, *id)).collect()
     }
 
     fn accept(&mut self, listener: ListenerId) -> Result<(), Violation> {
@@ -449,7 +449,7 @@ impl World {
             is_busy |= self.hear(worker)?;
         }
         for listener in self.acceptable() {
-            if self.core.has_capacity(listener) {
+            if self.core.has_capacity(self.now, listener) {
                 self.accept(listener)?;
                 is_busy = true;
             }
@@ -471,6 +471,7 @@ fn any_settings(chance: &mut Chance) -> Settings {
         },
         dispatch: DispatchSettings {
             window: 1 + chance.below(3),
+            patience: chance.millis(0, 50),
             linger: chance.millis(20, 2000),
             accept_pause: chance.millis(5, 100),
         },

@@ -169,8 +169,9 @@ impl Driver {
             return Poll::Ready(Wake::Mail(mail));
         }
         let patience_over = std::mem::take(&mut self.mail_in_a_row) == MAIL_IN_A_ROW;
-        let core = &self.core;
-        if let Poll::Ready(arrival) = self.listeners.poll_accept(cx, |id| core.has_capacity(id)) {
+        let (core, now) = (&self.core, Instant::now());
+        let wanted = |id| core.has_capacity(now, id);
+        if let Poll::Ready(arrival) = self.listeners.poll_accept(cx, wanted) {
             return Poll::Ready(Wake::Arrival(arrival));
         }
         if patience_over {

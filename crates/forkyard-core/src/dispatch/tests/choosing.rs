@@ -32,6 +32,44 @@ fn a_worker_is_offered_its_window_and_no_more() {
     ]);
 }
 
+/// Its event loop is blocked, and what it is offered now would wait with it.
+#[test]
+fn a_worker_that_leaves_one_unanswered_is_offered_no_further_one() {
+    let mut script = serving(app_with_window(3), 2);
+    script.check(&[
+        ("accept L0", "hand c0 to 1"),
+        ("accept L0", "hand c1 to 2"),
+        ("+4ms", ""),
+        ("accept L0", "hand c2 to 1"),
+        ("accepted 2 c1", "release c1"),
+        ("+1ms", ""),
+        ("accept L0", "hand c3 to 2"),
+        ("accept L0", "hand c4 to 2"),
+        ("accept L0", "hand c5 to 2"),
+        ("accept L0", "no capacity"),
+        ("accepted 1 c0", "release c0"),
+        ("accept L0", "hand c6 to 1"),
+    ]);
+}
+
+/// The one that was left unanswered the longest counts, whatever was answered since.
+#[test]
+fn answers_out_of_turn_do_not_make_up_for_the_oldest() {
+    let mut script = serving(app_with_window(3), 1);
+    script.check(&[
+        ("accept L0", "hand c0 to 1"),
+        ("accept L0", "hand c1 to 1"),
+        ("accept L0", "hand c2 to 1"),
+        ("+5ms", ""),
+        ("accepted 1 c1", "release c1"),
+        ("accept L0", "no capacity"),
+        ("accepted 1 c0", "release c0"),
+        ("accept L0", "no capacity"),
+        ("accepted 1 c2", "release c2"),
+        ("accept L0", "hand c3 to 1"),
+    ]);
+}
+
 #[test]
 fn one_window_spans_all_listeners_of_a_worker() {
     let mut script = serving(app(), 1);
