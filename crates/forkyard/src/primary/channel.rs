@@ -118,7 +118,8 @@ impl Reader {
                     let chunk = self.read();
                     self.pass_on().await;
                     match chunk {
-                        Chunk::More => {}
+                        // Whoever floods its channel waits until others have had their turn.
+                        Chunk::More => tokio::task::yield_now().await,
                         Chunk::Drained => ready.clear_ready(),
                         Chunk::End => break,
                     }
