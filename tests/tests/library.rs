@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, Dialect, Event, ExitStatus, Handle, HandleKind, Messages, Outcome, Program,
-    ReceivedMessage, RestartMode, RestartSettings, Signal, SlotId, Stage, Value,
+    Cluster, ClusterBuilder, Dialect, Event, ExitStatus, Handle, HandleKind, Messages, Outcome,
+    Program, ReceivedMessage, RestartMode, RestartSettings, Signal, SlotId, Stage, Value,
 };
 use forkyard_tests::{DEADLINE, Node, tools};
 use serde_json::json;
