@@ -1,0 +1,63 @@
+//! What handles ask the driver for. Whoever asked may have stopped waiting for the answer.
+
+use std::io;
+use std::time::Instant;
+
+use forkyard_core::SlotId;
+use forkyard_ipc::{PrimaryMessage, Value};
+use forkyard_sys::process::Signal;
+
+use super::Driver;
+use crate::primary::outgoing::Sent;
+use crate::primary::{Command, Handle};
+
+impl Driver {
+    pub(super) fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Request(request, answer) => {
+                let admission = self.core.request(Instant::now(), request);
+                let _ = answer.send(admission);
+            }
+            Command::Signal(slot, signal, answer) => {
+                let _ = answer.send(self.signal_slot(slot, signal));
+            }
+            Command::Send(slot, value, handle, answer) => {
+                let _ = answer.send(self.send_to_slot(slot, value, handle));
+            }
+            Command::Workers(answer) => {
+                let _ = answer.send(self.seats.all());
+            }
+        }
+    }
+
+    fn signal_slot(&mut self, slot: SlotId, signal: Signal) -> io::Result<()> {
+        let worker = self.seats.in_slot(slot);
+        match worker.and_then(|worker| self.seats.running(worker)) {
+            Some(running) => running.process.signal(signal),
+            None => Err(no_worker(slot)),
+        }
+    }
+
+    fn send_to_slot(
+        &mut self,
+        slot: SlotId,
+        value: Value,
+        handle: Option<Handle>,
+    ) -> io::Result<()> {
+        let worker = self.seats.in_slot(slot).ok_or_else(|| no_worker(slot))?;
+        let (message, sent) = match handle {
+            Some(Handle { kind, fd }) => {
+                (PrimaryMessage::Handle { kind, message: value }, Some(Sent::User(fd)))
+            }
+            None => (PrimaryMessage::User(value), None),
+        };
+        let running = self.seats.running(worker).ok_or_else(|| no_worker(slot))?;
+        running.outgoing.push(&message, sent)?;
+        self.seats.flush(worker);
+        Ok(())
+    }
+}
+
+fn no_worker(slot: SlotId) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("there is no worker in slot {slot}"))
+}

@@ -1,0 +1,221 @@
+//! What the driver makes of news: from workers, from their processes, from listeners.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use forkyard_core::{ConnectionId, Input, Policy, Query, Request, Stage, Verdict, WorkerId};
+use forkyard_ipc::{PrimaryMessage, ServerQuery, SocketAnswer, SocketQuery, WorkerMessage};
+use forkyard_sys::process::Signal;
+use forkyard_sys::reactor::Watched;
+use tokio::io::Interest;
+use tokio::sync::oneshot;
+
+use super::{Driver, Question};
+use crate::event::Event;
+use crate::primary::channel::Reader;
+use crate::primary::exit_watch::Watch;
+use crate::primary::listeners::{Arrival, Listeners};
+use crate::primary::outgoing::{Outgoing, Sent};
+use crate::primary::seats::Running;
+use crate::primary::spawner::Spawned;
+use crate::primary::{Mail, PolicyRule, address};
+
+impl Driver {
+    pub(super) fn handle_abandoned(&mut self) {
+        // Whether it was stopping already does not matter.
+        let _ = self.core.request(Instant::now(), Request::Stop(Stage::Terminate));
+    }
+
+    pub(super) fn handle_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Message { worker, message } => self.handle_message(worker, message),
+            Mail::Spawned(spawned) => self.handle_spawned(spawned),
+            Mail::SpawnFailed { worker, message } => {
+                self.input(Input::SpawnFailed { worker, message });
+                self.perform_all();
+                self.seats.remove(worker);
+            }
+            Mail::HandleArrived { worker, intact } => {
+                let answer =
+                    if intact { PrimaryMessage::HandleAck } else { PrimaryMessage::HandleNack };
+                self.send(worker, &answer, None);
+            }
+            Mail::ChannelTrouble { worker, message } => self.channel_trouble(worker, message),
+            Mail::ChannelEnded { worker } => {
+                // What it did not get goes to others, and must not stay open here.
+                if let Some(running) = self.seats.running(worker) {
+                    running.outgoing.end();
+                }
+                self.input(Input::ChannelEnded { worker });
+            }
+            Mail::Exited { worker, status, stderr_tail } => {
+                self.stderr_tail = stderr_tail;
+                self.input(Input::Exited { worker, status });
+                self.perform_all();
+                self.stderr_tail.clear();
+                self.seats.remove(worker);
+            }
+            Mail::Command(command) => self.handle_command(command),
+        }
+    }
+
+    fn handle_spawned(&mut self, spawned: Spawned) {
+        let worker = spawned.worker;
+        if let Err(error) = self.install(spawned) {
+            let message = format!("failed to watch the new worker: {error}");
+            self.input(Input::SpawnFailed { worker, message });
+            self.perform_all();
+            self.seats.remove(worker);
+        }
+    }
+
+    fn install(&mut self, spawned: Spawned) -> io::Result<()> {
+        let Spawned { worker, process, channel, output_done } = spawned;
+        let mail = self.outlets.mail.clone();
+        let pid = process.pid();
+        let process = Arc::new(process);
+        let (finish, finished) = oneshot::channel();
+        let channel = match Watched::new(channel, Interest::READABLE) {
+            Ok(channel) => Arc::new(channel),
+            Err(error) => {
+                // Of no use without its channel. It is still waited for.
+                process.signal_group(Signal::KILL)?;
+                let reader = tokio::spawn(std::future::ready(()));
+                tokio::spawn(Watch { worker, process, finish, reader, output_done }.run(mail));
+                return Err(error);
+            }
+        };
+        let outgoing = Outgoing::new(Arc::clone(&channel), self.settings.dialect);
+        self.seats.started(worker, Running { process: Arc::clone(&process), outgoing });
+        let Some(info) = self.seats.info(worker) else { return Ok(()) };
+        let reading = (self.settings.dialect, self.settings.message_limit);
+        let tap = self.outlets.tap.clone();
+        let reader = Reader::new(info, channel, reading, mail.clone(), tap, finished);
+        let reader = tokio::spawn(reader.run());
+        let watch = Watch { worker, process, finish, reader, output_done };
+        tokio::spawn(watch.run(mail));
+        self.input(Input::Spawned { worker, pid });
+        Ok(())
+    }
+
+    fn handle_message(&mut self, worker: WorkerId, message: WorkerMessage) {
+        match message {
+            WorkerMessage::Reply { ack, accepted } => {
+                let verdict = if accepted { Verdict::Accepted } else { Verdict::Declined };
+                self.input(Input::Replied { worker, connection: ConnectionId(ack), verdict });
+            }
+            WorkerMessage::HandleAck => {
+                self.acknowledged(worker);
+            }
+            WorkerMessage::HandleNack => self.handle_lost(worker),
+            WorkerMessage::Online { .. } => self.input(Input::Online { worker }),
+            WorkerMessage::QueryServer { seq, query } => self.handle_query(worker, seq, query),
+            WorkerMessage::Listening { query, .. } => {
+                self.input(Input::Listening { worker });
+                let address = address::describe(&query);
+                self.emit_for(worker, |info| Event::Listening { info, address });
+            }
+            WorkerMessage::Close { key, .. } => {
+                if let Some(listener) = Listeners::by_key(&key) {
+                    self.input(Input::Closed { worker, listener });
+                }
+            }
+            WorkerMessage::ExitedAfterDisconnect { seq } => {
+                self.input(Input::LeaveAnnounced { worker, seq });
+            }
+            WorkerMessage::Socket(query) => self.answer_socket_query(worker, query),
+            // The channel's reader keeps these.
+            WorkerMessage::Handle { .. }
+            | WorkerMessage::User(_)
+            | WorkerMessage::Unknown { .. } => {}
+        }
+    }
+
+    /// A descriptor that a worker has received is its own; what held the channel back may
+    /// go on.
+    fn acknowledged(&mut self, worker: WorkerId) -> Option<Sent> {
+        let sent = self.seats.running(worker)?.outgoing.acknowledge();
+        self.seats.flush(worker);
+        sent
+    }
+
+    /// A descriptor did not arrive, and the message it belonged to was dropped.
+    fn handle_lost(&mut self, worker: WorkerId) {
+        match self.acknowledged(worker) {
+            Some(Sent::Connection(connection, _)) => {
+                let verdict = Verdict::Declined;
+                self.input(Input::Replied { worker, connection, verdict });
+            }
+            Some(Sent::Listener(_)) => {
+                let why = "lost a listening socket on the way to the worker; ending the worker";
+                self.channel_trouble(worker, why.into());
+                self.input(Input::ChannelBroken { worker });
+            }
+            Some(Sent::User(_)) => {
+                let why = "lost a descriptor on the way to the worker";
+                self.channel_trouble(worker, why.into());
+            }
+            None => {}
+        }
+    }
+
+    fn handle_query(&mut self, worker: WorkerId, seq: u64, query: ServerQuery) {
+        let address = address::describe(&query);
+        let spec = match address::spec_of(&query) {
+            Ok(spec) => spec,
+            Err(errno) => return self.answer_refusal(worker, seq, "", -errno),
+        };
+        let policy = self.policy_for(&query);
+        let backlog = query.backlog.and_then(|length| u32::try_from(length).ok());
+        self.questions.insert((worker, seq), Question { address, data: query.data });
+        self.input(Input::Query(Query { worker, seq, spec, policy, backlog }));
+        self.perform_all();
+        // Binding takes no time, so it is answered by now, or never: the worker is leaving.
+        self.questions.remove(&(worker, seq));
+    }
+
+    /// The rule that names this listener, or the one that names none.
+    fn policy_for(&self, query: &ServerQuery) -> Policy {
+        let port = query.port.map(|port| port.to_string());
+        let names = [port.as_deref(), query.address.as_deref()];
+        let matching = |rule: &&PolicyRule| match rule.listener.as_deref() {
+            Some(listener) => names.contains(&Some(listener)),
+            None => false,
+        };
+        let rules = &self.settings.policies;
+        let rule = rules.iter().rev().find(matching);
+        let rule = rule.or_else(|| rules.iter().rev().find(|rule| rule.listener.is_none()));
+        rule.map_or(Policy::RoundRobin, |rule| rule.policy)
+    }
+
+    /// What a worker has sent us is ours: none of its server's connections are left here.
+    fn answer_socket_query(&mut self, worker: WorkerId, query: SocketQuery) {
+        let answer = match query {
+            SocketQuery::NotifyClose { key } => SocketAnswer::AllClosed { key },
+            SocketQuery::GetCount { key } => SocketAnswer::Count { key, count: 0 },
+        };
+        self.send(worker, &PrimaryMessage::Socket(answer), None);
+    }
+
+    pub(super) fn channel_trouble(&mut self, worker: WorkerId, message: String) {
+        self.emit_for(worker, |info| Event::ChannelTrouble { info, message });
+    }
+
+    pub(super) fn handle_arrival(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Connection(listener, socket) => {
+                let connection = ConnectionId(self.number());
+                self.connections.keep(connection, socket);
+                self.input(Input::Accepted { listener, connection });
+            }
+            Arrival::Failure { listener, error, first } => {
+                if first {
+                    let address = self.listeners.address(listener).to_owned();
+                    self.emit(Event::AcceptFailed { address, message: error.to_string() });
+                }
+                self.input(Input::AcceptFailed { listener });
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Carries out what the core wants done, none of which takes time.
+
+use forkyard_core::{
+    Action, ConnectionId, Input, ListenerId, ListenerSpec, Policy, Refusal, SlotId, WorkerId,
+};
+use forkyard_ipc::{PrimaryMessage, ServerReply, Transport};
+use forkyard_sys::process::Signal;
+
+use super::{Driver, Question};
+use crate::event::Event;
+use crate::primary::address;
+use crate::primary::outgoing::{SendError, Sent};
+use crate::primary::spawner::Job;
+
+impl Driver {
+    pub(super) fn perform_all(&mut self) {
+        while let Some(action) = self.core.next_action() {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::HandOff { worker, listener, connection } => {
+                self.hand_off(worker, listener, connection);
+            }
+            Action::Release { connection } => self.connections.release(connection),
+            Action::Spawn { slot, worker } => self.spawn(slot, worker),
+            Action::OpenListener { listener, spec, policy, backlog } => {
+                self.open_listener(listener, &spec, policy, backlog);
+            }
+            Action::CloseListener { listener } => self.listeners.close(listener),
+            Action::Grant { worker, seq, listener } => self.grant(worker, seq, listener),
+            Action::Refuse { worker, seq, listener, refusal } => {
+                self.refuse(worker, seq, listener, refusal);
+            }
+            Action::AskDisconnect { worker } => {
+                let seq = self.number();
+                self.send(worker, &PrimaryMessage::Disconnect { seq }, None);
+            }
+            Action::AcknowledgeLeave { worker, seq: ack } => {
+                let seq = self.number();
+                self.send(worker, &PrimaryMessage::Ack { ack, seq }, None);
+            }
+            Action::Terminate { worker } => self.terminate(worker),
+            Action::Kill { worker } => self.kill(worker),
+            Action::Emit(event) => self.publish(event),
+            Action::Finish(outcome) => self.outcome = Some(outcome),
+        }
+    }
+
+    fn hand_off(&mut self, worker: WorkerId, listener: ListenerId, connection: ConnectionId) {
+        let Some(socket) = self.connections.get(connection) else { return };
+        let Some(named) = self.listeners.key_and_transport(listener) else { return };
+        let Some(running) = self.seats.running(worker) else { return };
+        let pushed = running.outgoing.push_connection(connection, socket, named);
+        self.after_push(worker, pushed);
+    }
+
+    fn spawn(&mut self, slot: SlotId, worker: WorkerId) {
+        self.seats.add(worker, slot);
+        if self.outlets.spawner.try_send(Job { slot, worker }).is_err() {
+            let message = "the thread that starts processes is gone".into();
+            self.input(Input::SpawnFailed { worker, message });
+        }
+    }
+
+    fn open_listener(
+        &mut self,
+        listener: ListenerId,
+        spec: &ListenerSpec,
+        policy: Policy,
+        backlog: Option<u32>,
+    ) {
+        let means = (backlog, &*self.settings.inherited);
+        match self.listeners.open(listener, &spec.endpoint, policy, means) {
+            Ok(address) => {
+                self.emit(Event::Bound { address, policy });
+                self.input(Input::ListenerOpened { listener });
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(address::EINVAL);
+                self.input(Input::ListenerFailed { listener, errno });
+            }
+        }
+    }
+
+    fn grant(&mut self, worker: WorkerId, seq: u64, listener: ListenerId) {
+        let data = self.questions.remove(&(worker, seq)).and_then(|question| question.data);
+        match self.listeners.grant(listener, data) {
+            Ok(Some((reply, socket))) => {
+                let message = PrimaryMessage::ServerReply { ack: seq, seq: self.number(), reply };
+                self.send(worker, &message, socket.map(Sent::Listener));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let errno = -error.raw_os_error().unwrap_or(address::EINVAL);
+                self.answer_refusal(worker, seq, "", errno);
+            }
+        }
+    }
+
+    fn refuse(&mut self, worker: WorkerId, seq: u64, listener: ListenerId, refusal: Refusal) {
+        let question = self.questions.remove(&(worker, seq));
+        let key = format!("refused#{listener}");
+        self.answer_refusal(worker, seq, &key, address::errno_of(refusal));
+        if let Some(Question { address, .. }) = question {
+            let (code, message) = address::explain(&address, refusal);
+            self.emit_for(worker, |info| Event::ListenRefused { info, address, code, message });
+        }
+    }
+
+    pub(super) fn answer_refusal(&mut self, worker: WorkerId, ack: u64, key: &str, errno: i32) {
+        let reply = ServerReply {
+            errno,
+            key: key.into(),
+            data: None,
+            sockname: None,
+            handle: None,
+            transport: Transport::Tcp,
+        };
+        let message = PrimaryMessage::ServerReply { ack, seq: self.number(), reply };
+        self.send(worker, &message, None);
+    }
+
+    fn terminate(&mut self, worker: WorkerId) {
+        let signal = self.settings.stop_signal;
+        if let Some(running) = self.seats.running(worker)
+            && let Err(error) = running.process.signal(signal)
+        {
+            tracing::warn!(%worker, %signal, %error, "failed to signal a worker");
+        }
+    }
+
+    fn kill(&mut self, worker: WorkerId) {
+        if let Some(running) = self.seats.running(worker)
+            && let Err(error) = running.process.signal_group(Signal::KILL)
+        {
+            tracing::error!(%worker, %error, "failed to kill a worker");
+        }
+    }
+
+    pub(super) fn send(
+        &mut self,
+        worker: WorkerId,
+        message: &PrimaryMessage,
+        handle: Option<Sent>,
+    ) {
+        let Some(running) = self.seats.running(worker) else { return };
+        let pushed = running.outgoing.push(message, handle);
+        self.after_push(worker, pushed);
+    }
+
+    fn after_push(&mut self, worker: WorkerId, pushed: Result<(), SendError>) {
+        match pushed {
+            Ok(()) => self.seats.flush(worker),
+            Err(error) => {
+                self.channel_trouble(worker, format!("{error}; ending the worker"));
+                self.input(Input::ChannelBroken { worker });
+            }
+        }
+    }
+}
