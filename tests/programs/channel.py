@@ -35,7 +35,8 @@ def misbehaves():
 
 
 def messages():
-    """Messages of the primary, each with the descriptors that came since the one before."""
+    """Messages of the primary, each with its descriptor if it has one: they come in the
+    order of the messages they belong to, perhaps together with plain ones before."""
     unfinished, handles = b"", []
     while True:
         data, more, _, _ = socket.recv_fds(channel, 65536, 16)
@@ -43,9 +44,9 @@ def messages():
             return
         handles += more
         *lines, unfinished = (unfinished + data).split(b"\n")
-        for line in lines:
-            yield json.loads(line), handles
-            handles = []
+        for message in map(json.loads, lines):
+            has_handle = message.get("cmd") == "NODE_HANDLE"
+            yield message, handles.pop(0) if has_handle else None
 
 
 def answer(connection):
@@ -66,12 +67,12 @@ def serve(acknowledges=True, on_listening=lambda: None):
     query = {"index": 0, "data": None, "address": "127.0.0.1", "port": port, "addressType": 4}
     act(act="queryServer", flags=0, backlog=511, **query)
     asked = seq
-    for message, handles in messages():
-        if message.get("cmd") == "NODE_HANDLE":
+    for message, handle in messages():
+        if handle is not None:
             if acknowledges:
                 send({"cmd": "NODE_HANDLE_ACK"})
             act(ack=message["msg"]["seq"], accepted=True)
-            with socket.socket(fileno=handles[0]) as connection:
+            with socket.socket(fileno=handle) as connection:
                 connection.setblocking(True)
                 answer(connection)
         elif message.get("ack") == asked:
