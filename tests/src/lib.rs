@@ -21,6 +21,7 @@ pub mod record;
 pub mod tools;
 mod unread;
 pub mod waiting;
+pub mod watching;
 
 pub use command::{Ended, Forkyard, Launch};
 pub use events::{Event, Stream};

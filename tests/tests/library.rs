@@ -1,6 +1,6 @@
 //! The library's primary side against real Node workers.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -11,6 +11,7 @@ use forkyard::{
     Cluster, ClusterBuilder, Dialect, Event, ExitStatus, Handle, HandleKind, Messages, Outcome,
     Program, ReceivedMessage, RestartMode, RestartSettings, Signal, SlotId, Stage, Value,
 };
+use forkyard_tests::watching::event;
 use forkyard_tests::{DEADLINE, Node, tools};
 use serde_json::json;
 use tokio::time::timeout;
@@ -28,19 +29,6 @@ fn builder(node: Node, program: &str, dialect: Dialect) -> ClusterBuilder {
 async fn received(messages: &mut Messages) -> ReceivedMessage {
     let message = timeout(DEADLINE, messages.next()).await;
     message.expect("a message comes in time").expect("the primary is there")
-}
-
-/// Reads events up to the one that is wanted.
-async fn event<T>(cluster: &mut Cluster, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
-    let search = async {
-        while let Some(event) = cluster.next_event().await {
-            if let Some(found) = wanted(event) {
-                return found;
-            }
-        }
-        panic!("the primary ended first");
-    };
-    timeout(DEADLINE, search).await.expect("the event comes in time")
 }
 
 async fn stop(mut cluster: Cluster) {

@@ -12,6 +12,7 @@ use forkyard::{
 };
 use forkyard_tests::client::{Connection, Failure, Target};
 use forkyard_tests::load::{Load, Running};
+use forkyard_tests::watching::event;
 use forkyard_tests::{DEADLINE, Forkyard, Launch, Node, ports, tools};
 use serde_json::json;
 use tokio::time::timeout;
@@ -119,19 +120,6 @@ fn a_udp_address_is_bound_once() {
 
 fn builder(program: Program) -> ClusterBuilder {
     Cluster::builder().program(program)
-}
-
-/// Reads events up to the one that is wanted.
-async fn event<T>(cluster: &mut Cluster, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
-    let search = async {
-        while let Some(event) = cluster.next_event().await {
-            if let Some(found) = wanted(event) {
-                return found;
-            }
-        }
-        panic!("the primary ended first");
-    };
-    timeout(DEADLINE, search).await.expect("the event comes in time")
 }
 
 /// Reads all events there are, up to the end, by which nobody may have been hurried or
