@@ -183,6 +183,13 @@ impl fmt::Debug for Process {
     }
 }
 
+/// The user that this process runs as (`getuid(2)`), which is also what the kernel says
+/// of it to others.
+#[must_use]
+pub fn own_user() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
 /// A process number for rustix; `None` for 0 and what is no `pid_t`.
 fn to_rustix(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)

@@ -6,6 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use forkyard_sys::notify::{NotifySocket, Received, Sender, receive};
+use forkyard_sys::process::own_user;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::{
@@ -35,7 +36,7 @@ fn send_with(socket: &NotifySocket, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
 }
 
 fn this_process() -> Sender {
-    Sender { pid: std::process::id(), uid: rustix::process::geteuid().as_raw() }
+    Sender { pid: std::process::id(), uid: own_user() }
 }
 
 fn notification(bytes: usize) -> Received {

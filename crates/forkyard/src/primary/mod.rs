@@ -19,6 +19,8 @@ mod channel;
 mod driver;
 mod exit_watch;
 mod listeners;
+#[cfg_attr(not(test), expect(dead_code, reason = "the driver starts to use it with the roll"))]
+mod notify;
 mod outgoing;
 mod seats;
 mod signals;
@@ -103,6 +105,10 @@ pub(crate) enum Mail {
         message: String,
     },
     ChannelEnded {
+        worker: WorkerId,
+    },
+    /// The worker has said so on its notification socket.
+    Ready {
         worker: WorkerId,
     },
     Exited {

@@ -49,6 +49,7 @@ impl Driver {
                 }
                 self.input(Input::ChannelEnded { worker });
             }
+            Mail::Ready { worker } => tracing::debug!(%worker, "a worker says that it is ready"),
             Mail::Exited { worker, status, stderr_tail } => {
                 self.stderr_tail = stderr_tail;
                 self.input(Input::Exited { worker, status });
