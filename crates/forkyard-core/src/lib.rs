@@ -45,5 +45,5 @@ pub use id::{ConnectionId, Generation, ListenerId, SlotId, WorkerId};
 pub use input::{Action, Admission, Denied, Input, Query, ReadySignal, Request, Stage, Verdict};
 pub use restart::{RestartMode, RestartSettings};
 pub use supervise::{
-    CheckRule, ExitStatus, IdleRule, MAX_SLOTS, ReadyRule, Role, RollPlan, SuperviseSettings,
+    CheckRule, ExitStatus, IdleRule, MAX_SLOTS, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
 };

@@ -74,8 +74,8 @@ impl Supervisor {
         if let Some(denied) = self.busy() {
             return Admission::Denied(denied);
         }
-        let workers = plan.workers.max(1);
         let (mut serving, spares) = self.slots_by_role();
+        let workers = plan.workers.unwrap_or(serving.len()).max(1);
         if workers.saturating_add(spares.len()) > MAX_SLOTS {
             return Admission::Denied(Denied::TooManySlots);
         }
@@ -90,7 +90,7 @@ impl Supervisor {
                 direction: Direction::Forward,
                 generation: plan.generation,
                 previous: self.generation,
-                surge: plan.surge.max(1),
+                surge: plan.surge.of(workers),
                 waiting,
                 placed: Vec::new(),
                 added,
