@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use axum::Router;
 use axum::routing::get;
-use forkyard::{Cluster, Output, Program, Worker};
+use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
 use crate::exit_code::Failure;
+use crate::reload::{Release, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::run::serve;
 use crate::sink::Printer;
@@ -16,6 +17,9 @@ use crate::sink::Printer;
 pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Failure> {
     let program =
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
+    let (again, workers) = (program.clone(), options.workers);
+    let source = move || Ok(Release { program: again.clone(), workers });
+    let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
     let builder = Cluster::builder()
         .program(program)
         .policy_rule(options.policy.clone())
@@ -26,7 +30,7 @@ pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Fail
         workers: options.workers.get(),
         policy: options.policy.policy,
     };
-    serve(builder, options.workers, reporter, &opening)
+    serve(builder, options.workers, reporter, &opening, Reloads::new(&source, rule))
 }
 
 /// As a worker serves the page.

@@ -8,6 +8,7 @@ mod console;
 mod demo;
 mod exit_code;
 mod launch;
+mod reload;
 mod report;
 mod run;
 mod signals;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use forkyard::{
     Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Outcome, Output,
-    RestartMode, RestartSettings, Stage,
+    RestartMode, RestartSettings, Stage, Surge, WhenBusy,
 };
 
 use crate::args::Run;
 use crate::exit_code::{Failure, number_of};
 use crate::launch::Launch;
+use crate::reload::{REMINDER, Release, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::signals::{self, Signals, Wish};
 use crate::sink::Printer;
@@ -37,12 +38,14 @@ pub(crate) fn run(
             .find(|rule| rule.listener.is_none())
             .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
     };
+    let source = || Ok(Release { program: Launch::of(run)?.program, workers: run.workers });
+    let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
     let builder = settings(run)
         .program(launch.program)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
-    serve(builder, run.workers, reporter, &opening)
+    serve(builder, run.workers, reporter, &opening, Reloads::new(&source, rule))
 }
 
 /// Room for as many connections as the system allows. Returns what workers get.
@@ -69,7 +72,7 @@ fn settings(run: &Run) -> ClusterBuilder {
         .serialization(run.serialization)
         .restart(restart)
         .when_idle(IdleRule::Finish)
-        .disconnect_timeout(run.disconnect_timeout)
+        .drain_timeout(run.disconnect_timeout)
         .term_timeout(run.term_timeout);
     let builder = match run.start_timeout {
         Some(limit) => builder.start_timeout(limit),
@@ -84,6 +87,7 @@ pub(crate) fn serve(
     workers: NonZeroUsize,
     reporter: &Reporter,
     opening: &Opening,
+    mut reloads: Reloads<'_>,
 ) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -96,7 +100,7 @@ pub(crate) fn serve(
         let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
         reporter.opening(opening);
-        let ended = supervise(&mut cluster, workers, &mut signals, reporter).await;
+        let ended = supervise(&mut cluster, workers, &mut signals, (reporter, &mut reloads)).await;
         leave(&cluster, &ended, &mut signals, reporter).await;
         ended.map(|ended| ended.code)
     })
@@ -113,22 +117,23 @@ async fn supervise(
     cluster: &mut Cluster,
     workers: NonZeroUsize,
     signals: &mut Signals,
-    reporter: &Reporter,
+    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
 ) -> Result<Ended, Failure> {
     for _ in 0..workers.get() {
         let forked = cluster.fork().await;
         forked.map_err(|error| Failure::unexpected("failed to fork a worker", &error))?;
     }
-    watch(cluster, signals, reporter).await
+    watch(cluster, signals, (reporter, reloads)).await
 }
 
 async fn watch(
     cluster: &mut Cluster,
     signals: &mut Signals,
-    reporter: &Reporter,
+    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
 ) -> Result<Ended, Failure> {
     let handle = cluster.handle();
     let mut next_stop = Stage::Disconnect;
+    let mut reminder = tokio::time::interval(REMINDER);
     loop {
         tokio::select! {
             event = cluster.next_event() => match event {
@@ -137,6 +142,7 @@ async fn watch(
                 }
                 Some(event) => {
                     reporter.event(&event);
+                    reloads.event(&event, &handle, reporter).await;
                     if signals.is_init() && matches!(event, Event::Exited { .. }) {
                         reap_after_worker(&handle, reporter).await;
                     }
@@ -150,9 +156,11 @@ async fn watch(
                     reporter.signal(signal, next_stop);
                     next_stop = next_stop.next();
                 }
+                Wish::Reload => reloads.wanted(&handle, reporter).await,
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
+            _ = reminder.tick() => reloads.remind(reporter),
         }
     }
 }

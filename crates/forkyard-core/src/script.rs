@@ -261,10 +261,10 @@ fn show_event(event: Event) -> String {
         Event::Exited { worker, leaving: Some(why), .. } => format!("(left {worker} {why:?})"),
         Event::RollStarted { generation, slots, .. } => format!("(roll to {generation}: {slots})"),
         Event::RollStep { worker, step, .. } => format!("({worker} {step:?})"),
-        Event::RollFinished { generation } => format!("(rolled to {generation})"),
+        Event::RollFinished { generation, .. } => format!("(rolled to {generation})"),
         Event::RollFailed { worker, reason, .. } => format!("(roll failed: {worker} {reason:?})"),
         Event::RollBackFailed { worker, .. } => format!("(roll back failed: {worker})"),
-        Event::RolledBack { generation } => format!("(rolled back to {generation})"),
+        Event::RolledBack { generation, .. } => format!("(rolled back to {generation})"),
         Event::RollAborted { .. } => "(roll aborted)".to_owned(),
         Event::Promoted { worker, .. } => format!("(promoted {worker})"),
         Event::RestartScheduled { delay, restarts, .. } if delay.is_zero() => {

@@ -35,6 +35,7 @@ pub(super) enum Direction {
 #[derive(Debug)]
 pub(super) struct Roll {
     pub(super) reason: RollReason,
+    pub(super) since: Instant,
     pub(super) direction: Direction,
     /// What is brought in, and what served before.
     pub(super) generation: Generation,
@@ -87,6 +88,7 @@ impl Supervisor {
         self.begin(
             Roll {
                 reason: RollReason::Reload,
+                since: now,
                 direction: Direction::Forward,
                 generation: plan.generation,
                 previous: self.generation,
@@ -118,6 +120,7 @@ impl Supervisor {
         self.begin(
             Roll {
                 reason: RollReason::Replace,
+                since: now,
                 direction: Direction::Forward,
                 generation,
                 previous: generation,
@@ -255,16 +258,16 @@ impl Supervisor {
 
     fn end_roll(&mut self, now: Instant, out: &mut VecDeque<Action>) {
         let Some(roll) = self.roll.take() else { return };
-        let generation = roll.target();
+        let (generation, took) = (roll.target(), now.duration_since(roll.since));
         match (roll.direction, roll.reason) {
             (Direction::Back, _) => {
-                out.push_back(Action::Emit(Event::RolledBack { generation }));
+                out.push_back(Action::Emit(Event::RolledBack { generation, took }));
             }
             (Direction::Forward, reason) => {
                 if reason == RollReason::Reload {
                     self.generation = generation;
                 }
-                out.push_back(Action::Emit(Event::RollFinished { generation }));
+                out.push_back(Action::Emit(Event::RollFinished { generation, took }));
                 for slot in roll.surplus {
                     self.retire_slot(now, slot, out);
                 }

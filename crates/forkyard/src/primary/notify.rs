@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd;
 
-use forkyard_core::WorkerId;
+use forkyard_core::{ReadySignal, WorkerId};
 use forkyard_sys::notify::{NotifySocket, Received, Sender, receive};
 use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
@@ -96,7 +96,8 @@ impl Listener {
                 && let Some(mail) = mail.take()
             {
                 // A driver that is gone needs no mail.
-                let _ = mail.send(Mail::Ready { worker: self.worker }).await;
+                let _ =
+                    mail.send(Mail::Ready { worker: self.worker, by: ReadySignal::Notify }).await;
             }
             // Whoever floods the socket waits until others have had their turn.
             tokio::task::yield_now().await;
