@@ -113,7 +113,7 @@ impl Supervisor {
         if let Some(denied) = self.busy() {
             return Admission::Denied(denied);
         }
-        let Some(entry) = self.slots.get(&slot) else {
+        let Some(entry) = self.slots.get(&slot).filter(|entry| !entry.is_retiring()) else {
             return Admission::Denied(Denied::NoSuchSlot);
         };
         let generation = entry.generation;
