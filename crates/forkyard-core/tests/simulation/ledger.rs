@@ -356,7 +356,8 @@ impl Worker {
         let stable_after = rules.reset_after * times;
         let is_stable = self.runs_since.is_some_and(|since| now >= since + stable_after);
         let is_cut_off = self.channel_ended && self.is_online;
-        self.is_up() && is_stable && !is_cut_off && !self.is_settled
+        let is_due = is_stable && !self.is_settled && self.place == Place::Seated;
+        self.is_up() && is_due && !is_cut_off
     }
 }
 
