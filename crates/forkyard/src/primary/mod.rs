@@ -16,6 +16,8 @@ mod acceptor;
 mod address;
 mod binding;
 mod channel;
+#[cfg_attr(not(test), expect(dead_code, reason = "the driver starts to use it with the roll"))]
+mod check;
 mod driver;
 mod exit_watch;
 mod listeners;
