@@ -8,7 +8,8 @@ use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
 use crate::exit_code::Failure;
-use crate::reload::{Release, ReloadRule, Reloads};
+use crate::launch::Plan;
+use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::run::serve;
 use crate::sink::Printer;
@@ -17,8 +18,9 @@ use crate::sink::Printer;
 pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Failure> {
     let program =
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
-    let (again, workers) = (program.clone(), options.workers);
-    let source = move || Ok(Release { program: again.clone(), workers });
+    let workers = options.workers.count();
+    let plan = Plan { program: program.clone(), workers };
+    let source = move || Ok(plan.clone());
     let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
     let builder = Cluster::builder()
         .program(program)
@@ -27,10 +29,10 @@ pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Fail
     let opening = Opening {
         app: "demo".into(),
         program: format!("http://127.0.0.1:{}", options.port),
-        workers: options.workers.get(),
+        workers: workers.get(),
         policy: options.policy.policy,
     };
-    serve(builder, options.workers, reporter, &opening, Reloads::new(&source, rule))
+    serve(builder, workers, reporter, &opening, Reloads::new(&source, rule))
 }
 
 /// As a worker serves the page.

@@ -6,7 +6,11 @@
 mod args;
 mod console;
 mod demo;
+mod directory;
+mod env_file;
 mod exit_code;
+mod find;
+mod interpreter;
 mod launch;
 mod reload;
 mod report;

@@ -9,29 +9,21 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use forkyard::{
-    ClusterHandle, Event, Program, RollPlan, RollReason, RollStep, SlotId, Surge, WhenBusy,
-    WorkerInfo,
+    ClusterHandle, Event, RollPlan, RollReason, RollStep, SlotId, Surge, WhenBusy, WorkerInfo,
 };
 
 use crate::exit_code::Failure;
+use crate::launch::Plan;
 use crate::report::Reporter;
 
 /// How often it is said what a roll is waiting for.
 pub(crate) const REMINDER: Duration = Duration::from_secs(5);
 
-/// What a generation is started from.
-#[derive(Clone, Debug)]
-pub(crate) struct Release {
-    pub(crate) program: Program,
-    pub(crate) workers: NonZeroUsize,
-}
-
-/// Where the next release is found.
-pub(crate) type Source<'a> = dyn Fn() -> Result<Release, Failure> + 'a;
+/// Where it is found out what the next generation is started from.
+pub(crate) type Source<'a> = dyn Fn() -> Result<Plan, Failure> + 'a;
 
 /// How reloads are done.
 #[derive(Clone, Copy, Debug)]
@@ -78,13 +70,13 @@ impl<'a> Reloads<'a> {
 
     /// What is found on disk is what it begins with, however long it had to wait.
     async fn begin(&mut self, handle: &ClusterHandle, reporter: &Reporter) {
-        let release = match (self.source)() {
-            Ok(release) => release,
+        let found = match (self.source)() {
+            Ok(plan) => plan,
             Err(failure) => return reporter.reload_failed(&failure.to_string()),
         };
         let plan = RollPlan::default()
-            .program(release.program)
-            .workers(release.workers)
+            .program(found.program)
+            .workers(found.workers)
             .surge(self.rule.surge)
             .when_busy(WhenBusy::Refuse);
         match handle.roll(plan).await {

@@ -12,7 +12,7 @@ use forkyard::{
 use crate::args::Run;
 use crate::exit_code::{Failure, number_of};
 use crate::launch::Launch;
-use crate::reload::{REMINDER, Release, ReloadRule, Reloads};
+use crate::reload::{REMINDER, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::signals::{self, Signals, Wish};
 use crate::sink::Printer;
@@ -27,10 +27,11 @@ pub(crate) fn run(
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
+    let plan = launch.plan()?;
     let opening = Opening {
-        app: launch.name.clone(),
-        program: launch.shown.clone(),
-        workers: run.workers.get(),
+        app: launch.name(),
+        program: launch.shown(),
+        workers: plan.workers.get(),
         policy: run
             .policy
             .iter()
@@ -38,14 +39,14 @@ pub(crate) fn run(
             .find(|rule| rule.listener.is_none())
             .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
     };
-    let source = || Ok(Release { program: Launch::of(run)?.program, workers: run.workers });
+    let source = || launch.plan();
     let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
     let builder = settings(run)
-        .program(launch.program)
+        .program(plan.program)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
-    serve(builder, run.workers, reporter, &opening, Reloads::new(&source, rule))
+    serve(builder, plan.workers, reporter, &opening, Reloads::new(&source, rule))
 }
 
 /// Room for as many connections as the system allows. Returns what workers get.

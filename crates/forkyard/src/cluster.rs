@@ -6,7 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forkyard_core::{Admission, Denied, IdleRule, ReadyRule, Request, Role, SlotId, Stage};
+use forkyard_core::{
+    Admission, CheckRule, Denied, IdleRule, ReadyRule, Request, Role, SlotId, Stage,
+};
 use forkyard_ipc::{Dialect, Value};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::Signal;
@@ -16,8 +18,8 @@ use crate::RestartSettings;
 use crate::event::{Event, Policy, WorkerInfo};
 use crate::output::{Drained, Output};
 use crate::primary::{
-    self, Command, DrainSettings, Handle, Mail, PolicyRule, PrimaryHandle, PrimarySettings,
-    ReceivedMessage, SignalRule, Wanted,
+    self, CheckSettings, Command, DrainSettings, Handle, Mail, PolicyRule, PrimaryHandle,
+    PrimarySettings, ReceivedMessage, SignalRule, Wanted,
 };
 use crate::program::Program;
 use crate::roll::{RollPlan, RollTicket};
@@ -62,6 +64,7 @@ pub struct ClusterBuilder {
     dialect: Dialect,
     stop_signal: Signal,
     drain: DrainSettings,
+    check: Option<CheckSettings>,
     message_limit: usize,
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
@@ -78,6 +81,7 @@ impl ClusterBuilder {
             dialect: Dialect::Json,
             stop_signal: Signal::TERM,
             drain: DrainSettings::default(),
+            check: None,
             message_limit: MESSAGE_LIMIT,
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
@@ -163,6 +167,15 @@ impl ClusterBuilder {
     #[must_use]
     pub fn settle(mut self, time: Duration) -> Self {
         self.core.supervise.settle = time;
+        self
+    }
+
+    /// Has every successor answer an HTTP request before it settles, on a connection that is
+    /// made for it and that only this worker gets.
+    #[must_use]
+    pub fn check(mut self, settings: CheckSettings) -> Self {
+        self.core.supervise.check = CheckRule::Ask;
+        self.check = Some(settings);
         self
     }
 
@@ -254,6 +267,7 @@ impl ClusterBuilder {
             dialect: self.dialect,
             stop_signal: self.stop_signal,
             drain: self.drain,
+            check: self.check,
             message_limit: self.message_limit,
             signals: self.signals,
             inherited: self.inherited,

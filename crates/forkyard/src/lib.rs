@@ -72,7 +72,7 @@ pub use forkyard_sys::inherited::InheritedFds;
 pub use forkyard_sys::process::Signal;
 pub use forkyard_sys::sockets::LocalAddress;
 pub use output::{Output, OutputLine, OutputSink, StreamKind};
-pub use primary::{Handle, PolicyRule, ReceivedMessage};
+pub use primary::{CheckSettings, CheckSettingsError, Handle, PolicyRule, ReceivedMessage};
 pub use program::Program;
 pub use roll::{RollError, RollFailure, RollPlan, RollReason, RollStep, RollTicket, WhenBusy};
 pub use worker::{

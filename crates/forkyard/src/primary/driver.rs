@@ -5,6 +5,7 @@
 //!   Command ────────▶ commands ─────▲            └───────▶ telling ──▶ events
 //! ```
 
+mod checking;
 mod commands;
 mod incoming;
 mod performing;

@@ -16,7 +16,6 @@ mod acceptor;
 mod address;
 mod binding;
 mod channel;
-#[cfg_attr(not(test), expect(dead_code, reason = "the driver starts to use it with the roll"))]
 mod check;
 mod driver;
 mod exit_watch;
@@ -36,15 +35,16 @@ use std::thread;
 use std::time::Duration;
 
 use forkyard_core::{
-    Admission, Denied, ExitStatus, Policy, ReadySignal, Request, SlotId, WorkerId,
+    Admission, Denied, ExitStatus, ListenerId, Policy, ReadySignal, Request, SlotId, WorkerId,
 };
 use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::{Process, Signal};
-use forkyard_sys::sockets::SocketKind;
+use forkyard_sys::sockets::{PrivatePair, SocketKind};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use channel::MessageTap;
+pub use check::{CheckSettings, CheckSettingsError};
 pub(crate) use rolls::Wanted;
 
 use crate::event::{Event, WorkerInfo};
@@ -98,6 +98,7 @@ pub(crate) struct PrimarySettings {
     pub(crate) dialect: Dialect,
     pub(crate) stop_signal: Signal,
     pub(crate) drain: DrainSettings,
+    pub(crate) check: Option<CheckSettings>,
     pub(crate) message_limit: usize,
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
@@ -134,6 +135,7 @@ pub(crate) enum Mail {
         worker: WorkerId,
         by: ReadySignal,
     },
+    CheckPair(CheckPair),
     Checked {
         worker: WorkerId,
         result: Result<(), String>,
@@ -144,6 +146,14 @@ pub(crate) enum Mail {
         stderr_tail: Vec<String>,
     },
     Command(Command),
+}
+
+/// A connection of the primary to itself, with which a worker is to be checked.
+#[derive(Debug)]
+pub(crate) struct CheckPair {
+    worker: WorkerId,
+    listener: ListenerId,
+    pair: io::Result<PrivatePair>,
 }
 
 /// What a handle asks for.

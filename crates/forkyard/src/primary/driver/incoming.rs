@@ -55,7 +55,8 @@ impl Driver {
                 self.input(Input::ChannelEnded { worker });
             }
             Mail::Ready { worker, by } => self.input(Input::Ready { worker, by }),
-            Mail::Checked { worker, result } => self.input(Input::Checked { worker, result }),
+            Mail::CheckPair(made) => self.go_on_with_check(made),
+            Mail::Checked { worker, result } => self.checked(worker, result),
             Mail::Exited { worker, status, stderr_tail } => {
                 self.stderr_tail = stderr_tail;
                 self.input(Input::Exited { worker, status });

@@ -28,7 +28,7 @@ impl Driver {
             }
             Action::Release { connection } => self.connections.release(connection),
             Action::Spawn { slot, worker, generation } => self.spawn(slot, worker, generation),
-            Action::Check { worker } => self.input(Input::Checked { worker, result: Ok(()) }), // CHECK
+            Action::Check { worker } => self.begin_check(worker),
             Action::OpenListener { listener, spec, policy, backlog } => {
                 self.open_listener(listener, &spec, policy, backlog);
             }
@@ -165,7 +165,7 @@ impl Driver {
         self.after_push(worker, pushed);
     }
 
-    fn after_push(&mut self, worker: WorkerId, pushed: Result<(), SendError>) {
+    pub(super) fn after_push(&mut self, worker: WorkerId, pushed: Result<(), SendError>) {
         match pushed {
             Ok(()) => self.seats.flush(worker),
             Err(error) => {
