@@ -187,7 +187,7 @@ mod tests {
     async fn a_worker_is_told_ready_once_and_listened_to_for_ever() {
         let (address, _watch, mut inbox) = watch(vec![own_user()]);
         send(address.clone(), vec!["STATUS=loading", "STATUS=loaded\nREADY=1\n"]).await;
-        assert!(matches!(inbox.recv().await, Some(Mail::Ready { worker: WORKER })));
+        assert!(matches!(inbox.recv().await, Some(Mail::Ready { worker: WORKER, .. })));
         send(address, vec!["READY=1"; MANY]).await;
         assert!(inbox.recv().await.is_none(), "the only sender of mail has told and is gone");
     }
