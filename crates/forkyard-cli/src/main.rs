@@ -11,12 +11,15 @@ mod env_file;
 mod exit_code;
 mod find;
 mod interpreter;
+#[cfg_attr(not(test), expect(dead_code, reason = "`run` starts to use it with the roll"))]
+mod keys;
 mod launch;
 mod reload;
 mod report;
 mod run;
 mod signals;
 mod sink;
+mod terminal;
 
 use std::process::ExitCode;
 
