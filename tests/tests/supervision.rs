@@ -209,7 +209,7 @@ fn a_stop_grows_more_severe() {
 #[test]
 fn another_signal_hurries_the_stop() {
     let launch = Launch::run("ignores-sigterm.js").workers(2);
-    let launch = launch.option("--disconnect-timeout", NEVER).option("--term-timeout", NEVER);
+    let launch = launch.option("--drain-timeout", NEVER).option("--term-timeout", NEVER);
     let forkyard = launch.start();
     forkyard.wait_listening(2);
     forkyard.signal(Signal::INT);

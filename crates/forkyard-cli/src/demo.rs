@@ -11,7 +11,7 @@ use crate::exit_code::Failure;
 use crate::launch::Plan;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
-use crate::run::serve;
+use crate::run::{Staff, serve};
 use crate::sink::Printer;
 
 /// Runs the primary.
@@ -32,7 +32,8 @@ pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Fail
         workers: workers.get(),
         policy: options.policy.policy,
     };
-    serve(builder, workers, reporter, &opening, Reloads::new(&source, rule))
+    let staff = Staff { workers, spares: 0 };
+    serve(builder, staff, reporter, &opening, Reloads::new(&source, rule))
 }
 
 /// As a worker serves the page.

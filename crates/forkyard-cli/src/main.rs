@@ -11,7 +11,6 @@ mod env_file;
 mod exit_code;
 mod find;
 mod interpreter;
-#[cfg_attr(not(test), expect(dead_code, reason = "`run` starts to use it with the roll"))]
 mod keys;
 mod launch;
 mod reload;

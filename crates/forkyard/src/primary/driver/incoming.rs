@@ -117,7 +117,7 @@ impl Driver {
 
     /// Without it a worker can still be ready by other means.
     fn listen_for_readiness(&self, worker: WorkerId, socket: NotifySocket) -> Option<NotifyWatch> {
-        let users = vec![forkyard_sys::process::user()];
+        let users = vec![forkyard_sys::process::own_user()];
         let watch = NotifyWatch::start(worker, socket, users, self.outlets.mail.clone());
         watch
             .inspect_err(|error| tracing::warn!(%worker, %error, "failed to listen for readiness"))
