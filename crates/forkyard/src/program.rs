@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::agent;
+
 /// A program with its arguments, environment and working directory. No shell is involved.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -12,12 +14,14 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     cwd: Option<PathBuf>,
+    /// Where the agent's file is kept, if Node is to load it.
+    agent: Option<PathBuf>,
 }
 
 impl Program {
     /// The program at `path`, or found by that name in `PATH`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), args: Vec::new(), env: Vec::new(), cwd: None }
+        Self { path: path.into(), args: Vec::new(), env: Vec::new(), cwd: None, agent: None }
     }
 
     /// This very program with the arguments it was started with, as Node's cluster does.
@@ -63,6 +67,15 @@ impl Program {
         self
     }
 
+    /// Has every worker load the agent, which drains it when it is to leave. For programs that
+    /// Node runs. The agent's file is kept in this folder, which is made if it is missing; see
+    /// [`agent::install`]. If that is not possible a worker is started without it.
+    #[must_use]
+    pub fn agent(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.agent = Some(dir.into());
+        self
+    }
+
     /// The program's file or name.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -89,6 +102,14 @@ impl Program {
     /// its own would be stopped for reading from the terminal.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
+        // Looked for each time: somebody may have cleaned up since.
+        match self.agent.as_deref().map(agent::install) {
+            Some(Ok(file)) => drop(command.arg("--require").arg(file)),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "starting a worker without the agent, which drains it");
+            }
+            None => {}
+        }
         command.args(&self.args).stdin(Stdio::null());
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(dir) = &self.cwd {
