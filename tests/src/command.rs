@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::client::Target;
 use crate::events::{Event, Log, Stream, story};
+use crate::releases::Releases;
 use crate::unread::Unread;
 use crate::{DEADLINE, Node, processes, tools};
 
@@ -42,6 +43,13 @@ impl Launch {
     pub fn run(program: &str) -> Self {
         let launch = Self::bare("run").option("--log-format", "json");
         launch.node(Node::V24).program(tools::program(program))
+    }
+
+    /// `forkyard run` on the release that counts, with the newest Node.
+    #[must_use]
+    pub fn releases(releases: &Releases) -> Self {
+        let launch = Self::bare("run").option("--log-format", "json");
+        launch.node(Node::V24).program(releases.program())
     }
 
     /// `forkyard VERB` and nothing more.
@@ -128,6 +136,13 @@ impl Launch {
     #[must_use]
     pub fn impatient(self) -> Self {
         self.option("--drain-timeout", "300ms").option("--term-timeout", "300ms")
+    }
+
+    /// An option without a value.
+    #[must_use]
+    pub fn flag(mut self, name: &str) -> Self {
+        self.options.push(name.into());
+        self
     }
 
     /// A variable for the workers, by `--env`.

@@ -19,6 +19,8 @@ pub mod load;
 pub mod ports;
 pub mod processes;
 pub mod record;
+pub mod releases;
+pub mod rolls;
 pub mod tally;
 pub mod tls;
 pub mod tools;

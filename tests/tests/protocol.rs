@@ -14,24 +14,11 @@ use std::process::Command;
 use forkyard_tests::client::{self, Connection, Failure, Target};
 use forkyard_tests::record::Record;
 use forkyard_tests::tls::Identity;
-use forkyard_tests::{DEADLINE, Forkyard, Launch, Node, ports, processes, tools, waiting};
+use forkyard_tests::{
+    DEADLINE, Forkyard, Launch, Node, on_every_node, ports, processes, tools, waiting,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// Makes one test of each function for each version of Node.
-macro_rules! on_every_node {
-    ($($test:ident),* $(,)?) => {
-        on_every_node!(@ node18 V18 $($test)*);
-        on_every_node!(@ node20 V20 $($test)*);
-        on_every_node!(@ node22 V22 $($test)*);
-        on_every_node!(@ node24 V24 $($test)*);
-    };
-    (@ $module:ident $node:ident $($test:ident)*) => {
-        mod $module {
-            $(#[test] fn $test() { super::$test(super::Node::$node); })*
-        }
-    };
-}
 
 on_every_node![
     serves_on_ipv4,
