@@ -108,19 +108,27 @@ impl Launch {
     /// What runs the program. The last one named counts.
     #[must_use]
     pub fn interpreter(mut self, interpreter: impl Into<OsString>) -> Self {
-        self.without_interpreter_mut();
+        self.without_mut("--interpreter");
         self.option("--interpreter", interpreter)
     }
 
     /// Whatever the command finds by itself runs the program.
     #[must_use]
     pub fn own_interpreter(mut self) -> Self {
-        self.without_interpreter_mut();
+        self.without_mut("--interpreter");
         self
     }
 
-    fn without_interpreter_mut(&mut self) {
-        if let Some(at) = self.options.iter().position(|option| option == "--interpreter") {
+    /// It says what it has to say to people, not in JSON.
+    #[must_use]
+    pub fn as_text(mut self) -> Self {
+        self.without_mut("--log-format");
+        self
+    }
+
+    /// Takes back an option that has a value.
+    fn without_mut(&mut self, name: &str) {
+        if let Some(at) = self.options.iter().position(|option| option == name) {
             self.options.drain(at..at + 2);
         }
     }
