@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::client::Target;
 use crate::events::{Event, Log, Stream, story};
+use crate::releases::Releases;
 use crate::unread::Unread;
 use crate::{DEADLINE, Node, processes, tools};
 
@@ -42,6 +43,13 @@ impl Launch {
     pub fn run(program: &str) -> Self {
         let launch = Self::bare("run").option("--log-format", "json");
         launch.node(Node::V24).program(tools::program(program))
+    }
+
+    /// `forkyard run` on the release that counts, with the newest Node.
+    #[must_use]
+    pub fn releases(releases: &Releases) -> Self {
+        let launch = Self::bare("run").option("--log-format", "json");
+        launch.node(Node::V24).program(releases.program())
     }
 
     /// `forkyard VERB` and nothing more.
@@ -100,19 +108,27 @@ impl Launch {
     /// What runs the program. The last one named counts.
     #[must_use]
     pub fn interpreter(mut self, interpreter: impl Into<OsString>) -> Self {
-        self.without_interpreter_mut();
+        self.without_mut("--interpreter");
         self.option("--interpreter", interpreter)
     }
 
     /// Whatever the command finds by itself runs the program.
     #[must_use]
     pub fn own_interpreter(mut self) -> Self {
-        self.without_interpreter_mut();
+        self.without_mut("--interpreter");
         self
     }
 
-    fn without_interpreter_mut(&mut self) {
-        if let Some(at) = self.options.iter().position(|option| option == "--interpreter") {
+    /// It says what it has to say to people, not in JSON.
+    #[must_use]
+    pub fn as_text(mut self) -> Self {
+        self.without_mut("--log-format");
+        self
+    }
+
+    /// Takes back an option that has a value.
+    fn without_mut(&mut self, name: &str) {
+        if let Some(at) = self.options.iter().position(|option| option == name) {
             self.options.drain(at..at + 2);
         }
     }
@@ -128,6 +144,13 @@ impl Launch {
     #[must_use]
     pub fn impatient(self) -> Self {
         self.option("--drain-timeout", "300ms").option("--term-timeout", "300ms")
+    }
+
+    /// An option without a value.
+    #[must_use]
+    pub fn flag(mut self, name: &str) -> Self {
+        self.options.push(name.into());
+        self
     }
 
     /// A variable for the workers, by `--env`.
