@@ -73,13 +73,13 @@ pub struct PolicyRule {
 pub(crate) struct DrainSettings {
     /// How long its idle connections are served and told to close.
     pub(crate) grace: Duration,
-    /// What its program is told.
+    /// What its program is told besides.
     pub(crate) messages: Vec<String>,
 }
 
 impl Default for DrainSettings {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(2), messages: vec!["forkyard:drain".into()] }
+        Self { grace: Duration::from_secs(2), messages: Vec::new() }
     }
 }
 
