@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may use, of ours and of others' that matter for the layering.
-const MAY_USE: [(&str, &[&str]); 5] = [
+const MAY_USE: [(&str, &[&str]); 6] = [
     ("forkyard-core", &[]),
     ("forkyard-ipc", &["memchr", "serde", "serde_json", "thiserror"]),
     ("forkyard-sys", &["libc", "rustix", "tokio"]),
@@ -28,6 +28,22 @@ const MAY_USE: [(&str, &[&str]); 5] = [
         ],
     ),
     (
+        "forkyard-control",
+        &[
+            "axum",
+            "forkyard-sys",
+            "futures-core",
+            "http-body-util",
+            "hyper",
+            "hyper-util",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
+            "tracing",
+        ],
+    ),
+    (
         "forkyard-cli",
         &[
             "anstream",
@@ -35,6 +51,7 @@ const MAY_USE: [(&str, &[&str]); 5] = [
             "axum",
             "clap",
             "forkyard",
+            "forkyard-control",
             "forkyard-sys",
             "humantime",
             "rustix",

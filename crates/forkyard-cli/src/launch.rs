@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use forkyard::Program;
+use forkyard_control::folder::runtime_dir;
 
 use crate::args::{Run, Workers, parse_workers};
 use crate::directory;
@@ -18,7 +19,6 @@ use crate::env_file::{self, Variables};
 use crate::exit_code::Failure;
 use crate::find::{executable, script};
 use crate::interpreter::{interpreter, type_stripping};
-use crate::runtime_dir::runtime_dir;
 
 /// Says how many workers there shall be, where nobody says so on the command line.
 const WORKERS_VARIABLE: &str = "WEB_CONCURRENCY";

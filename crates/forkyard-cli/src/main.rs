@@ -4,7 +4,9 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod ask;
 mod console;
+mod control;
 mod demo;
 mod directory;
 mod env_file;
@@ -16,7 +18,6 @@ mod launch;
 mod reload;
 mod report;
 mod run;
-mod runtime_dir;
 mod signals;
 mod sink;
 mod terminal;
@@ -51,6 +52,7 @@ fn obey(verb: Verb) -> Result<ExitCode, Failure> {
             })?;
             run::run(&run, inherited, &reporter)
         }
+        Verb::Reload(options) => ask::reload(&options, &reporter(options.log_format)?),
         Verb::Demo(options) if forkyard::is_worker() => {
             trace(std::io::stderr);
             demo::work(options.port)

@@ -10,6 +10,7 @@ use forkyard::{
 };
 
 use crate::args::{RollOptions, Run};
+use crate::control::{Asked, Control};
 use crate::exit_code::{Failure, number_of};
 use crate::keys::{Key, Keys};
 use crate::launch::Launch;
@@ -48,7 +49,12 @@ pub(crate) fn run(
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
-    serve(builder, staff, reporter, &opening, Reloads::new(&source, rule))
+    let desk = Desk {
+        reporter,
+        reloads: Reloads::new(&source, rule),
+        control: Control::of(&opening.app, run.control_rule()),
+    };
+    serve(builder, staff, &opening, desk)
 }
 
 /// Room for as many connections as the system allows. Returns what workers get.
@@ -105,13 +111,31 @@ pub(crate) struct Staff {
     pub(crate) spares: usize,
 }
 
+/// Where an operator's wishes arrive, besides by signals and keys, and where he is told things.
+pub(crate) struct Desk<'a> {
+    pub(crate) reporter: &'a Reporter,
+    pub(crate) reloads: Reloads<'a>,
+    pub(crate) control: Control,
+}
+
+impl Desk<'_> {
+    async fn answer(&mut self, asked: Asked, handle: &ClusterHandle) {
+        match asked {
+            // Whoever asked may have gone.
+            Asked::Status(answer) => drop(answer.send(self.control.status(handle).await)),
+            Asked::Reload(watcher) => {
+                self.reloads.wanted(Some(watcher), handle, self.reporter).await;
+            }
+        }
+    }
+}
+
 /// Starts the primary and its workers, reports what happens, and obeys signals.
 pub(crate) fn serve(
     builder: ClusterBuilder,
     staff: Staff,
-    reporter: &Reporter,
     opening: &Opening,
-    mut reloads: Reloads<'_>,
+    mut desk: Desk<'_>,
 ) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -123,9 +147,10 @@ pub(crate) fn serve(
             signals.map_err(|error| Failure::unexpected("failed to listen for signals", &error))?;
         let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
-        reporter.opening(opening);
-        let ended = supervise(&mut cluster, staff, &mut signals, (reporter, &mut reloads)).await;
-        leave(&cluster, &ended, &mut signals, reporter).await;
+        desk.reporter.opening(opening);
+        desk.control.open(desk.reporter);
+        let ended = supervise(&mut cluster, staff, &mut signals, &mut desk).await;
+        leave(&cluster, &ended, &mut signals, desk.reporter).await;
         ended.map(|ended| ended.code)
     })
 }
@@ -141,7 +166,7 @@ async fn supervise(
     cluster: &mut Cluster,
     staff: Staff,
     signals: &mut Signals,
-    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
+    desk: &mut Desk<'_>,
 ) -> Result<Ended, Failure> {
     let handle = cluster.handle();
     for _ in 0..staff.workers.get() {
@@ -150,7 +175,7 @@ async fn supervise(
     for _ in 0..staff.spares {
         handle.fork_spare().await.map_err(not_forked)?;
     }
-    watch(cluster, signals, (reporter, reloads)).await
+    watch(cluster, signals, desk).await
 }
 
 fn not_forked(error: RequestError) -> Failure {
@@ -160,9 +185,9 @@ fn not_forked(error: RequestError) -> Failure {
 async fn watch(
     cluster: &mut Cluster,
     signals: &mut Signals,
-    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
+    desk: &mut Desk<'_>,
 ) -> Result<Ended, Failure> {
-    let handle = cluster.handle();
+    let (handle, reporter) = (cluster.handle(), desk.reporter);
     let mut next_stop = Stage::Disconnect;
     let mut reminder = tokio::time::interval(REMINDER);
     let mut keys = read_keys(reporter);
@@ -174,7 +199,7 @@ async fn watch(
                 }
                 Some(event) => {
                     reporter.event(&event);
-                    reloads.event(&event, &handle, reporter).await;
+                    desk.reloads.event(&event, &handle, reporter).await;
                     if signals.is_init() && matches!(event, Event::Exited { .. }) {
                         reap_after_worker(&handle, reporter).await;
                     }
@@ -188,12 +213,15 @@ async fn watch(
                     reporter.signal(signal, next_stop);
                     next_stop = next_stop.next();
                 }
-                Wish::Reload => reloads.wanted(&handle, reporter).await,
+                Wish::Reload => desk.reloads.wanted(None, &handle, reporter).await,
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
-            Key::Reload = next_key(keys.as_mut()) => reloads.wanted(&handle, reporter).await,
-            _ = reminder.tick() => reloads.remind(reporter),
+            asked = desk.control.next() => desk.answer(asked, &handle).await,
+            Key::Reload = next_key(keys.as_mut()) => {
+                desk.reloads.wanted(None, &handle, reporter).await;
+            }
+            _ = reminder.tick() => desk.reloads.remind(reporter),
         }
     }
 }
