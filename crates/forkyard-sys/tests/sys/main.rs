@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test's own steps may fail it")]
 
 mod channel;
+mod image;
 mod inherited;
 mod orphans;
 mod own_process;
 mod process;
+mod signals;
 mod sockets;
 mod waiting;
