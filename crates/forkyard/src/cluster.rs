@@ -143,8 +143,8 @@ impl ClusterBuilder {
     /// How long a worker that was asked to disconnect may take before it gets its stop
     /// signal. 10 s by default.
     #[must_use]
-    pub fn disconnect_timeout(mut self, limit: Duration) -> Self {
-        self.core.supervise.disconnect_timeout = limit;
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.core.supervise.drain_timeout = limit;
         self
     }
 

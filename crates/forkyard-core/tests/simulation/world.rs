@@ -64,7 +64,7 @@ impl World {
             window: settings.dispatch.window,
             limit: settings.supervise.restart.limit,
             linger: settings.dispatch.linger,
-            leave_linger: settings.supervise.disconnect_timeout,
+            leave_linger: settings.supervise.drain_timeout,
             reset_after: settings.supervise.restart.reset_after,
             when_idle: settings.supervise.when_idle,
         };
@@ -464,7 +464,7 @@ fn any_settings(chance: &mut Chance) -> Settings {
         supervise: SuperviseSettings {
             restart: any_restart(chance),
             start_timeout,
-            disconnect_timeout: chance.millis(100, 5000),
+            drain_timeout: chance.millis(100, 5000),
             term_timeout: chance.millis(100, 3000),
             exit_grace: chance.millis(10, 1000),
             when_idle: if chance.percent(30) { IdleRule::Finish } else { IdleRule::Wait },
