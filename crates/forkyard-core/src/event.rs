@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Generation, SlotId, WorkerId};
 use crate::input::Stage;
 use crate::supervise::{ExitStatus, ReadyRule};
@@ -159,7 +161,8 @@ pub enum Event {
 }
 
 /// What a roll is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RollReason {
     /// The next generation comes.
     Reload,
@@ -228,7 +231,8 @@ pub enum FailReason {
 }
 
 /// Why a worker is leaving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
     /// The whole app is stopping.
     Stop,
