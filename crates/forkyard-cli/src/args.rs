@@ -120,6 +120,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) term_timeout: Duration,
 
+    /// How long a new version of this command may take to get ready when it takes over
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) upgrade_timeout: Duration,
+
     /// The program's file, or its name in PATH, and its arguments
     // One list, because only the last positional may be followed by what looks like options.
     #[arg(required = true, num_args = 1.., trailing_var_arg = true)]

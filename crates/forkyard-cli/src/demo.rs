@@ -10,10 +10,15 @@ use crate::args::Demo;
 use crate::exit_code::Failure;
 use crate::report::{Opening, Reporter};
 use crate::run::serve;
+use crate::signals::HeldSignals;
 use crate::sink::Printer;
 
 /// Runs the primary.
-pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Failure> {
+pub(crate) fn demo(
+    options: &Demo,
+    signals: HeldSignals,
+    reporter: &Reporter,
+) -> Result<ExitCode, Failure> {
     let program =
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
     let builder = Cluster::builder()
@@ -26,7 +31,7 @@ pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Fail
         workers: options.workers.get(),
         policy: options.policy.policy,
     };
-    serve(builder, options.workers, reporter, &opening)
+    serve(builder, options.workers, (signals, reporter), &opening)
 }
 
 /// As a worker serves the page.

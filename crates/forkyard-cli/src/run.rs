@@ -5,15 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Outcome, Output,
-    RestartMode, RestartSettings, Stage,
+    Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Origin, Outcome, Output,
+    RequestError, RestartMode, RestartSettings, Stage,
 };
+use tokio::task::JoinSet;
 
 use crate::args::Run;
 use crate::exit_code::{Failure, number_of};
 use crate::launch::Launch;
 use crate::report::{Opening, Reporter};
-use crate::signals::{self, Signals, Wish};
+use crate::signals::{self, HeldSignals, Signals, Wish};
 use crate::sink::Printer;
 
 /// How long whoever asked twice to stop waits for readers of the output.
@@ -23,6 +24,7 @@ const HURRIED_WAIT: Duration = Duration::from_secs(1);
 pub(crate) fn run(
     run: &Run,
     inherited: InheritedFds,
+    signals: HeldSignals,
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
@@ -42,7 +44,7 @@ pub(crate) fn run(
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
-    serve(builder, run.workers, reporter, &opening)
+    serve(builder, run.workers, (signals, reporter), &opening)
 }
 
 /// Room for as many connections as the system allows. Returns what workers get.
@@ -69,8 +71,9 @@ fn settings(run: &Run) -> ClusterBuilder {
         .serialization(run.serialization)
         .restart(restart)
         .when_idle(IdleRule::Finish)
-        .disconnect_timeout(run.disconnect_timeout)
-        .term_timeout(run.term_timeout);
+        .drain_timeout(run.disconnect_timeout)
+        .term_timeout(run.term_timeout)
+        .upgrade_timeout(run.upgrade_timeout);
     let builder = match run.start_timeout {
         Some(limit) => builder.start_timeout(limit),
         None => builder,
@@ -82,7 +85,7 @@ fn settings(run: &Run) -> ClusterBuilder {
 pub(crate) fn serve(
     builder: ClusterBuilder,
     workers: NonZeroUsize,
-    reporter: &Reporter,
+    (signals, reporter): (HeldSignals, &Reporter),
     opening: &Opening,
 ) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -90,13 +93,18 @@ pub(crate) fn serve(
         .build()
         .map_err(|error| Failure::unexpected("failed to start", &error))?;
     runtime.block_on(async {
-        let signals = Signals::listen();
+        let signals = Signals::listen(signals);
         let mut signals =
             signals.map_err(|error| Failure::unexpected("failed to listen for signals", &error))?;
         let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
-        reporter.opening(opening);
-        let ended = supervise(&mut cluster, workers, &mut signals, reporter).await;
+        let ended = match cluster.origin() {
+            Origin::Fresh => {
+                reporter.opening(opening);
+                supervise(&mut cluster, workers, &mut signals, reporter).await
+            }
+            Origin::TakenOver => watch(&mut cluster, &mut signals, reporter).await,
+        };
         leave(&cluster, &ended, &mut signals, reporter).await;
         ended.map(|ended| ended.code)
     })
@@ -129,6 +137,7 @@ async fn watch(
 ) -> Result<Ended, Failure> {
     let handle = cluster.handle();
     let mut next_stop = Stage::Disconnect;
+    let mut upgrade = Upgrade::default();
     loop {
         tokio::select! {
             event = cluster.next_event() => match event {
@@ -137,23 +146,75 @@ async fn watch(
                 }
                 Some(event) => {
                     reporter.event(&event);
+                    upgrade.take_note(&event);
                     if signals.is_init() && matches!(event, Event::Exited { .. }) {
                         reap_after_worker(&handle, reporter).await;
+                    }
+                    if upgrade.is_imminent() {
+                        // What is not written by then is lost with this image.
+                        reporter.flush().await;
                     }
                 }
                 None => return Err(primary_died()),
             },
-            wish = signals.next() => match wish {
+            denied = upgrade.denied() => reporter.upgrade_failed(&denied),
+            // Signals that come now are for the next image.
+            wish = signals.next(), if !upgrade.is_imminent() => match wish {
                 Wish::Stop(signal) => {
                     // A primary that has ended is noticed by its events.
                     let _ = handle.stop(next_stop).await;
                     reporter.signal(signal, next_stop);
                     next_stop = next_stop.next();
                 }
+                Wish::Upgrade => upgrade.ask(&handle),
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
         }
+    }
+}
+
+/// Upgrades that were asked for.
+#[derive(Debug, Default)]
+struct Upgrade {
+    asked: JoinSet<Option<String>>,
+    imminent: bool,
+}
+
+impl Upgrade {
+    /// How it goes on is told by events.
+    fn ask(&mut self, handle: &ClusterHandle) {
+        let handle = handle.clone();
+        self.asked.spawn(async move {
+            match handle.upgrade().await {
+                Err(RequestError::NotUpgraded { reason }) => Some(reason.to_owned()),
+                Err(_) => None,
+            }
+        });
+    }
+
+    /// Why one was not even begun.
+    async fn denied(&mut self) -> String {
+        loop {
+            match self.asked.join_next().await {
+                Some(Ok(Some(reason))) => return reason,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn take_note(&mut self, event: &Event) {
+        match event {
+            Event::Upgrading => self.imminent = true,
+            Event::UpgradeFailed { .. } => self.imminent = false,
+            _ => {}
+        }
+    }
+
+    /// Whether the next image may go on any moment.
+    fn is_imminent(&self) -> bool {
+        self.imminent
     }
 }
 

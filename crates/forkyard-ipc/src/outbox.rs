@@ -155,7 +155,7 @@ impl<H> Outbox<H> {
     }
 
     /// What it holds, with each handle as `tell` puts it.
-    pub fn state<T>(&self, mut tell: impl FnMut(&H) -> T) -> OutboxState<T> {
+    pub fn state<'a, T>(&'a self, mut tell: impl FnMut(&'a H) -> T) -> OutboxState<T> {
         let waiting = self.waiting.iter().map(|frame| Frame {
             bytes: frame.bytes.clone(),
             handle: frame.handle.as_ref().map(&mut tell),

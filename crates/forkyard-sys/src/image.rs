@@ -95,6 +95,16 @@ pub fn own_path() -> io::Result<PathBuf> {
     found.map_or_else(|| Ok(without_deleted(&file)), std::path::absolute)
 }
 
+/// Names the calling thread; the first one's name is that of the process in lists. Cut to 15
+/// bytes.
+///
+/// # Errors
+///
+/// Those of `prctl(2)`.
+pub fn set_name(name: &Path) -> io::Result<()> {
+    Ok(rustix::thread::set_name(&terminated(name.into())?)?)
+}
+
 /// The kernel marks the path of a file that is gone (`proc_pid_exe(5)`).
 fn without_deleted(path: &Path) -> PathBuf {
     let bare = path.to_str().and_then(|path| path.strip_suffix(" (deleted)"));

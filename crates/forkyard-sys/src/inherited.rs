@@ -77,6 +77,11 @@ impl InheritedFds {
         self.fds.get(&number).map(AsFd::as_fd)
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fds.values().map(AsFd::as_fd)
+    }
+
     /// The numbers passed in, ascending.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
         self.fds.keys().copied()

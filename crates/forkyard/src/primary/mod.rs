@@ -14,21 +14,26 @@
 
 mod acceptor;
 mod address;
+mod announcer;
 mod binding;
 mod channel;
 mod driver;
 mod exit_watch;
 mod listeners;
 mod outgoing;
+pub(crate) mod rest;
 mod seats;
 mod signals;
 mod spawner;
+pub(crate) mod upgrade;
 
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use forkyard_core::{Admission, ExitStatus, Policy, Request, SlotId, WorkerId};
 use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
@@ -37,11 +42,15 @@ use forkyard_sys::process::{Process, Signal};
 use forkyard_sys::sockets::SocketKind;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use announcer::Announcer;
 pub(crate) use channel::MessageTap;
+pub(crate) use driver::{UpgradeAnswer, UpgradeRefusal};
+use upgrade::{TakeOver, UpgradeFailure};
 
 use crate::event::{Event, WorkerInfo};
 use crate::output::{Drained, Output, OutputPump};
 use crate::program::Program;
+use spawner::{Recipe, Spawner};
 
 /// How much mail may wait. Readers and the spawner wait when it is full; the driver never
 /// sends to itself.
@@ -78,6 +87,10 @@ pub(crate) struct PrimarySettings {
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
     pub(crate) nofile_soft: Option<u64>,
+    /// Where the program of this process is looked for at an upgrade.
+    pub(crate) binary: PathBuf,
+    /// How long a new program may take to get ready.
+    pub(crate) upgrade_timeout: Duration,
 }
 
 /// What reaches the driver from tasks, threads and handles.
@@ -110,6 +123,15 @@ pub(crate) enum Mail {
         status: ExitStatus,
         stderr_tail: Vec<String>,
     },
+    /// A worker has come to rest for an upgrade.
+    Unattended {
+        worker: WorkerId,
+        unattended: exit_watch::Unattended,
+    },
+    /// The program that is on disk now has been tried out. Its version, or what is wrong.
+    Rehearsed(Result<String, UpgradeFailure>),
+    /// Whoever watches the events has handled so many.
+    EventsHandled(u64),
     Command(Command),
 }
 
@@ -120,6 +142,7 @@ pub(crate) enum Command {
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
+    Upgrade(UpgradeAnswer),
 }
 
 /// A message that a worker sent with `process.send` or [`Worker::send`](crate::Worker::send).
@@ -173,10 +196,14 @@ pub(crate) struct PrimaryHandle {
     pub(crate) owner: oneshot::Sender<Infallible>,
 }
 
-/// Starts the primary's threads.
-pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<PrimaryHandle> {
+/// Starts the primary's threads, to begin afresh or to go on with what another image has left.
+pub(crate) fn start(
+    settings: PrimarySettings,
+    output: Output,
+    take_over: Option<TakeOver>,
+) -> io::Result<PrimaryHandle> {
     let (mail, inbox) = mpsc::channel(MAILBOX);
-    let (events, watching) = broadcast::channel(EVENTS);
+    let (events, watching) = Announcer::new(EVENTS);
     let tap = MessageTap::default();
     let (pump, drained) = match output {
         Output::Inherit => (None, None),
@@ -185,7 +212,7 @@ pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<Pri
             (Some(pump), Some(drained))
         }
     };
-    let spawner = spawner::start(spawner::Recipe::new(&settings, pump), mail.clone())?;
+    let spawner = Spawner::start(Recipe::new(&settings, pump), mail.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (owner, lifeline) = oneshot::channel();
     let (mail_in, tap_in) = (mail.clone(), tap.clone());
@@ -199,8 +226,12 @@ pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<Pri
             if settings.signals == SignalRule::Stop {
                 tokio::spawn(signals::stop_on_signals(outlets.mail.clone()));
             }
-            let driver = driver::Driver::new(settings, outlets);
-            tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await
+            let driver = match take_over {
+                Some(left) => driver::Driver::take_over(settings, outlets, left)?,
+                None => driver::Driver::new(settings, outlets),
+            };
+            tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await?;
+            io::Result::Ok(())
         };
         if let Err(error) = runtime.block_on(driving) {
             tracing::error!(%error, "the primary failed");

@@ -67,6 +67,23 @@ impl Seats {
         self.seats.keys().filter_map(|worker| self.info(*worker)).collect()
     }
 
+    /// Whether a worker has no process yet.
+    pub(super) fn are_any_starting(&self) -> bool {
+        self.seats.values().any(|seat| seat.running.is_none())
+    }
+
+    /// Those that have one.
+    pub(super) fn started_workers(&self) -> impl Iterator<Item = WorkerId> {
+        self.all_started().map(|(worker, ..)| worker)
+    }
+
+    /// Those that have one, with what belongs to it.
+    pub(super) fn all_started(&self) -> impl Iterator<Item = (WorkerId, SlotId, &Running)> {
+        self.seats
+            .iter()
+            .filter_map(|(worker, seat)| Some((*worker, seat.slot, seat.running.as_ref()?)))
+    }
+
     /// Writes what waits for this worker, and remembers if something is left.
     pub(super) fn flush(&mut self, worker: WorkerId) {
         let Some(running) = self.running(worker) else { return };

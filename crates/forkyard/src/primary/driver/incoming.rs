@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::{Driver, Question};
 use crate::event::Event;
-use crate::primary::channel::Reader;
-use crate::primary::exit_watch::Watch;
+use crate::primary::channel::Unread;
+use crate::primary::exit_watch::{Unattended, Watch};
 use crate::primary::listeners::{Arrival, Listeners};
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::seats::Running;
@@ -56,6 +56,9 @@ impl Driver {
                 self.stderr_tail.clear();
                 self.seats.remove(worker);
             }
+            Mail::Unattended { worker, unattended } => self.unattended(worker, unattended),
+            Mail::Rehearsed(result) => self.rehearsed(result),
+            Mail::EventsHandled(count) => self.events_handled(count),
             Mail::Command(command) => self.handle_command(command),
         }
     }
@@ -72,29 +75,25 @@ impl Driver {
 
     fn install(&mut self, spawned: Spawned) -> io::Result<()> {
         let Spawned { worker, process, channel, output_done } = spawned;
-        let mail = self.outlets.mail.clone();
         let pid = process.pid();
         let process = Arc::new(process);
-        let (finish, finished) = oneshot::channel();
         let channel = match Watched::new(channel, Interest::READABLE) {
             Ok(channel) => Arc::new(channel),
             Err(error) => {
                 // Of no use without its channel. It is still waited for.
                 process.signal_group(Signal::KILL)?;
-                let reader = tokio::spawn(std::future::ready(()));
-                tokio::spawn(Watch { worker, process, finish, reader, output_done }.run(mail));
+                let (finish, _) = oneshot::channel();
+                let reader = tokio::spawn(std::future::ready(None));
+                let rest = self.rest.signal();
+                let watch = Watch { worker, process, finish, reader, output_done, rest };
+                tokio::spawn(watch.run(self.outlets.mail.clone()));
                 return Err(error);
             }
         };
-        let outgoing = Outgoing::new(Arc::clone(&channel), self.settings.dialect);
-        self.seats.started(worker, Running { process: Arc::clone(&process), outgoing });
-        let Some(info) = self.seats.info(worker) else { return Ok(()) };
-        let reading = (self.settings.dialect, self.settings.message_limit);
-        let tap = self.outlets.tap.clone();
-        let reader = Reader::new(info, channel, reading, mail.clone(), tap, finished);
-        let reader = tokio::spawn(reader.run());
-        let watch = Watch { worker, process, finish, reader, output_done };
-        tokio::spawn(watch.run(mail));
+        let outgoing = Outgoing::new(channel, self.settings.dialect);
+        self.seats.started(worker, Running { process, outgoing });
+        let unread = Unread::nothing(self.settings.dialect, self.settings.message_limit);
+        self.attend(worker, Unattended { unread: Some(unread), output: output_done });
         self.input(Input::Spawned { worker, pid });
         Ok(())
     }

@@ -25,7 +25,8 @@ impl Driver {
                 self.hand_off(worker, listener, connection);
             }
             Action::Release { connection } => self.connections.release(connection),
-            Action::Spawn { slot, worker } => self.spawn(slot, worker),
+            Action::Check { .. } => {}
+            Action::Spawn { slot, worker, .. } => self.spawn(slot, worker),
             Action::OpenListener { listener, spec, policy, backlog } => {
                 self.open_listener(listener, &spec, policy, backlog);
             }
@@ -59,9 +60,8 @@ impl Driver {
 
     fn spawn(&mut self, slot: SlotId, worker: WorkerId) {
         self.seats.add(worker, slot);
-        if self.outlets.spawner.try_send(Job { slot, worker }).is_err() {
-            let message = "the thread that starts processes is gone".into();
-            self.input(Input::SpawnFailed { worker, message });
+        if let Err(error) = self.outlets.spawner.spawn(Job { slot, worker }) {
+            self.input(Input::SpawnFailed { worker, message: error.to_string() });
         }
     }
 

@@ -25,6 +25,14 @@ impl Driver {
             Core::RestartScheduled { slot, delay, restarts } => {
                 self.emit(Event::RestartScheduled { slot, delay, restarts });
             }
+            Core::RollStarted { .. }
+            | Core::RollStep { .. }
+            | Core::RollFinished { .. }
+            | Core::RollFailed { .. }
+            | Core::RollBackFailed { .. }
+            | Core::RolledBack { .. }
+            | Core::RollAborted { .. }
+            | Core::Promoted { .. } => {}
             Core::SlotDone { slot } => self.emit(Event::SlotDone { slot }),
             Core::Failed(reason) => {
                 let stderr_tail = std::mem::take(&mut self.stderr_tail);
@@ -44,7 +52,6 @@ impl Driver {
     }
 
     pub(super) fn emit(&self, event: Event) {
-        // Nobody needs to be watching.
-        let _ = self.outlets.events.send(event);
+        self.outlets.events.announce(event);
     }
 }
