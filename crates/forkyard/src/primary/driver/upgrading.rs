@@ -105,7 +105,7 @@ impl Driver {
                 self.upgrade = Upgrade::Rehearsing(Asked { answer, binary, file });
                 let (mail, errands) = (self.outlets.mail.clone(), errands.clone());
                 tokio::spawn(async move {
-                    let result = rehearsal.run(errands).await;
+                    let result = rehearsal.run(&errands).await;
                     // A driver that is gone needs no mail.
                     let _ = mail.send(Mail::Rehearsed(result)).await;
                 });

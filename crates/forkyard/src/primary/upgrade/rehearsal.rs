@@ -47,7 +47,8 @@ fn version_in(answer: &[u8]) -> Option<String> {
 
 impl Rehearsal {
     /// Returns the version of the program, if that could go on. Nothing has happened else.
-    pub(crate) async fn run(self, errands: Errands) -> Result<String, UpgradeFailure> {
+    /// The program is started by the thread that does the errands.
+    pub(crate) async fn run(self, errands: &Errands) -> Result<String, UpgradeFailure> {
         let binary = self.binary.clone();
         let failed = |error: io::Error| {
             let reason = format!("failed to start {}: {error}", binary.display());
@@ -79,7 +80,7 @@ impl Rehearsal {
         Err(UpgradeFailure { reason, stderr_tail })
     }
 
-    async fn start(self, errands: Errands) -> io::Result<Child> {
+    async fn start(self, errands: &Errands) -> io::Result<Child> {
         let (answer, theirs) = io::pipe()?;
         let memory = memory::seal("forkyard-rehearsal", &self.state)?;
         let theirs = OwnedFd::from(theirs);
@@ -213,13 +214,13 @@ mod tests {
         std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
         let rehearsal = Rehearsal { binary, state: b"{}".to_vec(), grace };
-        rehearsal.run(Errands::find().unwrap()).await
+        rehearsal.run(&Errands::find().unwrap()).await
     }
 
     const LONG: Duration = Duration::from_secs(30);
 
     /// What a script does to answer.
-    const ANSWER: &str = "answer=${FORKYARD_UPGRADE##*:}; eval \"echo 'forkyard 1 9.9' >&$answer\"";
+    const ANSWER: &str = "echo 'forkyard 1 9.9' > /dev/fd/${FORKYARD_UPGRADE##*:}";
 
     #[tokio::test]
     async fn who_answers_rightly_passes() {
@@ -253,7 +254,7 @@ mod tests {
     async fn what_cannot_be_executed_is_refused() {
         let binary = PathBuf::from("/no/such/program");
         let rehearsal = Rehearsal { binary, state: Vec::new(), grace: LONG };
-        let failure = rehearsal.run(Errands::find().unwrap()).await.unwrap_err();
+        let failure = rehearsal.run(&Errands::find().unwrap()).await.unwrap_err();
         assert!(failure.reason.contains("/no/such/program"), "{failure}");
     }
 }
