@@ -6,8 +6,13 @@
 mod args;
 mod console;
 mod demo;
+mod directory;
+mod env_file;
 mod exit_code;
+mod find;
+mod interpreter;
 mod launch;
+mod reload;
 mod report;
 mod run;
 mod signals;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use forkyard::{
     Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Origin, Outcome, Output,
-    RequestError, RestartMode, RestartSettings, Stage,
+    RequestError, RestartMode, RestartSettings, Stage, Surge, WhenBusy,
 };
 use tokio::task::JoinSet;
 
 use crate::args::Run;
 use crate::exit_code::{Failure, number_of};
 use crate::launch::Launch;
+use crate::reload::{REMINDER, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::signals::{self, HeldSignals, Signals, Wish};
 use crate::sink::Printer;
@@ -28,10 +29,11 @@ pub(crate) fn run(
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
+    let plan = launch.plan()?;
     let opening = Opening {
-        app: launch.name.clone(),
-        program: launch.shown.clone(),
-        workers: run.workers.get(),
+        app: launch.name(),
+        program: launch.shown(),
+        workers: plan.workers.get(),
         policy: run
             .policy
             .iter()
@@ -39,12 +41,14 @@ pub(crate) fn run(
             .find(|rule| rule.listener.is_none())
             .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
     };
+    let source = || launch.plan();
+    let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
     let builder = settings(run)
-        .program(launch.program)
+        .program(plan.program)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
-    serve(builder, run.workers, (signals, reporter), &opening)
+    serve(builder, plan.workers, (signals, reporter), &opening, Reloads::new(&source, rule))
 }
 
 /// Room for as many connections as the system allows. Returns what workers get.
@@ -87,6 +91,7 @@ pub(crate) fn serve(
     workers: NonZeroUsize,
     (signals, reporter): (HeldSignals, &Reporter),
     opening: &Opening,
+    mut reloads: Reloads<'_>,
 ) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -98,12 +103,16 @@ pub(crate) fn serve(
             signals.map_err(|error| Failure::unexpected("failed to listen for signals", &error))?;
         let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
+        let reporting = (reporter, &mut reloads);
         let ended = match cluster.origin() {
             Origin::Fresh => {
                 reporter.opening(opening);
-                supervise(&mut cluster, workers, &mut signals, reporter).await
+                supervise(&mut cluster, workers, &mut signals, reporting).await
             }
-            Origin::TakenOver => watch(&mut cluster, &mut signals, reporter).await,
+            Origin::TakenOver { rolling } => {
+                reporting.1.take_over(rolling);
+                watch(&mut cluster, &mut signals, reporting).await
+            }
         };
         leave(&cluster, &ended, &mut signals, reporter).await;
         ended.map(|ended| ended.code)
@@ -121,23 +130,24 @@ async fn supervise(
     cluster: &mut Cluster,
     workers: NonZeroUsize,
     signals: &mut Signals,
-    reporter: &Reporter,
+    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
 ) -> Result<Ended, Failure> {
     for _ in 0..workers.get() {
         let forked = cluster.fork().await;
         forked.map_err(|error| Failure::unexpected("failed to fork a worker", &error))?;
     }
-    watch(cluster, signals, reporter).await
+    watch(cluster, signals, (reporter, reloads)).await
 }
 
 async fn watch(
     cluster: &mut Cluster,
     signals: &mut Signals,
-    reporter: &Reporter,
+    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
 ) -> Result<Ended, Failure> {
     let handle = cluster.handle();
     let mut next_stop = Stage::Disconnect;
     let mut upgrade = Upgrade::default();
+    let mut reminder = tokio::time::interval(REMINDER);
     loop {
         tokio::select! {
             event = cluster.next_event() => match event {
@@ -147,6 +157,7 @@ async fn watch(
                 Some(event) => {
                     reporter.event(&event);
                     upgrade.take_note(&event);
+                    reloads.event(&event, &handle, reporter).await;
                     if signals.is_init() && matches!(event, Event::Exited { .. }) {
                         reap_after_worker(&handle, reporter).await;
                     }
@@ -167,9 +178,11 @@ async fn watch(
                     next_stop = next_stop.next();
                 }
                 Wish::Upgrade => upgrade.ask(&handle),
+                Wish::Reload => reloads.wanted(&handle, reporter).await,
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
+            _ = reminder.tick() => reloads.remind(reporter),
         }
     }
 }

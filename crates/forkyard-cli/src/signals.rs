@@ -3,7 +3,7 @@
 //! They are read from a descriptor, not caught: whatever arrives while nobody reads waits in
 //! the kernel, also while this process executes another program at an upgrade.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 
 use forkyard::{ClusterHandle, Signal};
@@ -16,6 +16,8 @@ use tokio::io::Interest;
 pub(crate) enum Wish {
     /// Stop, or hurry if it is stopping already.
     Stop(&'static str),
+    /// Replace all workers by those of the next generation.
+    Reload,
     /// Replace the primary's program by the one that is on disk now.
     Upgrade,
     /// Hand the signal on to every worker.
@@ -47,19 +49,52 @@ impl HeldSignals {
 
 /// The signals that are listened for.
 #[derive(Debug)]
-pub(crate) struct Signals(Watched);
+pub(crate) struct Signals {
+    held: Watched,
+    terminal: Terminal,
+}
+
+/// The terminal that the command was started on, if any. Its end is told by the same signal
+/// as the wish for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Terminal {
+    None,
+    Stdin,
+    Stderr,
+}
+
+impl Terminal {
+    fn find() -> Self {
+        match (io::stdin().is_terminal(), io::stderr().is_terminal()) {
+            (true, _) => Self::Stdin,
+            (false, true) => Self::Stderr,
+            (false, false) => Self::None,
+        }
+    }
+
+    /// A terminal that has been hung up is none any more.
+    fn wish(self) -> Wish {
+        let is_there = match self {
+            Self::None => true,
+            Self::Stdin => io::stdin().is_terminal(),
+            Self::Stderr => io::stderr().is_terminal(),
+        };
+        if is_there { Wish::Reload } else { Wish::Stop("SIGHUP") }
+    }
+}
 
 impl Signals {
     pub(crate) fn listen(held: HeldSignals) -> io::Result<Self> {
-        Ok(Self(Watched::new(held.0, Interest::READABLE)?))
+        let held = Watched::new(held.0, Interest::READABLE)?;
+        Ok(Self { held, terminal: Terminal::find() })
     }
 
     /// May be dropped while it waits, and nothing is lost.
     pub(crate) async fn next(&mut self) -> Wish {
-        while let Ok(mut ready) = self.0.readable().await {
-            match forkyard_sys::signals::next(self.0.get_ref()) {
+        while let Ok(mut ready) = self.held.readable().await {
+            match forkyard_sys::signals::next(self.held.get_ref()) {
                 Ok(signal) => {
-                    if let Some(wish) = wish(signal) {
+                    if let Some(wish) = self.wish(signal) {
                         return wish;
                     }
                 }
@@ -76,22 +111,22 @@ impl Signals {
         while !matches!(self.next().await, Wish::Stop(_)) {}
     }
 
+    fn wish(&self, signal: Signal) -> Option<Wish> {
+        Some(match signal {
+            Signal::INT => Wish::Stop("SIGINT"),
+            Signal::TERM => Wish::Stop("SIGTERM"),
+            Signal::HUP => self.terminal.wish(),
+            Signal::USR2 => Wish::Upgrade,
+            Signal::USR1 | Signal::QUIT | Signal::WINCH => Wish::Forward(signal),
+            Signal::CHLD => Wish::Reap,
+            _ => return None,
+        })
+    }
+
     /// Whether this process has the duties of PID 1.
     pub(crate) fn is_init(&self) -> bool {
         is_init()
     }
-}
-
-fn wish(signal: Signal) -> Option<Wish> {
-    Some(match signal {
-        Signal::INT => Wish::Stop("SIGINT"),
-        Signal::TERM => Wish::Stop("SIGTERM"),
-        Signal::HUP => Wish::Stop("SIGHUP"),
-        Signal::USR2 => Wish::Upgrade,
-        Signal::USR1 | Signal::QUIT | Signal::WINCH => Wish::Forward(signal),
-        Signal::CHLD => Wish::Reap,
-        _ => return None,
-    })
 }
 
 /// Sends a signal to every worker.

@@ -116,8 +116,9 @@ impl Core {
     /// Does what was due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.supervisor.handle_timeout(now, &mut self.actions);
-        self.dispatcher.handle_timeout(now, &mut self.actions);
+        // Whoever was just asked to leave gets nothing any more.
         self.pass_notices(now);
+        self.dispatcher.handle_timeout(now, &mut self.actions);
     }
 
     /// When [`Core::handle_timeout`] wants to be called next.

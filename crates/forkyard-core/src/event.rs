@@ -85,6 +85,8 @@ pub enum Event {
     RollFinished {
         /// The generation that serves now.
         generation: Generation,
+        /// How long it took.
+        took: Duration,
     },
     /// A successor was no good. The roll goes no further, and what it had replaced is
     /// replaced back.
@@ -112,6 +114,8 @@ pub enum Event {
     RolledBack {
         /// The generation that serves on.
         generation: Generation,
+        /// How long it took, there and back.
+        took: Duration,
     },
     /// A roll ended because the app is stopping.
     RollAborted {

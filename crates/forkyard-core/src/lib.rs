@@ -47,5 +47,5 @@ pub use input::{Action, Admission, Denied, Input, Query, ReadySignal, Request, S
 pub use restart::{RestartMode, RestartSettings};
 pub use snapshot::Snapshot;
 pub use supervise::{
-    CheckRule, ExitStatus, IdleRule, MAX_SLOTS, ReadyRule, Role, RollPlan, SuperviseSettings,
+    CheckRule, ExitStatus, IdleRule, MAX_SLOTS, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
 };

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crate::{
     Action, Admission, ConnectionId, Core, Endpoint, Event, ExitStatus, Generation, Host, Input,
     ListenerId, ListenerSpec, Outcome, Policy, Query, ReadySignal, Request, Role, RollPlan,
-    Settings, SlotId, Stage, Verdict, WorkerId,
+    Settings, SlotId, Stage, Surge, Verdict, WorkerId,
 };
 
 /// Which of the core's actions a table shows.
@@ -38,14 +38,12 @@ pub(crate) struct Script {
     now: Instant,
     show: Show,
     next_connection: u64,
-    /// How many slots were forked to serve.
-    forked: usize,
 }
 
 impl Script {
     pub(crate) fn new(settings: Settings, show: Show) -> Self {
         let core = Core::new(settings.clone());
-        Self { settings, core, now: Instant::now(), show, next_connection: 0, forked: 0 }
+        Self { settings, core, now: Instant::now(), show, next_connection: 0 }
     }
 
     /// Lets things happen without looking at what the core does.
@@ -67,7 +65,6 @@ impl Script {
 
     fn play(&mut self, happening: &str) -> String {
         let words: Vec<_> = happening.split_whitespace().collect();
-        self.forked += usize::from(happening == "fork");
         let mut seen = Vec::new();
         if let Some(duration) = happening.strip_prefix('+') {
             self.pass(parse_duration(duration), &mut seen);
@@ -128,8 +125,8 @@ impl Script {
             Some(rest[at + 1].parse().unwrap())
         };
         let generation = Generation(generation.parse().unwrap());
-        let workers = number("workers").unwrap_or(self.forked);
-        Some(Request::Roll(RollPlan { generation, workers, surge: number("surge").unwrap_or(1) }))
+        let surge = Surge::Workers(number("surge").unwrap_or(1));
+        Some(Request::Roll(RollPlan { generation, workers: number("workers"), surge }))
     }
 
     fn parse_input(&mut self, words: &[&str]) -> Input {
@@ -280,10 +277,10 @@ fn show_event(event: Event) -> String {
         Event::Exited { worker, leaving: Some(why), .. } => format!("(left {worker} {why:?})"),
         Event::RollStarted { generation, slots, .. } => format!("(roll to {generation}: {slots})"),
         Event::RollStep { worker, step, .. } => format!("({worker} {step:?})"),
-        Event::RollFinished { generation } => format!("(rolled to {generation})"),
+        Event::RollFinished { generation, .. } => format!("(rolled to {generation})"),
         Event::RollFailed { worker, reason, .. } => format!("(roll failed: {worker} {reason:?})"),
         Event::RollBackFailed { worker, .. } => format!("(roll back failed: {worker})"),
-        Event::RolledBack { generation } => format!("(rolled back to {generation})"),
+        Event::RolledBack { generation, .. } => format!("(rolled back to {generation})"),
         Event::RollAborted { .. } => "(roll aborted)".to_owned(),
         Event::Promoted { worker, .. } => format!("(promoted {worker})"),
         Event::RestartScheduled { delay, restarts, .. } if delay.is_zero() => {

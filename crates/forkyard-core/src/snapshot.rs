@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch::snapshot::DispatcherSnapshot;
+use crate::event::RollReason;
 use crate::supervise::snapshot::SupervisorSnapshot;
 
 /// A [`Core`](crate::Core) at rest. What it consists of is the core's own business; it is part
@@ -18,6 +19,14 @@ use crate::supervise::snapshot::SupervisorSnapshot;
 pub struct Snapshot {
     pub(crate) supervisor: SupervisorSnapshot,
     pub(crate) dispatcher: DispatcherSnapshot,
+}
+
+impl Snapshot {
+    /// What the roll that is under way is for, if one is.
+    #[must_use]
+    pub fn rolling(&self) -> Option<RollReason> {
+        self.supervisor.rolling()
+    }
 }
 
 /// A moment, in microseconds from the snapshot on.

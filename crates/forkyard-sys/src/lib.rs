@@ -24,6 +24,7 @@
 //! | [`sockets`] | binding, listening, accepting, and what a descriptor is |
 //! | [`inherited`] | descriptors this process was started with |
 //! | [`memory`] | sealed memory, to hand on what a process knows |
+//! | [`notify`] | the socket on which a worker says that it is ready |
 //! | [`signals`] | signals read from a descriptor |
 
 pub mod channel;
@@ -31,6 +32,7 @@ pub mod clock;
 pub mod image;
 pub mod inherited;
 pub mod memory;
+pub mod notify;
 pub mod process;
 pub mod reactor;
 pub mod signals;

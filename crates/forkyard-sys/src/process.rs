@@ -29,7 +29,7 @@ use rustix::process::{
 
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
-pub use orphans::{is_init, reap_orphans};
+pub use orphans::{is_init, reap_orphans, user};
 pub use signal::{ParseSignalError, Signal, is_ignored};
 pub use spawn::{Spawn, spawn};
 
@@ -207,6 +207,13 @@ fn pid_of(pidfd: &OwnedFd) -> Option<u32> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let info = std::fs::read_to_string(path).ok()?;
     info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+}
+
+/// The user that this process runs as (`getuid(2)`), which is also what the kernel says
+/// of it to others.
+#[must_use]
+pub fn own_user() -> u32 {
+    rustix::process::getuid().as_raw()
 }
 
 /// A process number for rustix; `None` for 0 and what is no `pid_t`.

@@ -6,7 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forkyard_core::{Admission, Denied, IdleRule, Request, Role, SlotId, Stage};
+use forkyard_core::{
+    Admission, CheckRule, Denied, IdleRule, ReadyRule, Request, Role, SlotId, Stage,
+};
 use forkyard_ipc::{Dialect, Value};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::Signal;
@@ -17,10 +19,11 @@ use crate::event::{Event, Policy, WorkerInfo};
 use crate::output::{Drained, Output};
 use crate::primary::upgrade::{Arrival, TakeOver, UpgradeFailure};
 use crate::primary::{
-    self, Command, Handle, Mail, PolicyRule, PrimaryHandle, PrimarySettings, ReceivedMessage,
-    SignalRule, UpgradeRefusal,
+    self, Beginning, CheckSettings, Command, DrainSettings, Handle, Mail, PolicyRule,
+    PrimaryHandle, PrimarySettings, ReceivedMessage, SignalRule, UpgradeRefusal, Wanted,
 };
 use crate::program::Program;
+use crate::roll::{RollPlan, RollReason, RollTicket};
 
 /// How many messages from workers may wait to be fetched.
 const MESSAGES: usize = 1024;
@@ -78,6 +81,8 @@ pub struct ClusterBuilder {
     policies: Vec<PolicyRule>,
     dialect: Dialect,
     stop_signal: Signal,
+    drain: DrainSettings,
+    check: Option<CheckSettings>,
     message_limit: usize,
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
@@ -94,6 +99,8 @@ impl ClusterBuilder {
             policies: Vec::new(),
             dialect: Dialect::Json,
             stop_signal: Signal::TERM,
+            drain: DrainSettings::default(),
+            check: None,
             message_limit: MESSAGE_LIMIT,
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
@@ -160,8 +167,56 @@ impl ClusterBuilder {
         self
     }
 
-    /// How long a worker that was asked to disconnect may take before it gets its stop
-    /// signal. 10 s by default.
+    /// What makes a successor ready. That it listens, by default.
+    #[must_use]
+    pub fn ready(mut self, rule: ReadyRule) -> Self {
+        self.core.supervise.ready = rule;
+        self
+    }
+
+    /// How long a successor may take to be ready and to pass its check; then the roll has
+    /// failed. 30 s by default.
+    #[must_use]
+    pub fn ready_timeout(mut self, limit: Duration) -> Self {
+        self.core.supervise.ready_timeout = limit;
+        self
+    }
+
+    /// How long a successor has to stay up, once it is ready, before it gets the seat. 100 ms
+    /// by default.
+    #[must_use]
+    pub fn settle(mut self, time: Duration) -> Self {
+        self.core.supervise.settle = time;
+        self
+    }
+
+    /// Has every successor answer an HTTP request before it settles, on a connection that is
+    /// made for it and that only this worker gets.
+    #[must_use]
+    pub fn check(mut self, settings: CheckSettings) -> Self {
+        self.core.supervise.check = CheckRule::Ask;
+        self.check = Some(settings);
+        self
+    }
+
+    /// How long a worker's idle connections are served and told to close, once it is asked to
+    /// leave, before they are closed. Needs an agent in the worker. 2 s by default.
+    #[must_use]
+    pub fn drain_grace(mut self, time: Duration) -> Self {
+        self.drain.grace = time;
+        self
+    }
+
+    /// A message that programs get when they are asked to leave, in addition to
+    /// `forkyard:drain`. PM2 sends `shutdown`.
+    #[must_use]
+    pub fn drain_message(mut self, message: impl Into<String>) -> Self {
+        self.drain.messages.push(message.into());
+        self
+    }
+
+    /// How long a worker that was asked to leave may take to finish what it has, before it
+    /// gets its stop signal. 30 s by default.
     #[must_use]
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.core.supervise.drain_timeout = limit;
@@ -233,40 +288,45 @@ impl ClusterBuilder {
     /// not known, or it cannot take over.
     pub fn start(self) -> Result<Cluster, StartError> {
         let take_over = match Arrival::take() {
-            Ok(Some(Arrival::TakeOver(take_over))) => Some(*take_over),
+            Ok(Some(Arrival::TakeOver(take_over))) => Some(take_over),
             Ok(Some(Arrival::Rehearsal { state, answer })) => {
                 primary::upgrade::rehearse(&self.core, *state, answer)
             }
             Ok(None) => None,
             Err(error) => return Err(StartError::TakeOver { reason: error.to_string() }),
         };
-        let (settings, output) = self.settings(take_over.as_ref())?;
-        let origin = take_over.as_ref().map_or(Origin::Fresh, |_| Origin::TakenOver);
+        let origin = take_over
+            .as_ref()
+            .map_or(Origin::Fresh, |left| Origin::TakenOver { rolling: left.state.core.rolling() });
+        let (settings, program, output) = self.settings(take_over.as_deref())?;
+        let beginning = match take_over {
+            Some(left) => Beginning::TakeOver(left),
+            None => Beginning::Afresh(program.map_or_else(Program::itself, Ok).map_err(itself)?),
+        };
         let PrimaryHandle { mail, events, tap, drained, owner } =
-            primary::start(settings, output, take_over).map_err(StartError::Threads)?;
+            primary::start(settings, beginning, output).map_err(StartError::Threads)?;
         let handle = ClusterHandle { mail };
         let events = Watching { events, returned: 0, told: None };
         Ok(Cluster { handle, events, tap, drained, origin, _owner: owner })
     }
 
     /// What has been left is gone on with, whatever this program would choose.
-    fn settings(self, left: Option<&TakeOver>) -> Result<(PrimarySettings, Output), StartError> {
-        let program = match (left, self.program) {
-            (Some(left), _) => left.state.program.clone().into(),
-            (None, Some(program)) => program,
-            (None, None) => Program::itself().map_err(StartError::Itself)?,
-        };
+    fn settings(
+        self,
+        left: Option<&TakeOver>,
+    ) -> Result<(PrimarySettings, Option<Program>, Output), StartError> {
         let binary = match left {
             Some(left) => left.state.binary.clone().into(),
-            None => forkyard_sys::image::own_path().map_err(StartError::Itself)?,
+            None => forkyard_sys::image::own_path().map_err(itself)?,
         };
         let dialect = left.and_then(|left| left.state.dialect.parse().ok());
         let settings = PrimarySettings {
             core: self.core,
-            program,
             policies: self.policies,
             dialect: dialect.unwrap_or(self.dialect),
             stop_signal: self.stop_signal,
+            drain: self.drain,
+            check: self.check,
             message_limit: self.message_limit,
             signals: self.signals,
             inherited: self.inherited,
@@ -274,8 +334,12 @@ impl ClusterBuilder {
             binary,
             upgrade_timeout: self.upgrade_timeout,
         };
-        Ok((settings, self.output))
+        Ok((settings, self.program, self.output))
     }
+}
+
+fn itself(error: io::Error) -> StartError {
+    StartError::Itself(error)
 }
 
 /// A number that differs from run to run, so that primaries that start together do not
@@ -291,7 +355,10 @@ pub enum Origin {
     /// It has just been started, and has no worker yet.
     Fresh,
     /// It has been taken over from the image before, with all its slots and workers.
-    TakenOver,
+    TakenOver {
+        /// What the roll that is under way is for, if one is.
+        rolling: Option<RollReason>,
+    },
 }
 
 /// Events as they come, and what has become of them.
@@ -451,7 +518,22 @@ impl ClusterHandle {
     ///
     /// If the app is stopping, or there are as many slots as there can be.
     pub async fn fork(&self) -> Result<SlotId, RequestError> {
-        match self.request(Request::Fork(Role::Serving)).await? {
+        self.fork_as(Role::Serving).await
+    }
+
+    /// Adds a slot with a spare in it: a worker that is booted up to its `listen()` call and
+    /// held there. When a worker that serves has ended, a spare takes its part at once, and
+    /// the slot that has become empty gets the next spare.
+    ///
+    /// # Errors
+    ///
+    /// As [`fork`](Self::fork).
+    pub async fn fork_spare(&self) -> Result<SlotId, RequestError> {
+        self.fork_as(Role::Spare).await
+    }
+
+    async fn fork_as(&self, role: Role) -> Result<SlotId, RequestError> {
+        match self.request(Request::Fork(role)).await? {
             Admission::Forked(slot) => Ok(slot),
             Admission::Denied(denied) => Err(RequestError::Denied(denied)),
             Admission::Accepted | Admission::AlreadySo => Err(RequestError::Ended),
@@ -466,6 +548,32 @@ impl ClusterHandle {
     /// If there is no such slot.
     pub async fn retire(&self, slot: SlotId) -> Result<(), RequestError> {
         admitted(self.request(Request::Retire(slot)).await?)
+    }
+
+    /// Replaces all workers by those of the next generation, slot by slot: starts a
+    /// successor, waits until it is ready, gives it the seat, lets its predecessor finish what
+    /// it has, and goes on. If a successor is no good, all is as it was.
+    ///
+    /// Returns when that has been accepted; the ticket tells the end.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, there would be too many slots, or another roll is under way and
+    /// the plan says not to wait (or too many wait already).
+    pub async fn roll(&self, plan: RollPlan) -> Result<RollTicket, RequestError> {
+        let answer = self.ask(|answer| Command::Roll(Wanted::All(plan), answer)).await?;
+        answer.map_err(RequestError::Denied)
+    }
+
+    /// Replaces the worker in this slot by another one of the same generation: the successor
+    /// first, as in a roll. Waits for a roll that is under way.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, or there is no such slot.
+    pub async fn restart(&self, slot: SlotId) -> Result<RollTicket, RequestError> {
+        let answer = self.ask(|answer| Command::Roll(Wanted::One(slot), answer)).await?;
+        answer.map_err(RequestError::Denied)
     }
 
     /// Ends everything, beginning with this step; every worker that takes too long gets the

@@ -52,6 +52,7 @@ mod host;
 mod output;
 mod primary;
 mod program;
+mod roll;
 mod worker;
 
 /// What a [`Value`] is made of.
@@ -69,7 +70,10 @@ pub use cluster::{
 pub use event::{
     Event, ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage, WorkerInfo,
 };
-pub use forkyard_core::{Denied, IdleRule, MAX_SLOTS, RestartMode, RestartSettings, WorkerId};
+pub use forkyard_core::{
+    Denied, Generation, IdleRule, MAX_SLOTS, ReadyRule, RestartMode, RestartSettings, Surge,
+    WorkerId,
+};
 pub use forkyard_ipc::{Dialect, HandleKind, Value};
 pub use forkyard_sys::inherited::InheritedFds;
 pub use forkyard_sys::process::Signal;
@@ -77,8 +81,9 @@ pub use forkyard_sys::sockets::LocalAddress;
 pub use host::{host, is_rehearsal};
 pub use output::{Output, OutputLine, OutputSink, StreamKind};
 pub use primary::upgrade::UpgradeFailure;
-pub use primary::{Handle, PolicyRule, ReceivedMessage};
+pub use primary::{CheckSettings, CheckSettingsError, Handle, PolicyRule, ReceivedMessage};
 pub use program::Program;
+pub use roll::{RollError, RollFailure, RollPlan, RollReason, RollStep, RollTicket, WhenBusy};
 pub use worker::{
     ClientSocket, Connection, ListenError, Listener, PeerAddress, Worker, WorkerError,
 };

@@ -97,6 +97,16 @@ type SharedSink = Arc<Mutex<Box<dyn OutputSink>>>;
 /// The last lines of stderr so far.
 type SharedTail = Arc<Mutex<VecDeque<String>>>;
 
+/// Shows the last lines of a worker's stderr.
+#[derive(Clone, Debug)]
+pub(crate) struct Tail(SharedTail);
+
+impl Tail {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        lock(&self.0).iter().cloned().collect()
+    }
+}
+
 /// One of a worker's pipes that nobody reads at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct RestingPipe {
@@ -140,6 +150,10 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
+    pub(crate) fn tail(&self) -> Tail {
+        Tail(Arc::clone(&self.tail))
+    }
+
     /// Says that the worker has ended, so that its pipes are read as far as there is
     /// anything to read, also if somebody else holds them open.
     ///
@@ -154,12 +168,7 @@ impl Capture {
             // Nobody waits for a slow taker while everything else rests.
             () = rest.wait() => {}
         }
-        lock(&self.tail).iter().cloned().collect()
-    }
-
-    /// The last lines of stderr so far.
-    pub(crate) fn tail(&self) -> Vec<String> {
-        lock(&self.tail).iter().cloned().collect()
+        Tail(self.tail).lines()
     }
 }
 
@@ -496,7 +505,7 @@ mod tests {
         });
         let capture = capture.await.unwrap();
         writer.write_all(b"whole\nbeg").unwrap();
-        while capture.tail().is_empty() {
+        while capture.tail().lines().is_empty() {
             tokio::task::yield_now().await;
         }
         let mut resting = first.rest().await.unwrap();
@@ -504,7 +513,7 @@ mod tests {
         let pipes = resting.pop().unwrap();
         assert_eq!((pipes.info, pipes.stderr.unfinished.as_slice()), (INFO, b"beg".as_slice()));
         let ((second, drained), seen_second) = start();
-        let capture = second.take_over(INFO, (pipes.stdout, pipes.stderr), capture.tail());
+        let capture = second.take_over(INFO, (pipes.stdout, pipes.stderr), capture.tail().lines());
         drop(writer);
         let mut rest = RestSwitch::default().signal();
         let tail = capture.finish(Duration::from_secs(30), &mut rest).await;

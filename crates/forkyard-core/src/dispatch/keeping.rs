@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::listener::{Binding, Closer, Endpoint, Hold, Listener, Refusal};
-use super::{Dispatcher, MAX_LISTENERS, Seat, Timer};
+use super::{Dispatcher, MAX_LISTENERS, Seat, Standing, Timer};
 use crate::id::{ListenerId, SlotId, WorkerId};
 use crate::input::Action;
 
@@ -62,7 +62,12 @@ impl Dispatcher {
     pub(crate) fn ended(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
         let Some(entry) = self.workers.remove(&worker) else { return };
         if !entry.leaving {
-            self.withdraw(now, worker, entry.slot, Seat::StaysWanted);
+            // What only a successor had asked for nobody expects of anybody else.
+            let seat = match entry.standing {
+                Standing::Serving => Seat::StaysWanted,
+                Standing::HeldBack | Standing::Spare => Seat::GoesAway,
+            };
+            self.withdraw(now, worker, entry.slot, seat);
         }
         for offer in entry.in_hand.into_iter().rev() {
             self.requeue(now, offer.listener, offer.connection, out);

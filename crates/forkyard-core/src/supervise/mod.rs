@@ -47,7 +47,9 @@ use crate::input::{Action, Admission, Denied, Stage};
 use crate::jitter::Jitter;
 use crate::timers::Timers;
 use roll::Roll;
-pub use settings::{CheckRule, ExitStatus, IdleRule, ReadyRule, Role, RollPlan, SuperviseSettings};
+pub use settings::{
+    CheckRule, ExitStatus, IdleRule, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
+};
 use slot::{SeatState, Slot, Tenure};
 use worker::{Place, Worker};
 

@@ -35,9 +35,10 @@ pub(super) enum Direction {
 }
 
 /// A roll under way.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Roll {
     pub(super) reason: RollReason,
+    pub(super) since: Instant,
     pub(super) direction: Direction,
     /// What is brought in, and what served before.
     pub(super) generation: Generation,
@@ -77,8 +78,8 @@ impl Supervisor {
         if let Some(denied) = self.busy() {
             return Admission::Denied(denied);
         }
-        let workers = plan.workers.max(1);
         let (mut serving, spares) = self.slots_by_role();
+        let workers = plan.workers.unwrap_or(serving.len()).max(1);
         if workers.saturating_add(spares.len()) > MAX_SLOTS {
             return Admission::Denied(Denied::TooManySlots);
         }
@@ -90,10 +91,11 @@ impl Supervisor {
         self.begin(
             Roll {
                 reason: RollReason::Reload,
+                since: now,
                 direction: Direction::Forward,
                 generation: plan.generation,
                 previous: self.generation,
-                surge: plan.surge.max(1),
+                surge: plan.surge.of(workers),
                 waiting,
                 placed: Vec::new(),
                 added,
@@ -114,13 +116,14 @@ impl Supervisor {
         if let Some(denied) = self.busy() {
             return Admission::Denied(denied);
         }
-        let Some(entry) = self.slots.get(&slot) else {
+        let Some(entry) = self.slots.get(&slot).filter(|entry| !entry.is_retiring()) else {
             return Admission::Denied(Denied::NoSuchSlot);
         };
         let generation = entry.generation;
         self.begin(
             Roll {
                 reason: RollReason::Replace,
+                since: now,
                 direction: Direction::Forward,
                 generation,
                 previous: generation,
@@ -258,16 +261,16 @@ impl Supervisor {
 
     fn end_roll(&mut self, now: Instant, out: &mut VecDeque<Action>) {
         let Some(roll) = self.roll.take() else { return };
-        let generation = roll.target();
+        let (generation, took) = (roll.target(), now.duration_since(roll.since));
         match (roll.direction, roll.reason) {
             (Direction::Back, _) => {
-                out.push_back(Action::Emit(Event::RolledBack { generation }));
+                out.push_back(Action::Emit(Event::RolledBack { generation, took }));
             }
             (Direction::Forward, reason) => {
                 if reason == RollReason::Reload {
                     self.generation = generation;
                 }
-                out.push_back(Action::Emit(Event::RollFinished { generation }));
+                out.push_back(Action::Emit(Event::RollFinished { generation, took }));
                 for slot in roll.surplus {
                     self.retire_slot(now, slot, out);
                 }

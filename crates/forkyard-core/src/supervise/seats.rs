@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::settings::{ExitStatus, IdleRule, Role};
-use super::slot::{End, SeatState};
+use super::slot::{End, SeatState, Slot};
 use super::worker::{Place, Progress, Worker};
 use super::{Notice, Phase, Supervisor, Timer};
 use crate::dispatch::Standing;
@@ -171,15 +171,19 @@ impl Supervisor {
     fn slot_done(&mut self, slot: SlotId, code: i32, out: &mut VecDeque<Action>) {
         out.push_back(Action::Emit(Event::SlotDone { slot }));
         self.notices.push_back(Notice::SlotGone { slot });
-        match self.settings.when_idle {
-            // Whoever drives the primary forks anew, into new slots.
-            IdleRule::Wait => drop(self.slots.remove(&slot)),
-            IdleRule::Finish => {
-                if let Some(entry) = self.slots.get_mut(&slot) {
-                    entry.seat = SeatState::Done(code);
-                }
-                self.finish_if_idle();
-            }
+        if let Some(entry) = self.slots.get_mut(&slot) {
+            entry.seat = SeatState::Done(code);
+        }
+        self.may_go(slot);
+        self.finish_if_idle();
+    }
+
+    /// A slot that is done, and to which nobody succeeds, is of no use to whoever forks anew.
+    pub(super) fn may_go(&mut self, slot: SlotId) {
+        let is_done =
+            |entry: &Slot| matches!(entry.seat, SeatState::Done(_)) && entry.successor.is_none();
+        if self.settings.when_idle == IdleRule::Wait && self.slots.get(&slot).is_some_and(is_done) {
+            self.slots.remove(&slot);
         }
     }
 

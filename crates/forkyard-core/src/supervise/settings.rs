@@ -73,10 +73,30 @@ pub enum CheckRule {
 pub struct RollPlan {
     /// The generation to bring in.
     pub generation: Generation,
-    /// How many workers are to serve afterwards.
-    pub workers: usize,
-    /// How many successors there may be at a time whose seat is still taken. 0 counts as 1.
-    pub surge: usize,
+    /// How many workers are to serve afterwards; `None` for as many as now.
+    pub workers: Option<usize>,
+    /// How many successors there may be at a time that are not seated yet.
+    pub surge: Surge,
+}
+
+/// How many workers more than it has an app may have while it rolls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Surge {
+    /// So many. 0 counts as 1.
+    Workers(usize),
+    /// So many of a hundred workers, rounded up, and at least one.
+    Percent(usize),
+}
+
+impl Surge {
+    pub(super) fn of(self, workers: usize) -> usize {
+        let surge = match self {
+            Self::Workers(count) => count,
+            Self::Percent(percent) => workers.saturating_mul(percent).div_ceil(100),
+        };
+        surge.max(1)
+    }
 }
 
 /// How workers are kept and ended.

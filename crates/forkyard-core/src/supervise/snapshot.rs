@@ -6,11 +6,12 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::leaving::Leaving;
-use super::roll::Roll;
+use super::roll::{Direction, Roll};
 use super::settings::Role;
 use super::slot::{SeatState, Slot, Tenure};
 use super::worker::{Channel, Place, Progress, Way, Worker};
 use super::{Phase, Supervisor, Timer};
+use crate::event::RollReason;
 use crate::id::{Generation, SlotId, WorkerId};
 use crate::input::{Action, Denied, ReadySignal};
 use crate::restart::History;
@@ -24,7 +25,7 @@ pub(crate) struct SupervisorSnapshot {
     next_slot: u32,
     next_worker: u32,
     generation: Generation,
-    roll: Option<Roll>,
+    roll: Option<RollSnapshot>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +51,26 @@ struct WorkerSnapshot {
     channel: Channel,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct RollSnapshot {
+    reason: RollReason,
+    since_us: Moment,
+    direction: Direction,
+    generation: Generation,
+    previous: Generation,
+    surge: usize,
+    waiting: Vec<SlotId>,
+    placed: Vec<SlotId>,
+    added: Vec<SlotId>,
+    surplus: Vec<SlotId>,
+}
+
+impl SupervisorSnapshot {
+    pub(crate) fn rolling(&self) -> Option<RollReason> {
+        self.roll.as_ref().map(|roll| roll.reason)
+    }
+}
+
 impl Supervisor {
     pub(crate) fn snapshot(&self, now: Instant) -> Result<SupervisorSnapshot, Denied> {
         if self.phase != Phase::Running {
@@ -65,7 +86,7 @@ impl Supervisor {
             next_slot: self.next_slot,
             next_worker: self.next_worker,
             generation: self.generation,
-            roll: self.roll.clone(),
+            roll: self.roll.as_ref().map(|roll| RollSnapshot::of(roll, now)),
         })
     }
 
@@ -85,7 +106,7 @@ impl Supervisor {
         self.next_slot = snapshot.next_slot;
         self.next_worker = snapshot.next_worker;
         self.generation = snapshot.generation;
-        self.roll = snapshot.roll;
+        self.roll = snapshot.roll.map(|roll| roll.resume(now));
         let checking = Place::Successor(Way::Checking);
         let checked = self.workers.iter().filter(|(_, entry)| entry.place == checking);
         out.extend(checked.map(|(worker, _)| Action::Check { worker: *worker }));
@@ -114,6 +135,38 @@ impl SlotSnapshot {
             generation: self.generation,
             history: History { streak: self.streak, recent },
             tenure: self.tenure,
+        }
+    }
+}
+
+impl RollSnapshot {
+    fn of(roll: &Roll, now: Instant) -> Self {
+        Self {
+            reason: roll.reason,
+            since_us: Moment::of(roll.since, now),
+            direction: roll.direction,
+            generation: roll.generation,
+            previous: roll.previous,
+            surge: roll.surge,
+            waiting: roll.waiting.iter().copied().collect(),
+            placed: roll.placed.clone(),
+            added: roll.added.clone(),
+            surplus: roll.surplus.clone(),
+        }
+    }
+
+    fn resume(self, now: Instant) -> Roll {
+        Roll {
+            reason: self.reason,
+            since: self.since_us.at(now),
+            direction: self.direction,
+            generation: self.generation,
+            previous: self.previous,
+            surge: self.surge,
+            waiting: self.waiting.into(),
+            placed: self.placed,
+            added: self.added,
+            surplus: self.surplus,
         }
     }
 }

@@ -205,6 +205,7 @@ impl Supervisor {
             && entry.successor == Some(worker)
         {
             entry.successor = None;
+            self.may_go(slot);
         }
         match way {
             Way::Failed => self.roll_on(now, out),

@@ -4,6 +4,7 @@
 mod channel;
 mod image;
 mod inherited;
+mod notify;
 mod orphans;
 mod own_process;
 mod process;

@@ -7,10 +7,12 @@
 
 mod arriving;
 mod attending;
+mod checking;
 mod commands;
 mod departing;
 mod incoming;
 mod performing;
+mod rolling;
 mod telling;
 mod upgrading;
 
@@ -29,10 +31,12 @@ use super::announcer::Announcer;
 use super::channel::MessageTap;
 use super::listeners::{Arrival, Connections, Listeners};
 use super::rest::RestSwitch;
+use super::rolls::Rolls;
 use super::seats::Seats;
 use super::spawner::Spawner;
 use super::{Mail, PrimarySettings};
 use crate::event::Event;
+use crate::program::Program;
 use upgrading::Upgrade;
 pub(crate) use upgrading::{UpgradeAnswer, UpgradeRefusal};
 
@@ -103,6 +107,7 @@ pub(super) struct Driver {
     next_number: u64,
     /// The last lines of the worker whose exit is being handled.
     stderr_tail: Vec<String>,
+    rolls: Rolls,
     /// Mail handled since it was last looked for connections.
     mail_in_a_row: u32,
     /// Tells whoever attends to workers when to rest.
@@ -112,7 +117,11 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(settings: PrimarySettings, outlets: Outlets) -> Self {
+    pub(super) fn new(settings: PrimarySettings, program: Program, outlets: Outlets) -> Self {
+        Self::with(settings, Rolls::new(program), outlets)
+    }
+
+    fn with(settings: PrimarySettings, rolls: Rolls, outlets: Outlets) -> Self {
         Self {
             core: Core::new(settings.core.clone()),
             settings,
@@ -123,6 +132,7 @@ impl Driver {
             questions: HashMap::new(),
             next_number: 0,
             stderr_tail: Vec::new(),
+            rolls,
             mail_in_a_row: 0,
             rest: RestSwitch::default(),
             upgrade: Upgrade::default(),

@@ -17,11 +17,14 @@ mod address;
 mod announcer;
 mod binding;
 mod channel;
+mod check;
 mod driver;
 mod exit_watch;
 mod listeners;
+mod notify;
 mod outgoing;
 pub(crate) mod rest;
+mod rolls;
 mod seats;
 mod signals;
 mod spawner;
@@ -35,21 +38,26 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use forkyard_core::{Admission, ExitStatus, Policy, Request, SlotId, WorkerId};
+use forkyard_core::{
+    Admission, Denied, ExitStatus, ListenerId, Policy, ReadySignal, Request, SlotId, WorkerId,
+};
 use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::{Process, Signal};
-use forkyard_sys::sockets::SocketKind;
+use forkyard_sys::sockets::{PrivatePair, SocketKind};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use announcer::Announcer;
 pub(crate) use channel::MessageTap;
+pub use check::{CheckSettings, CheckSettingsError};
 pub(crate) use driver::{UpgradeAnswer, UpgradeRefusal};
+pub(crate) use rolls::Wanted;
 use upgrade::{TakeOver, UpgradeFailure};
 
 use crate::event::{Event, WorkerInfo};
 use crate::output::{Drained, Output, OutputPump};
 use crate::program::Program;
+use crate::roll::RollTicket;
 use spawner::{Recipe, Spawner};
 
 /// How much mail may wait. Readers and the spawner wait when it is full; the driver never
@@ -68,6 +76,21 @@ pub struct PolicyRule {
     pub policy: Policy,
 }
 
+/// How a worker is asked to leave.
+#[derive(Clone, Debug)]
+pub(crate) struct DrainSettings {
+    /// How long its idle connections are served and told to close.
+    pub(crate) grace: Duration,
+    /// What its program is told.
+    pub(crate) messages: Vec<String>,
+}
+
+impl Default for DrainSettings {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(2), messages: vec!["forkyard:drain".into()] }
+    }
+}
+
 /// What the primary does about signals to its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignalRule {
@@ -79,10 +102,11 @@ pub(crate) enum SignalRule {
 #[derive(Debug)]
 pub(crate) struct PrimarySettings {
     pub(crate) core: forkyard_core::Settings,
-    pub(crate) program: Program,
     pub(crate) policies: Vec<PolicyRule>,
     pub(crate) dialect: Dialect,
     pub(crate) stop_signal: Signal,
+    pub(crate) drain: DrainSettings,
+    pub(crate) check: Option<CheckSettings>,
     pub(crate) message_limit: usize,
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
@@ -118,6 +142,16 @@ pub(crate) enum Mail {
     ChannelEnded {
         worker: WorkerId,
     },
+    /// The worker has said so on its notification socket.
+    Ready {
+        worker: WorkerId,
+        by: ReadySignal,
+    },
+    CheckPair(CheckPair),
+    Checked {
+        worker: WorkerId,
+        result: Result<(), String>,
+    },
     Exited {
         worker: WorkerId,
         status: ExitStatus,
@@ -135,10 +169,19 @@ pub(crate) enum Mail {
     Command(Command),
 }
 
+/// A connection of the primary to itself, with which a worker is to be checked.
+#[derive(Debug)]
+pub(crate) struct CheckPair {
+    worker: WorkerId,
+    listener: ListenerId,
+    pair: io::Result<PrivatePair>,
+}
+
 /// What a handle asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
     Request(Request, oneshot::Sender<Admission>),
+    Roll(Wanted, oneshot::Sender<Result<RollTicket, Denied>>),
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
@@ -196,11 +239,20 @@ pub(crate) struct PrimaryHandle {
     pub(crate) owner: oneshot::Sender<Infallible>,
 }
 
-/// Starts the primary's threads, to begin afresh or to go on with what another image has left.
+/// What a primary begins with.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// A program to start workers from.
+    Afresh(Program),
+    /// What another image has left.
+    TakeOver(Box<TakeOver>),
+}
+
+/// Starts the primary's threads.
 pub(crate) fn start(
     settings: PrimarySettings,
+    beginning: Beginning,
     output: Output,
-    take_over: Option<TakeOver>,
 ) -> io::Result<PrimaryHandle> {
     let (mail, inbox) = mpsc::channel(MAILBOX);
     let (events, watching) = Announcer::new(EVENTS);
@@ -226,9 +278,9 @@ pub(crate) fn start(
             if settings.signals == SignalRule::Stop {
                 tokio::spawn(signals::stop_on_signals(outlets.mail.clone()));
             }
-            let driver = match take_over {
-                Some(left) => driver::Driver::take_over(settings, outlets, left)?,
-                None => driver::Driver::new(settings, outlets),
+            let driver = match beginning {
+                Beginning::TakeOver(left) => driver::Driver::take_over(settings, outlets, *left)?,
+                Beginning::Afresh(program) => driver::Driver::new(settings, program, outlets),
             };
             tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await?;
             io::Result::Ok(())

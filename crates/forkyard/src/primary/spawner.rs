@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use forkyard_core::{SlotId, WorkerId};
 use forkyard_ipc::Dialect;
+use forkyard_sys::notify::NotifySocket;
 use forkyard_sys::process::{Process, Spawn};
 use tokio::sync::mpsc;
 
@@ -25,11 +26,15 @@ use crate::worker::{CHANNEL_VARIABLE, DIALECT_VARIABLE, ID_VARIABLE};
 /// Tells a worker its seat.
 const SLOT_VARIABLE: &str = "FORKYARD_SLOT";
 
+/// Tells a worker where to say that it is ready; see sd_notify(3).
+const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
+
 /// A worker to start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) slot: SlotId,
     pub(crate) worker: WorkerId,
+    pub(crate) program: Arc<Program>,
 }
 
 /// A worker that runs.
@@ -38,6 +43,8 @@ pub(crate) struct Spawned {
     pub(crate) worker: WorkerId,
     pub(crate) process: Process,
     pub(crate) channel: OwnedFd,
+    /// Where it may say that it is ready.
+    pub(crate) notify: NotifySocket,
     /// Its output, if that is captured.
     pub(crate) output_done: Option<Capture>,
 }
@@ -45,7 +52,6 @@ pub(crate) struct Spawned {
 /// How workers are started.
 #[derive(Debug)]
 pub(crate) struct Recipe {
-    program: Program,
     dialect: Dialect,
     nofile_soft: Option<u64>,
     pump: Option<OutputPump>,
@@ -53,31 +59,28 @@ pub(crate) struct Recipe {
 
 impl Recipe {
     pub(crate) fn new(settings: &PrimarySettings, pump: Option<OutputPump>) -> Self {
-        Self {
-            program: settings.program.clone(),
-            dialect: settings.dialect,
-            nofile_soft: settings.nofile_soft,
-            pump,
-        }
+        Self { dialect: settings.dialect, nofile_soft: settings.nofile_soft, pump }
     }
 
-    fn spawn(&self, job: Job) -> io::Result<Spawned> {
+    fn spawn(&self, job: &Job) -> io::Result<Spawned> {
         let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
-        let command = self.command(job, &theirs);
+        let notify = NotifySocket::bind()?;
+        let command = self.command(job, &theirs, &notify.address()?);
         let spawn =
             Spawn { channel: Some(theirs), nofile_soft: self.nofile_soft, ..Spawn::default() };
         let mut process = forkyard_sys::process::spawn(command, spawn)?;
         let output_done = self.pump.as_ref().map(|pump| capture(pump, job, &mut process));
-        Ok(Spawned { worker: job.worker, process, channel, output_done })
+        Ok(Spawned { worker: job.worker, process, channel, notify, output_done })
     }
 
-    fn command(&self, job: Job, channel: &OwnedFd) -> Command {
-        let mut command = self.program.command();
+    fn command(&self, job: &Job, channel: &OwnedFd, notify: &str) -> Command {
+        let mut command = job.program.command();
         command
             .env(ID_VARIABLE, job.worker.to_string())
             .env(CHANNEL_VARIABLE, channel.as_raw_fd().to_string())
             .env(DIALECT_VARIABLE, self.dialect.to_string())
-            .env(SLOT_VARIABLE, job.slot.to_string());
+            .env(SLOT_VARIABLE, job.slot.to_string())
+            .env(NOTIFY_VARIABLE, notify);
         if self.pump.is_some() {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
@@ -85,7 +88,7 @@ impl Recipe {
     }
 }
 
-fn capture(pump: &OutputPump, job: Job, process: &mut Process) -> Capture {
+fn capture(pump: &OutputPump, job: &Job, process: &mut Process) -> Capture {
     let info = WorkerInfo { slot: job.slot, worker: job.worker, pid: process.pid() };
     pump.capture(info, process.take_stdout(), process.take_stderr())
 }
@@ -108,9 +111,9 @@ impl Spawner {
     pub(crate) fn spawn(&self, job: Job) -> Result<(), NobodyThere> {
         let (recipe, mail) = (Arc::clone(&self.recipe), self.mail.clone());
         self.errands.send(move || {
-            let report = recipe.spawn(job).map_or_else(
+            let report = recipe.spawn(&job).map_or_else(
                 |error| {
-                    let message = describe(&recipe.program, &error);
+                    let message = describe(&job.program, &error);
                     Mail::SpawnFailed { worker: job.worker, message }
                 },
                 Mail::Spawned,
@@ -133,7 +136,7 @@ impl Spawner {
 
 fn describe(program: &Program, error: &io::Error) -> String {
     let hint = match error.raw_os_error() {
-        Some(EMFILE | ENFILE) => "; raise the limit (ulimit -n): the primary needs 5 a worker",
+        Some(EMFILE | ENFILE) => "; raise the limit (ulimit -n): the primary needs 6 a worker",
         Some(EAGAIN) => "; raise the limit of processes (ulimit -u)",
         Some(E2BIG) => "; its arguments and environment are too large",
         _ => "",

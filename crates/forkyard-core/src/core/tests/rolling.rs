@@ -403,3 +403,20 @@ fn one_that_was_placed_and_leaves_by_itself_is_replaced_and_the_roll_goes_on() {
         "(left 3 OwnWish), (restart #0 now), spawn 5 in 0 of generation 1",
     )]);
 }
+
+/// Whoever forks anew has no use for a slot that is done, but its successor has.
+#[test]
+fn a_slot_that_is_done_stays_for_its_successor_and_goes_without_one() {
+    let restart = RestartSettings { done_codes: vec![0], ..RestartSettings::default() };
+    let settings = || SuperviseSettings { restart: restart.clone(), ..unsettled() };
+    let mut script = up(app_with(settings()), 1);
+    script.given(&["roll 1", "spawned 2", "online 2"]);
+    script.check(&[
+        ("exited 1 code 0", "(crashed 1), (done 0)"),
+        ("listening 2", "(2 Seated), (rolled to 1)"),
+        ("retire 0", "ask 2"),
+    ]);
+    let mut script = up(app_with(settings()), 1);
+    script.given(&["roll 1", "spawned 2", "online 2", "exited 1 code 0", "exited 2 code 1"]);
+    script.check(&[("retire 0", "denied: there is no such slot")]);
+}

@@ -51,6 +51,16 @@ fn a_successor_that_goes_away_takes_no_address_with_it() {
     ]);
 }
 
+/// A crash is seen as the end of the channel first.
+#[test]
+fn what_only_a_crashed_successor_wanted_is_closed() {
+    let mut script = serving(app(), 1);
+    script.given(&["roll 1"]);
+    start(&mut script, 2);
+    script.given(&["query 2 tcp:81", "opened L1", "+20s"]);
+    script.check(&[("channel-ended 2", ""), ("exited 2 code 1", ""), ("+1s", "close L1")]);
+}
+
 #[test]
 fn an_address_that_the_next_generation_does_not_want_is_closed() {
     let mut script = serving(app(), 1);
@@ -58,4 +68,14 @@ fn an_address_that_the_next_generation_does_not_want_is_closed() {
     start(&mut script, 2);
     script.given(&["query 2 tcp:81", "opened L1", "listening 2"]);
     script.check(&[("+100ms", "ask 1"), ("+999ms", ""), ("+1ms", "close L0")]);
+}
+
+/// Both are due at the same moment.
+#[test]
+fn what_was_declined_does_not_go_to_one_that_is_just_being_asked_to_leave() {
+    let mut script = serving(app(), 1);
+    script.given(&["roll 1"]);
+    start(&mut script, 2);
+    script.given(&["query 2 tcp:80", "listening 2", "+99ms", "accept L0"]);
+    script.check(&[("declined 1 c0", ""), ("+1ms", "ask 1, hand c0 to 2")]);
 }

@@ -13,13 +13,14 @@ use tokio::io::Interest;
 
 use super::{Driver, Outlets, Question};
 use crate::event::{Event, WorkerInfo};
-use crate::output::{OutputPump, RestingPipe};
+use crate::output::{Capture, OutputPump, RestingPipe};
 use crate::primary::PrimarySettings;
 use crate::primary::binding::{Bound, SocketFile};
 use crate::primary::channel::Unread;
 use crate::primary::exit_watch::Unattended;
 use crate::primary::listeners::Listed;
 use crate::primary::outgoing::{Outgoing, Sent};
+use crate::primary::rolls::Rolls;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
     ConnectionState, ListenerState, OutputState, PipeState, QuestionState, ReadingState,
@@ -45,7 +46,8 @@ impl Driver {
         let (state, mut descriptors, failure) = take_over.unpack();
         let news = News { paused_at: Duration::from_nanos(state.paused_at_ns), failure };
         let core = Core::resume(settings.core.clone(), state.core.clone(), Instant::now());
-        let mut driver = Self { core, ..Self::new(settings, outlets) };
+        let rolls = Rolls::resume(state.rolls.clone());
+        let mut driver = Self { core, ..Self::with(settings, rolls, outlets) };
         driver.next_number = state.last_number;
         driver.fill(state, &mut descriptors)?;
         driver.perform_all();
@@ -91,20 +93,27 @@ impl Driver {
         state: WorkerState,
         descriptors: &mut Descriptors,
     ) -> io::Result<()> {
-        let WorkerState { worker, slot, pid, pidfd, channel, reading, sending, output } = state;
+        let WorkerState { worker, slot, pid, pidfd, channel, reading, sending, .. } = state;
         let process = Arc::new(Process::inherit(pid, descriptors.take(pidfd)?)?);
         let channel = Watched::new(descriptors.take(channel)?, Interest::READABLE)?;
         let sending = self.outbox(sending, descriptors)?;
         let outgoing = Outgoing::resume(Arc::new(channel), self.settings.dialect, sending);
-        self.seats.add(worker, slot);
-        self.seats.started(worker, Running { process, outgoing });
-        let unread = reading.map(|reading| self.unread(reading, descriptors)).transpose()?;
         let info = WorkerInfo { slot, worker, pid };
-        let pump = self.outlets.spawner.output();
-        let output = match (output, pump) {
+        let output = match (state.output, self.outlets.spawner.output()) {
             (Some(output), Some(pump)) => Some(resume_output(output, info, pump, descriptors)?),
             _ => None,
         };
+        let notify = state.notify.map(|socket| descriptors.take(socket)).transpose()?;
+        let running = Running {
+            process,
+            outgoing,
+            agent: state.agent.into(),
+            tail: output.as_ref().map(Capture::tail),
+            notify: notify.and_then(|socket| self.listen_for_readiness(worker, socket)),
+        };
+        self.seats.add(worker, slot);
+        self.seats.started(worker, running);
+        let unread = reading.map(|reading| self.unread(reading, descriptors)).transpose()?;
         self.attend(worker, Unattended { unread, output });
         // What was full before may have room by now; if not, it is remembered anew.
         self.seats.flush(worker);
@@ -165,7 +174,7 @@ fn resume_output(
     info: WorkerInfo,
     pump: &OutputPump,
     descriptors: &mut Descriptors,
-) -> io::Result<crate::output::Capture> {
+) -> io::Result<Capture> {
     let mut resting = |PipeState { pipe, unfinished }: PipeState| {
         let pipe: Option<OwnedFd> = pipe.map(|pipe| descriptors.take(pipe)).transpose()?;
         io::Result::Ok(RestingPipe { pipe, unfinished: unfinished.0 })

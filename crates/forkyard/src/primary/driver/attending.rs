@@ -14,6 +14,9 @@ impl Driver {
     pub(super) fn attend(&mut self, worker: WorkerId, unattended: Unattended) {
         let Some(info) = self.seats.info(worker) else { return };
         let Some(running) = self.seats.running(worker) else { return };
+        if let Some(notify) = &mut running.notify {
+            notify.go_on();
+        }
         let (process, channel) =
             (Arc::clone(&running.process), Arc::clone(running.outgoing.channel()));
         let Unattended { unread, output: output_done } = unattended;

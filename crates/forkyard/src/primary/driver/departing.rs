@@ -100,7 +100,7 @@ impl Driver {
             dialect: self.settings.dialect.to_string(),
             nofile_soft: self.settings.nofile_soft,
             last_number: self.next_number,
-            program: self.settings.program.state(),
+            rolls: self.rolls.state(),
             core,
             workers: self.workers_state(at_rest, &mut luggage),
             listeners: self.listeners_state(&mut luggage)?,
@@ -118,7 +118,7 @@ impl Driver {
     ) -> Vec<WorkerState> {
         let started = self.seats.all_started();
         let states = started.map(|(worker, slot, running)| {
-            let Running { process, outgoing, .. } = running;
+            let Running { process, outgoing, agent, notify, .. } = running;
             let sending = outgoing.state(|sent| sent_state(sent, luggage));
             let unattended = at_rest.workers.get(&worker);
             let pipes = at_rest.output.iter().find(|pipes| pipes.info.worker == worker);
@@ -131,6 +131,8 @@ impl Driver {
                 reading: reading_state(unattended, luggage),
                 sending: sending.into(),
                 output: output_state(unattended, pipes, luggage),
+                notify: notify.as_ref().map(|notify| luggage.pack(notify.socket())),
+                agent: (*agent).into(),
             }
         });
         states.collect()
@@ -218,7 +220,7 @@ fn output_state<'a>(
     Some(OutputState {
         stdout: state(|pipes| &pipes.stdout),
         stderr: state(|pipes| &pipes.stderr),
-        stderr_tail: capture.tail(),
+        stderr_tail: capture.tail().lines(),
     })
 }
 

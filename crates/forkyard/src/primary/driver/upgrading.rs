@@ -223,6 +223,9 @@ impl Driver {
         if !self.seats.started_workers().all(is_at_rest) {
             return Err("what a worker has sent is still being handled");
         }
+        if !self.seats.all_started().all(|(.., running)| running.is_silent()) {
+            return Err("a worker's word that it is ready is still being handled");
+        }
         if !self.outlets.tap.is_drained() {
             return Err("messages from workers have not been fetched");
         }

@@ -8,14 +8,19 @@
 //! Descriptors are told by number: they stay open, and keep their numbers, while the process
 //! executes another program. Each number belongs to one place only.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 
-use forkyard_core::{ConnectionId, ListenerId, Policy, SlotId, Snapshot, WorkerId};
+use forkyard_core::{
+    ConnectionId, Generation, ListenerId, Policy, SlotId, Snapshot, Surge, WorkerId,
+};
 use forkyard_ipc::{DecoderState, Frame, OutboxState, Skip};
 use forkyard_sys::sockets::SocketKind;
 use serde::{Deserialize, Serialize};
 
 use super::encoding::{Bytes, Text};
+use crate::primary::seats::Agent;
 
 /// The format that this program writes and reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -46,12 +51,31 @@ pub(crate) struct State {
     pub(crate) nofile_soft: Option<u64>,
     /// The last number given to a connection or a message.
     pub(crate) last_number: u64,
-    pub(crate) program: ProgramState,
+    pub(crate) rolls: RollsState,
     pub(crate) core: Snapshot,
     pub(crate) workers: Vec<WorkerState>,
     pub(crate) listeners: Vec<ListenerState>,
     pub(crate) connections: Vec<ConnectionState>,
     pub(crate) questions: Vec<QuestionState>,
+}
+
+/// What the generations are started from, and the rolls that wait.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RollsState {
+    pub(crate) programs: BTreeMap<Generation, ProgramState>,
+    /// The generation that the next roll would replace.
+    pub(crate) present: Generation,
+    /// The number of the next one.
+    pub(crate) next: u32,
+    pub(crate) waiting: Vec<WantedState>,
+}
+
+/// A roll that waits for another one's end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WantedState {
+    All { program: Option<ProgramState>, workers: Option<NonZeroUsize>, surge: Surge },
+    One(SlotId),
 }
 
 /// What workers are started from.
@@ -76,6 +100,17 @@ pub(crate) struct WorkerState {
     pub(crate) sending: SendingState,
     /// `None` if its output is not captured.
     pub(crate) output: Option<OutputState>,
+    /// Where it may say that it is ready.
+    pub(crate) notify: Option<Descriptor>,
+    pub(crate) agent: AgentState,
+}
+
+/// Whether Forkyard's agent is in a worker.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AgentState {
+    Absent,
+    Present,
 }
 
 /// What has been read of a channel and not been handled.
@@ -244,6 +279,24 @@ impl From<KindState> for SocketKind {
             KindState::UnixStream => Self::UnixStream,
             KindState::UnixDatagram => Self::UnixDatagram,
             KindState::Other => Self::Other,
+        }
+    }
+}
+
+impl From<Agent> for AgentState {
+    fn from(agent: Agent) -> Self {
+        match agent {
+            Agent::Absent => Self::Absent,
+            Agent::Present => Self::Present,
+        }
+    }
+}
+
+impl From<AgentState> for Agent {
+    fn from(agent: AgentState) -> Self {
+        match agent {
+            AgentState::Absent => Self::Absent,
+            AgentState::Present => Self::Present,
         }
     }
 }
