@@ -15,6 +15,7 @@ pub mod client;
 pub mod command;
 pub mod events;
 pub mod load;
+pub mod on_disk;
 pub mod ports;
 pub mod processes;
 pub mod record;
@@ -25,6 +26,7 @@ pub mod watching;
 
 pub use command::{Ended, Forkyard, Launch};
 pub use events::{Event, Stream};
+pub use on_disk::OnDisk;
 pub use tools::Node;
 
 /// How long a test waits for something that has to happen.
