@@ -47,7 +47,9 @@ impl OnDisk {
 
     /// Puts another copy in its place.
     pub fn renew(&self) {
-        self.exchange(|new| drop(fs::copy(tools::forkyard(), new).expect("a copy")));
+        self.exchange(|new| {
+            fs::copy(tools::forkyard(), new).expect("a copy");
+        });
     }
 
     /// Puts a shell script in its place. In it `$real` is the command, and `$what` what it is

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use forkyard_tests::client::{self, Connection, Reuse, Target};
 use forkyard_tests::load::Load;
-use forkyard_tests::{Event, Forkyard, Launch, OnDisk, processes, waiting};
+use forkyard_tests::{Event, Forkyard, Launch, OnDisk, ports, processes, waiting};
 use rustix::process::Signal;
 
 const POLICIES: [&str; 2] = ["round-robin", "shared"];
@@ -112,16 +112,19 @@ fn clients_lose_nothing() {
 fn no_old_code_runs_after_it() {
     let on_disk = OnDisk::new();
     let (forkyard, _) = serving(&on_disk);
-    let threads = |pid: i32| fs::read_dir(format!("/proc/{pid}/task")).expect("threads").count();
-    upgrade_to_new(&forkyard, &on_disk);
-    on_disk.assert_is_all_of(forkyard.pid());
-    let before = (threads(forkyard.pid()), processes::descriptors(forkyard.pid()));
+    let count = |what: &str| {
+        let path = format!("/proc/{}/{what}", forkyard.pid());
+        fs::read_dir(path).expect("a live process").count()
+    };
+    let (threads, descriptors) = (count("task"), count("fd"));
     for _ in 0..3 {
         upgrade_to_new(&forkyard, &on_disk);
         on_disk.assert_is_all_of(forkyard.pid());
+        // It serves a moment before everybody has taken up work.
+        waiting::until("as many threads and descriptors as before", || {
+            ((count("task"), count("fd")) == (threads, descriptors)).then_some(())
+        });
     }
-    let after = (threads(forkyard.pid()), processes::descriptors(forkyard.pid()));
-    assert_eq!(before, after, "threads and {:?}", processes::descriptor_names(forkyard.pid()));
     let name = fs::read_to_string(format!("/proc/{}/comm", forkyard.pid())).expect("its name");
     assert_eq!(name, "forkyard\n");
     stop_cleanly(forkyard);
@@ -142,7 +145,7 @@ fn a_program_that_is_no_good_changes_nothing() {
         ("hangs", &|| on_disk.script("trap '' TERM; sleep 1000"), "2s", ""),
         ("is mute", &|| on_disk.script("exit 0"), "cannot take over", ""),
         ("may not be executed", &|| on_disk.put("#!/bin/sh\n", 0o644), "Permission denied", ""),
-        ("is garbage", &|| on_disk.put("garbage", 0o755), "Exec format error", ""),
+        ("is garbage", &|| on_disk.put("garbage", 0o755), "ended with code", ""),
     ];
     for (number, (what, put, reason, words)) in attempts.iter().enumerate() {
         put();
@@ -201,9 +204,7 @@ fn a_program_that_fails_in_the_end_is_gone_back_from() {
     let (forkyard, workers) = serving(&on_disk);
     let mut connection = Connection::open(&forkyard.target()).expect("a connection");
     let served_by = ask(&mut connection, "/first");
-    on_disk.script(
-        "test $what = take-over && set -- \"$@\" && set -- run --no-such-option\nexec $real \"$@\"",
-    );
+    on_disk.script("test $what = take-over && set -- run --no-such-option\nexec $real \"$@\"");
     forkyard.signal(Signal::USR2);
     let failed = wait_failed(&forkyard, 1);
     assert!(failed.text("reason").contains("before it had taken over"), "{failed:?}");
@@ -247,22 +248,18 @@ fn there_is_one_at_a_time() {
     stop_cleanly(forkyard);
 }
 
+/// And everybody who had come to rest works again.
 #[test]
 fn a_program_that_is_replaced_while_it_is_tried_out_is_not_executed() {
     let on_disk = OnDisk::new();
     let (forkyard, workers) = serving(&on_disk);
-    waits(&on_disk);
-    forkyard.signal(Signal::USR2);
-    wait_begun(&on_disk);
-    on_disk.put("garbage", 0o755);
-    fs::write(on_disk.path("go"), "").expect("a file");
-    let failed = wait_failed(&forkyard, 1);
+    let failed = fail_late(&forkyard, &on_disk);
     assert!(failed.text("reason").contains("replaced once more"), "{failed:?}");
     client::get(&forkyard.target(), "/still").expect("it serves on");
     assert_eq!(children(&forkyard), workers);
-    // Everybody who had come to rest works again.
     processes::signal(workers[0], Signal::KILL);
-    forkyard.wait_exited(workers[0]);
+    let slot = forkyard.wait_exited(workers[0]).slot();
+    forkyard.wait_replaced(slot, &workers);
     upgrade_to_new(&forkyard, &on_disk);
     stop_cleanly(forkyard);
 }
@@ -274,7 +271,9 @@ fn a_stop_outranks_it() {
     waits(&on_disk);
     forkyard.signal(Signal::USR2);
     wait_begun(&on_disk);
-    stop_cleanly(forkyard);
+    let ended = forkyard.stop();
+    ended.assert_code(0).assert_no_panic().wait_nobody_left();
+    assert_eq!(ended.all("primary_upgraded").count(), 0, "{}", ended.text());
 }
 
 #[test]
@@ -354,7 +353,23 @@ fn no_worker_outlives_the_primary_afterwards() {
     forkyard.wait_exit().wait_nobody_left();
 }
 
-/// Each stream's numbers, in order, one by one, up to the last that was written.
+/// Comes to nothing when everything has come to rest already.
+fn fail_late(forkyard: &Forkyard, on_disk: &OnDisk) -> Event {
+    let before = forkyard.events().iter().filter(|event| event.is("upgrade_failed")).count();
+    for file in ["begun", "go"] {
+        // It is only there from the second time on.
+        let _ = fs::remove_file(on_disk.path(file));
+    }
+    waits(on_disk);
+    forkyard.signal(Signal::USR2);
+    wait_begun(on_disk);
+    on_disk.put("garbage", 0o755);
+    fs::write(on_disk.path("go"), "").expect("a file");
+    wait_failed(forkyard, before + 1)
+}
+
+/// Each stream's numbers, in order, one by one, up to the last that was written: whether
+/// upgrades succeed or come to nothing.
 #[test]
 fn output_is_complete_to_the_last_byte() {
     let on_disk = OnDisk::new();
@@ -362,6 +377,7 @@ fn output_is_complete_to_the_last_byte() {
     forkyard.wait_listening(1);
     for round in 1..=3 {
         upgrade_to_new(&forkyard, &on_disk);
+        fail_late(&forkyard, &on_disk);
         let reached = round * 100;
         forkyard.wait_line("more lines", |line| line == format!("out {reached}"));
     }
@@ -426,27 +442,25 @@ fn inherited_sockets_stay_inherited() {
     stop_cleanly(forkyard);
 }
 
-/// The limit that workers get is the one from before the primary raised its own.
+/// The limit of open files that workers get is the one from before the primary raised its own,
+/// and their environment is without what is for the primary alone.
 #[test]
 fn workers_are_started_as_before() {
     let on_disk = OnDisk::new();
-    let launch = launch("recorded.js", &on_disk).workers(1);
+    let program = on_disk.path("program");
+    let script = "#!/bin/sh\necho limit $(ulimit -n)\nenv | grep UPGRADE\nexec sleep 1000\n";
+    fs::write(&program, script).expect("a file");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let launch = launch("plain.js", &on_disk).own_interpreter().program(&program).workers(1);
     let forkyard = launch.wrapped(&["prlimit", "--nofile=777:4096"]).start();
-    let workers = forkyard.wait_listening(1);
-    let limits = |pid: i32| {
-        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
-        let line = limits.lines().find(|line| line.starts_with("Max open files"));
-        line.expect("that limit").to_owned()
-    };
-    let environment = |pid: i32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).expect("an environment");
-        String::from_utf8_lossy(&environment).into_owned()
-    };
+    forkyard.wait_line("its limit", |line| line == "limit 777");
     upgrade_to_new(&forkyard, &on_disk);
-    processes::signal(workers[0], Signal::KILL);
-    let new = forkyard.wait_replaced(0, &workers);
-    assert!(limits(new).contains("777"), "{}", limits(new));
-    assert!(!environment(new).contains("FORKYARD_UPGRADE"), "{}", environment(new));
+    upgrade_to_new(&forkyard, &on_disk);
+    processes::signal(children(&forkyard)[0], Signal::KILL);
+    forkyard.until("the limit of the next", |events| {
+        let lines: Vec<_> = events.iter().filter_map(Event::line).collect();
+        (lines.len() >= 2).then(|| assert_eq!(lines, ["limit 777"; 2]))
+    });
     stop_cleanly(forkyard);
 }
 
@@ -480,7 +494,8 @@ fn a_roll_goes_on() {
 fn a_reader_that_has_stopped_keeps_it_from_happening() {
     let on_disk = OnDisk::new();
     let launch = launch("flood-one.js", &on_disk).workers(2).arg("1");
-    let mut forkyard = launch.unread(forkyard_tests::Stream::Stdout).start();
+    let launch = launch.worker_env("PORT", ports::free().to_string());
+    let forkyard = launch.unread(forkyard_tests::Stream::Stdout).start();
     forkyard.wait_full();
     let workers = forkyard.wait_listening(1);
     forkyard.signal(Signal::USR2);
@@ -488,10 +503,11 @@ fn a_reader_that_has_stopped_keeps_it_from_happening() {
     assert!(failed.text("reason").contains("written"), "{failed:?}");
     client::get(&forkyard.target(), "/still").expect("it serves on");
     assert!(processes::is_alive(workers[0]));
-    forkyard.read();
-    upgrade_to_new(&forkyard, &on_disk);
-    let ended = forkyard.stop();
-    ended.assert_code(0).assert_no_panic().assert_nobody_left();
+    forkyard.signal(Signal::TERM);
+    waiting::until("the workers to end", || {
+        (forkyard.processes() == [forkyard.pid()]).then_some(())
+    });
+    forkyard.stop().assert_code(0).assert_no_panic().assert_nobody_left();
 }
 
 #[test]

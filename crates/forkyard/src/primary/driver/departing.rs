@@ -96,6 +96,7 @@ impl Driver {
             format: FORMAT,
             version: VERSION.into(),
             binary: Text::of(&self.settings.binary),
+            args: std::env::args_os().map(Text::of).collect(),
             paused_at_ns: u64::try_from(paused_at.as_nanos()).unwrap_or(u64::MAX),
             dialect: self.settings.dialect.to_string(),
             nofile_soft: self.settings.nofile_soft,

@@ -5,6 +5,7 @@
 //! image before it while nothing is lost.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -117,7 +118,7 @@ impl Arrival {
         match waiting().take() {
             Some(Self::TakeOver(take_over)) => {
                 let reason = "the new program ended before it had taken over";
-                take_over.left.go_back(&take_over.descriptors, reason);
+                take_over.go_back(reason);
             }
             Some(Self::Rehearsal { .. }) | None => {}
         }
@@ -142,7 +143,7 @@ impl Arrival {
                 Ok(Self::TakeOver(Box::new(take_over)))
             }
             Err(error) => {
-                left.go_back(&descriptors, &error.to_string());
+                left.go_back(None, &descriptors, &error.to_string());
                 Err(error)
             }
         }
@@ -164,19 +165,27 @@ impl Left {
         Ok(state)
     }
 
-    /// Executes the image before this one. Returns if there is none, or that fails.
-    fn go_back(&self, descriptors: &Descriptors, reason: &str) {
+    /// Executes the image before this one, with the arguments it had if they are known. Returns
+    /// if there is none, or that fails.
+    fn go_back(&self, args: Option<Vec<OsString>>, descriptors: &Descriptors, reason: &str) {
         let Some(executable) = &self.executable else { return };
         let path = PathBuf::from(format!("/proc/self/fd/{}", executable.as_raw_fd()));
         let order = Order::Return { state: self.memory.as_raw_fd() };
         let kept = descriptors.0.values().map(AsFd::as_fd).chain([self.memory.as_fd()]);
         let kept: Vec<_> = kept.collect();
-        let error = image::replace(&super::image(path, order, Some(reason)), &kept);
+        let mut image = super::image(path, order, Some(reason));
+        image.args = args.unwrap_or(image.args);
+        let error = image::replace(&image, &kept);
         say(&format!("failed to go back to the former program: {error}"));
     }
 }
 
 impl TakeOver {
+    fn go_back(&self, reason: &str) {
+        let args = self.state.args.iter().cloned().map(OsString::from).collect();
+        self.left.go_back(Some(args), &self.descriptors, reason);
+    }
+
     /// From here on there is no way back.
     pub(crate) fn unpack(self) -> (State, Descriptors, Option<UpgradeFailure>) {
         (self.state, self.descriptors, self.failure)

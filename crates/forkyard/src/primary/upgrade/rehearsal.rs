@@ -57,7 +57,9 @@ impl Rehearsal {
         let grace = self.grace;
         let mut child = self.start(errands).await.map_err(failed)?;
         let ended = timeout(grace, child.end()).await;
-        child.kill().await;
+        child.kill();
+        // It takes a moment until it has ended.
+        let _ = exit_of(&child.process, &child.pidfd).await;
         child.read_rest();
         let stderr_tail = last_lines(&child.stderr.text);
         let reason = match ended {
@@ -131,16 +133,22 @@ impl Child {
     }
 
     /// Ends it, if it has not ended, and all that it has started.
-    async fn kill(&mut self) {
+    fn kill(&self) {
         if let Err(error) = self.process.signal_group(Signal::KILL) {
             tracing::warn!(%error, "failed to end a program that was tried out");
         }
-        let _ = exit_of(&self.process, &self.pidfd).await;
     }
 
     fn read_rest(&mut self) {
         self.answer.read_what_is_there();
         self.stderr.read_what_is_there();
+    }
+}
+
+/// A primary that stops does not wait for it.
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) version: String,
     /// Where the program is looked for at an upgrade.
     pub(crate) binary: Text,
+    /// What the program that has written it was started with, beginning with its name.
+    pub(crate) args: Vec<Text>,
     /// When it stopped serving, by the clock that all processes share.
     pub(crate) paused_at_ns: u64,
     /// All that is left open and named below.
