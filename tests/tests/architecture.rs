@@ -39,6 +39,7 @@ const MAY_USE: [(&str, &[&str]); 5] = [
             "forkyard",
             "forkyard-sys",
             "humantime",
+            "rustix",
             "serde_json",
             "tokio",
             "tracing-subscriber",

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod roll;
+
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::{Dialect, MAX_SLOTS, Policy, PolicyRule};
+
+pub(crate) use roll::RollOptions;
 
 /// Run a server on all cores of a machine: many workers behind one port, restarted when
 /// they crash.
@@ -117,9 +121,9 @@ pub(crate) struct Run {
     #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = parse_code)]
     pub(crate) no_restart_codes: Vec<i32>,
 
-    /// How long a worker may take to disconnect before it gets SIGTERM
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
-    pub(crate) disconnect_timeout: Duration,
+    /// How long a worker may take to finish what it serves before it gets SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) drain_timeout: Duration,
 
     /// How long a worker may take after SIGTERM before it is killed
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
@@ -128,6 +132,9 @@ pub(crate) struct Run {
     /// How long a new version of this command may take to get ready when it takes over
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) upgrade_timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) roll: RollOptions,
 
     /// The program's file, or its name in PATH, and its arguments
     // One list, because only the last positional may be followed by what looks like options.

@@ -11,7 +11,7 @@ use crate::exit_code::Failure;
 use crate::launch::Plan;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
-use crate::run::serve;
+use crate::run::{Staff, serve};
 use crate::signals::HeldSignals;
 use crate::sink::Printer;
 
@@ -37,7 +37,8 @@ pub(crate) fn demo(
         workers: workers.get(),
         policy: options.policy.policy,
     };
-    serve(builder, workers, (signals, reporter), &opening, Reloads::new(&source, rule))
+    let staff = Staff { workers, spares: 0 };
+    serve(builder, staff, (signals, reporter), &opening, Reloads::new(&source, rule))
 }
 
 /// As a worker serves the page.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use forkyard::{
     Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Origin, Outcome, Output,
-    RequestError, RestartMode, RestartSettings, Stage, Surge, WhenBusy,
+    RequestError, RestartMode, RestartSettings, Stage,
 };
 use tokio::task::JoinSet;
 
-use crate::args::Run;
+use crate::args::{RollOptions, Run};
 use crate::exit_code::{Failure, number_of};
+use crate::keys::{Key, Keys};
 use crate::launch::Launch;
 use crate::reload::{REMINDER, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
@@ -42,13 +43,14 @@ pub(crate) fn run(
             .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
     };
     let source = || launch.plan();
-    let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
+    let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
+    let staff = Staff { workers: plan.workers, spares: run.roll.spares };
     let builder = settings(run)
         .program(plan.program)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
-    serve(builder, plan.workers, (signals, reporter), &opening, Reloads::new(&source, rule))
+    serve(builder, staff, (signals, reporter), &opening, Reloads::new(&source, rule))
 }
 
 /// Room for as many connections as the system allows. Returns what workers get.
@@ -75,20 +77,41 @@ fn settings(run: &Run) -> ClusterBuilder {
         .serialization(run.serialization)
         .restart(restart)
         .when_idle(IdleRule::Finish)
-        .drain_timeout(run.disconnect_timeout)
+        .drain_timeout(run.drain_timeout)
         .term_timeout(run.term_timeout)
         .upgrade_timeout(run.upgrade_timeout);
     let builder = match run.start_timeout {
         Some(limit) => builder.start_timeout(limit),
         None => builder,
     };
+    let builder = roll_settings(builder, &run.roll);
     run.policy.iter().cloned().fold(builder, ClusterBuilder::policy_rule)
+}
+
+fn roll_settings(builder: ClusterBuilder, roll: &RollOptions) -> ClusterBuilder {
+    let builder = builder
+        .ready(roll.ready_rule())
+        .ready_timeout(roll.ready_timeout)
+        .settle(roll.settle)
+        .drain_grace(roll.drain_grace);
+    let builder = roll.check().into_iter().fold(builder, ClusterBuilder::check);
+    match roll.shutdown_message {
+        true => builder.drain_message("shutdown"),
+        false => builder,
+    }
+}
+
+/// How many workers there shall be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Staff {
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) spares: usize,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals.
 pub(crate) fn serve(
     builder: ClusterBuilder,
-    workers: NonZeroUsize,
+    staff: Staff,
     (signals, reporter): (HeldSignals, &Reporter),
     opening: &Opening,
     mut reloads: Reloads<'_>,
@@ -107,7 +130,7 @@ pub(crate) fn serve(
         let ended = match cluster.origin() {
             Origin::Fresh => {
                 reporter.opening(opening);
-                supervise(&mut cluster, workers, &mut signals, reporting).await
+                supervise(&mut cluster, staff, &mut signals, reporting).await
             }
             Origin::TakenOver { rolling } => {
                 reporting.1.take_over(rolling);
@@ -128,15 +151,22 @@ struct Ended {
 
 async fn supervise(
     cluster: &mut Cluster,
-    workers: NonZeroUsize,
+    staff: Staff,
     signals: &mut Signals,
     (reporter, reloads): (&Reporter, &mut Reloads<'_>),
 ) -> Result<Ended, Failure> {
-    for _ in 0..workers.get() {
-        let forked = cluster.fork().await;
-        forked.map_err(|error| Failure::unexpected("failed to fork a worker", &error))?;
+    let handle = cluster.handle();
+    for _ in 0..staff.workers.get() {
+        handle.fork().await.map_err(not_forked)?;
+    }
+    for _ in 0..staff.spares {
+        handle.fork_spare().await.map_err(not_forked)?;
     }
     watch(cluster, signals, (reporter, reloads)).await
+}
+
+fn not_forked(error: RequestError) -> Failure {
+    Failure::unexpected("failed to fork a worker", &error)
 }
 
 async fn watch(
@@ -148,6 +178,7 @@ async fn watch(
     let mut next_stop = Stage::Disconnect;
     let mut upgrade = Upgrade::default();
     let mut reminder = tokio::time::interval(REMINDER);
+    let mut keys = read_keys(reporter);
     loop {
         tokio::select! {
             event = cluster.next_event() => match event {
@@ -157,6 +188,12 @@ async fn watch(
                 Some(event) => {
                     reporter.event(&event);
                     upgrade.take_note(&event);
+                    match (&event, &keys) {
+                        // The next image is to find the terminal as this one did.
+                        (Event::Upgrading, _) => keys = None,
+                        (Event::UpgradeFailed { .. }, None) => keys = read_keys(reporter),
+                        _ => {}
+                    }
                     reloads.event(&event, &handle, reporter).await;
                     if signals.is_init() && matches!(event, Event::Exited { .. }) {
                         reap_after_worker(&handle, reporter).await;
@@ -182,6 +219,7 @@ async fn watch(
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
+            Key::Reload = next_key(keys.as_mut()) => reloads.wanted(&handle, reporter).await,
             _ = reminder.tick() => reloads.remind(reporter),
         }
     }
@@ -228,6 +266,21 @@ impl Upgrade {
     /// Whether the next image may go on any moment.
     fn is_imminent(&self) -> bool {
         self.imminent
+    }
+}
+
+/// Without them there are still signals.
+fn read_keys(reporter: &Reporter) -> Option<Keys> {
+    Keys::start().unwrap_or_else(|error| {
+        reporter.warning(format!("failed to read keys from the terminal: {error}"));
+        None
+    })
+}
+
+async fn next_key(keys: Option<&mut Keys>) -> Key {
+    match keys {
+        Some(keys) => keys.next().await,
+        None => std::future::pending().await,
     }
 }
 

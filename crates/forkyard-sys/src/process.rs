@@ -29,8 +29,8 @@ use rustix::process::{
 
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
-pub use orphans::{is_init, reap_orphans, user};
-pub use signal::{ParseSignalError, Signal, is_ignored};
+pub use orphans::{is_init, reap_orphans};
+pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{Spawn, spawn};
 
 /// A child process that has not been reaped, started by [`spawn`].

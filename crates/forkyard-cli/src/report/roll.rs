@@ -14,7 +14,11 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
     Some(match event {
         Event::RollStarted { generation, reason, slots } => started(*generation, *reason, *slots),
         Event::RollStep { info, step } => {
-            let text = format!("slot {}: {}", info.slot, describe_step(*info, *step));
+            // The news of its process says as much to people.
+            let text = match step {
+                RollStep::Starting => String::new(),
+                step => format!("slot {}: {}", info.slot, describe_step(*info, *step)),
+            };
             stepped(Level::Info, *info, *step, text)
         }
         Event::RollFinished { generation, took } => {
@@ -36,7 +40,7 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
                 .with("stderr_tail", stderr_tail.clone())
         }
         Event::RolledBack { generation, took } => {
-            let text = format!("all is as it was before the reload, after {}", shown(*took));
+            let text = format!("the reload is undone, after {}", shown(*took));
             ended("roll_rolled_back", *generation, *took, text)
         }
         Event::RollAborted { generation } => {
@@ -122,10 +126,10 @@ fn describe_failure(reason: &RollFailure) -> String {
     match reason {
         RollFailure::NotStarted { message } => format!("could not be started: {message}"),
         RollFailure::Ended { status: ExitStatus::Code(code) } => {
-            format!("exited with code {code} before it was of use")
+            format!("exited with code {code}")
         }
         RollFailure::Ended { status: ExitStatus::Signal(signal) } => {
-            format!("was ended by {} before it was of use", signal_name(*signal))
+            format!("was ended by {}", signal_name(*signal))
         }
         RollFailure::NotReady { after, rule } => format!(
             "did not {} within {} ({})",

@@ -90,7 +90,9 @@ pub enum Surge {
 }
 
 impl Surge {
-    pub(super) fn of(self, workers: usize) -> usize {
+    /// How many that is of these workers.
+    #[must_use]
+    pub fn of(self, workers: usize) -> usize {
         let surge = match self {
             Self::Workers(count) => count,
             Self::Percent(percent) => workers.saturating_mul(percent).div_ceil(100),

@@ -15,12 +15,6 @@ pub fn is_init() -> bool {
     getpid() == Pid::INIT
 }
 
-/// The number of the user that this process runs as.
-#[must_use]
-pub fn user() -> u32 {
-    rustix::process::getuid().as_raw()
-}
-
 /// Reaps exited children that nobody else will: neither a [`super::Process`] nor
 /// the owner of a number that `is_own` claims. Returns how many. To be called by
 /// PID 1 (or a subreaper) on `SIGCHLD` and after reaping a child of its own.

@@ -118,8 +118,8 @@ pub(super) enum CheckError {
     Broken { path: Uri, cause: String },
     #[cfg(feature = "tls-check")]
     #[error(
-        "get a healthy answer to GET {path}: TLS failed: {cause}; it must be possible without \
-         a client's certificate"
+        "get a healthy answer to GET {path}: TLS failed: {cause}; it must be possible with \
+         HTTP/1 and without a client's certificate"
     )]
     Tls { path: Uri, cause: String },
     #[cfg(not(feature = "tls-check"))]

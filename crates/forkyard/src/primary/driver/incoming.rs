@@ -118,7 +118,7 @@ impl Driver {
         worker: WorkerId,
         socket: impl Into<OwnedFd>,
     ) -> Option<NotifyWatch> {
-        let users = vec![forkyard_sys::process::user()];
+        let users = vec![forkyard_sys::process::own_user()];
         let outlets = (self.outlets.mail.clone(), self.rest.signal());
         let watch = NotifyWatch::start(worker, socket.into(), users, outlets);
         watch
