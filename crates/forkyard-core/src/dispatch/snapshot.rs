@@ -15,7 +15,7 @@ use crate::snapshot::Moment;
 pub(crate) struct DispatcherSnapshot {
     listeners: BTreeMap<ListenerId, ListenerSnapshot>,
     workers: BTreeMap<WorkerId, WorkerSnapshot>,
-    timers_us: Vec<(Timer, Moment)>,
+    timers_ns: Vec<(Timer, Moment)>,
     next_listener: u32,
     turn: u64,
 }
@@ -35,7 +35,7 @@ struct ListenerSnapshot {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct CloserSnapshot {
     worker: WorkerId,
-    at_us: Moment,
+    at_ns: Moment,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ struct WorkerSnapshot {
 struct OfferSnapshot {
     connection: ConnectionId,
     listener: ListenerId,
-    since_us: Moment,
+    since_ns: Moment,
 }
 
 impl Dispatcher {
@@ -63,7 +63,7 @@ impl Dispatcher {
                 .map(|(id, entry)| (*id, ListenerSnapshot::of(entry, now)))
                 .collect(),
             workers: workers.map(|(id, entry)| (*id, WorkerSnapshot::of(entry, now))).collect(),
-            timers_us: self.timers.all().map(|(key, at)| (key, Moment::of(at, now))).collect(),
+            timers_ns: self.timers.all().map(|(key, at)| (key, Moment::of(at, now))).collect(),
             next_listener: self.next_listener,
             turn: self.turn,
         }
@@ -71,11 +71,11 @@ impl Dispatcher {
 
     /// Becomes what another one was.
     pub(crate) fn resume(&mut self, snapshot: DispatcherSnapshot, now: Instant) {
-        let DispatcherSnapshot { listeners, workers, timers_us, next_listener, turn } = snapshot;
+        let DispatcherSnapshot { listeners, workers, timers_ns, next_listener, turn } = snapshot;
         self.by_spec = listeners.iter().map(|(id, entry)| (entry.spec.clone(), *id)).collect();
         self.listeners = listeners.into_iter().map(|(id, entry)| (id, entry.resume(now))).collect();
         self.workers = workers.into_iter().map(|(id, entry)| (id, entry.resume(now))).collect();
-        for (key, at) in timers_us {
+        for (key, at) in timers_ns {
             self.timers.set(key, at.at(now));
         }
         self.next_listener = next_listener;
@@ -87,7 +87,7 @@ impl ListenerSnapshot {
     fn of(entry: &Listener, now: Instant) -> Self {
         let closer = entry.closer.map(|closer| CloserSnapshot {
             worker: closer.worker,
-            at_us: Moment::of(closer.at, now),
+            at_ns: Moment::of(closer.at, now),
         });
         Self {
             spec: entry.spec.clone(),
@@ -103,7 +103,7 @@ impl ListenerSnapshot {
 
     fn resume(self, now: Instant) -> Listener {
         let closer =
-            self.closer.map(|closer| Closer { worker: closer.worker, at: closer.at_us.at(now) });
+            self.closer.map(|closer| Closer { worker: closer.worker, at: closer.at_ns.at(now) });
         Listener {
             binding: self.binding,
             holds: self.holds,
@@ -122,7 +122,7 @@ impl WorkerSnapshot {
         let in_hand = worker.in_hand.iter().map(|offer| OfferSnapshot {
             connection: offer.connection,
             listener: offer.listener,
-            since_us: Moment::of(offer.since, now),
+            since_ns: Moment::of(offer.since, now),
         });
         Self {
             slot: worker.slot,
@@ -138,7 +138,7 @@ impl WorkerSnapshot {
         let in_hand = self.in_hand.into_iter().map(|offer| Offer {
             connection: offer.connection,
             listener: offer.listener,
-            since: offer.since_us.at(now),
+            since: offer.since_ns.at(now),
         });
         Worker {
             slot: self.slot,

@@ -21,7 +21,7 @@ use crate::snapshot::Moment;
 pub(crate) struct SupervisorSnapshot {
     slots: BTreeMap<SlotId, SlotSnapshot>,
     workers: BTreeMap<WorkerId, WorkerSnapshot>,
-    timers_us: Vec<(Timer, Moment)>,
+    timers_ns: Vec<(Timer, Moment)>,
     next_slot: u32,
     next_worker: u32,
     generation: Generation,
@@ -36,7 +36,7 @@ struct SlotSnapshot {
     generation: Generation,
     tenure: Tenure,
     streak: u32,
-    restarts_us: Vec<Moment>,
+    restarts_ns: Vec<Moment>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ struct WorkerSnapshot {
     slot: SlotId,
     generation: Generation,
     place: Place,
-    since_us: Moment,
+    since_ns: Moment,
     progress: Progress,
     said_ready: Vec<ReadySignal>,
     leaving: Option<Leaving>,
@@ -54,7 +54,7 @@ struct WorkerSnapshot {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct RollSnapshot {
     reason: RollReason,
-    since_us: Moment,
+    since_ns: Moment,
     direction: Direction,
     generation: Generation,
     previous: Generation,
@@ -82,7 +82,7 @@ impl Supervisor {
         Ok(SupervisorSnapshot {
             slots: slots.collect(),
             workers: workers.collect(),
-            timers_us: self.timers.all().map(|(key, at)| (key, Moment::of(at, now))).collect(),
+            timers_ns: self.timers.all().map(|(key, at)| (key, Moment::of(at, now))).collect(),
             next_slot: self.next_slot,
             next_worker: self.next_worker,
             generation: self.generation,
@@ -97,19 +97,19 @@ impl Supervisor {
         now: Instant,
         out: &mut VecDeque<Action>,
     ) {
-        let SupervisorSnapshot { slots, workers, timers_us, .. } = snapshot;
+        let SupervisorSnapshot { slots, workers, timers_ns, .. } = snapshot;
         self.slots = slots.into_iter().map(|(id, slot)| (id, slot.resume(now))).collect();
         self.workers = workers.into_iter().map(|(id, worker)| (id, worker.resume(now))).collect();
-        for (key, at) in timers_us {
+        for (key, at) in timers_ns {
             self.timers.set(key, at.at(now));
         }
         self.next_slot = snapshot.next_slot;
         self.next_worker = snapshot.next_worker;
         self.generation = snapshot.generation;
         self.roll = snapshot.roll.map(|roll| roll.resume(now));
-        let checking = Place::Successor(Way::Checking);
-        let checked = self.workers.iter().filter(|(_, entry)| entry.place == checking);
-        out.extend(checked.map(|(worker, _)| Action::Check { worker: *worker }));
+        let checked =
+            self.workers.keys().filter(|worker| self.is_on_its_way(**worker, Way::Checking));
+        out.extend(checked.map(|worker| Action::Check { worker: *worker }));
     }
 }
 
@@ -122,12 +122,12 @@ impl SlotSnapshot {
             generation: slot.generation,
             tenure: slot.tenure,
             streak: slot.history.streak,
-            restarts_us: slot.history.recent.iter().map(|at| Moment::of(*at, now)).collect(),
+            restarts_ns: slot.history.recent.iter().map(|at| Moment::of(*at, now)).collect(),
         }
     }
 
     fn resume(self, now: Instant) -> Slot {
-        let recent = self.restarts_us.into_iter().map(|at| at.at(now)).collect();
+        let recent = self.restarts_ns.into_iter().map(|at| at.at(now)).collect();
         Slot {
             role: self.role,
             seat: self.seat,
@@ -143,7 +143,7 @@ impl RollSnapshot {
     fn of(roll: &Roll, now: Instant) -> Self {
         Self {
             reason: roll.reason,
-            since_us: Moment::of(roll.since, now),
+            since_ns: Moment::of(roll.since, now),
             direction: roll.direction,
             generation: roll.generation,
             previous: roll.previous,
@@ -158,7 +158,7 @@ impl RollSnapshot {
     fn resume(self, now: Instant) -> Roll {
         Roll {
             reason: self.reason,
-            since: self.since_us.at(now),
+            since: self.since_ns.at(now),
             direction: self.direction,
             generation: self.generation,
             previous: self.previous,
@@ -177,7 +177,7 @@ impl WorkerSnapshot {
             slot: worker.slot,
             generation: worker.generation,
             place: worker.place,
-            since_us: Moment::of(worker.since, now),
+            since_ns: Moment::of(worker.since, now),
             progress: worker.progress,
             said_ready: worker.said_ready.clone(),
             leaving: worker.leaving,
@@ -190,7 +190,7 @@ impl WorkerSnapshot {
             slot: self.slot,
             generation: self.generation,
             place: self.place,
-            since: self.since_us.at(now),
+            since: self.since_ns.at(now),
             progress: self.progress,
             said_ready: self.said_ready,
             leaving: self.leaving,
