@@ -16,6 +16,7 @@ mod launch;
 mod reload;
 mod report;
 mod run;
+mod runtime_dir;
 mod signals;
 mod sink;
 mod terminal;

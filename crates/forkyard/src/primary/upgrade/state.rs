@@ -87,6 +87,8 @@ pub(crate) struct ProgramState {
     pub(crate) args: Vec<Text>,
     pub(crate) env: Vec<(Text, Text)>,
     pub(crate) cwd: Option<Text>,
+    /// The folder of the agent's file, if workers load the agent.
+    pub(crate) agent: Option<Text>,
 }
 
 /// A worker that runs.
