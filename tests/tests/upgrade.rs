@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use forkyard_tests::client::{self, Connection, Reuse, Target};
 use forkyard_tests::load::Load;
-use forkyard_tests::{Event, Forkyard, Launch, OnDisk, ports, processes, waiting};
+use forkyard_tests::{Event, Forkyard, Launch, Node, OnDisk, ports, processes, tools, waiting};
 use rustix::process::Signal;
 
 const POLICIES: [&str; 2] = ["round-robin", "shared"];
@@ -528,4 +529,21 @@ fn the_first_process_of_a_namespace_is_upgraded_too() {
     });
     processes::signal(primary, Signal::TERM);
     forkyard.wait_exit().assert_code(0).assert_no_panic();
+}
+
+/// A program of somebody's own on the library. Its workers' output is not captured here.
+#[test]
+fn a_program_on_the_library_is_upgraded_too() {
+    let program = Path::new(env!("CARGO_BIN_EXE_rust-host"));
+    let launch = Launch::of(program).program(Node::V24.binary());
+    let forkyard = launch.arg(tools::program("recorded.js")).start();
+    let workers = forkyard.wait_listening(2);
+    let mut connection = Connection::open(&forkyard.target()).expect("a connection");
+    let served_by = ask(&mut connection, "/before");
+    for _ in 0..2 {
+        forkyard.upgrade();
+        assert_eq!(ask(&mut connection, "/after"), served_by);
+        assert_eq!(children(&forkyard), workers);
+    }
+    forkyard.stop().assert_code(0).assert_no_panic().assert_nobody_left();
 }
