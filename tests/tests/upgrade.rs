@@ -396,6 +396,20 @@ fn output_is_complete_to_the_last_byte() {
 }
 
 #[test]
+fn a_line_goes_on_where_it_was() {
+    let on_disk = OnDisk::new();
+    let forkyard = launch("half-line.js", &on_disk).workers(1).start();
+    forkyard.wait_listening(1);
+    upgrade_to_new(&forkyard, &on_disk);
+    forkyard.signal(Signal::USR1);
+    for fd in [1, 2] {
+        let whole = format!("half {fd} and the other half");
+        forkyard.wait_line("the whole line", |line| line == whole);
+    }
+    stop_cleanly(forkyard);
+}
+
+#[test]
 fn a_socket_s_file_is_kept_and_removed_in_the_end() {
     let on_disk = OnDisk::new();
     let socket = on_disk.path("app.sock");
@@ -425,21 +439,52 @@ fn exit_codes_are_kept() {
     assert_eq!(ended.all("app_finished").count(), 1);
 }
 
-/// A socket that the command was started with is there for the workers of the next program.
+/// A socket that the command was started with is there for the workers of the next program,
+/// also if none of them had asked for it before.
 #[test]
 fn inherited_sockets_stay_inherited() {
     let on_disk = OnDisk::new();
+    let release = on_disk.path("release");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let launch = launch("listen.js", &on_disk).workers(1).arg("http").arg(r#"{"fd":7}"#);
+    let target = Target::port(listener.local_addr().expect("an address").port());
+    let launch = launch("starts-slowly.js", &on_disk).workers(1).worker_env("FD", "7");
     let wrapper = ["sh", "-c", "exec \"$0\" \"$@\" 7<&0 </dev/null"];
-    let forkyard = launch.wrapped(&wrapper).stdin(listener).start();
+    let launch = launch.worker_env("RELEASE", &release).wrapped(&wrapper).stdin(listener);
+    let forkyard = launch.start();
+    forkyard.wait("worker_online");
+    for _ in 0..2 {
+        upgrade_to_new(&forkyard, &on_disk);
+    }
+    fs::write(&release, "").expect("a file");
     let workers = forkyard.wait_listening(1);
-    upgrade_to_new(&forkyard, &on_disk);
+    assert_eq!(client::get(&target, "/x").expect("it is served").pid(), workers[0]);
+    stop_cleanly(forkyard);
+}
+
+/// Connections that workers were offered and have not taken are still the primary's.
+#[test]
+fn what_a_worker_has_not_taken_goes_to_another_one_afterwards() {
+    let on_disk = OnDisk::new();
+    let (forkyard, workers) = serving(&on_disk);
+    let port = forkyard.port();
+    for worker in &workers {
+        processes::signal(*worker, Signal::STOP);
+        waiting::until("a stopped worker", || {
+            (processes::state(*worker) == Some('T')).then_some(())
+        });
+    }
+    let ask = |path| client::asked(&Target::port(port), path).expect("a connection");
+    let mut clients = [ask("/one"), ask("/two")];
+    waiting::until("both to be accepted", || {
+        (processes::accept_queue(port) == Some(0)).then_some(())
+    });
     upgrade_to_new(&forkyard, &on_disk);
     processes::signal(workers[0], Signal::KILL);
-    forkyard.wait_replaced(0, &workers);
-    client::get(&Target::port(port), "/x").expect("it is served");
+    forkyard.wait_exited(workers[0]);
+    processes::signal(workers[1], Signal::CONT);
+    for client in &mut clients {
+        assert_ne!(client.answer().expect("an answer").pid(), workers[0]);
+    }
     stop_cleanly(forkyard);
 }
 
