@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// What each crate may use, of ours and of others' that matter for the layering.
 const MAY_USE: [(&str, &[&str]); 6] = [
-    ("forkyard-core", &[]),
+    ("forkyard-core", &["serde"]),
     ("forkyard-ipc", &["memchr", "serde", "serde_json", "thiserror"]),
     ("forkyard-sys", &["libc", "rustix", "tokio"]),
     (
@@ -21,6 +21,8 @@ const MAY_USE: [(&str, &[&str]); 6] = [
             "futures-core",
             "hyper",
             "hyper-util",
+            "serde",
+            "serde_json",
             "thiserror",
             "tokio",
             "tokio-rustls",

@@ -135,6 +135,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) term_timeout: Duration,
 
+    /// How long a new version of this command may take to get ready when it takes over
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) upgrade_timeout: Duration,
+
     /// Do without the control socket, by which `forkyard reload` finds the app
     #[arg(long)]
     no_control: bool,

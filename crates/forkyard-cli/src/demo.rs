@@ -13,10 +13,15 @@ use crate::launch::Plan;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::run::{Desk, Staff, serve};
+use crate::signals::HeldSignals;
 use crate::sink::Printer;
 
 /// Runs the primary.
-pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Failure> {
+pub(crate) fn demo(
+    options: &Demo,
+    signals: HeldSignals,
+    reporter: &Reporter,
+) -> Result<ExitCode, Failure> {
     let program =
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
     let workers = options.workers.count();
@@ -39,7 +44,7 @@ pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Fail
         reloads: Reloads::new(&source, rule),
         control: Control::of(&opening.app, ControlRule::Serve),
     };
-    serve(builder, staff, &opening, desk)
+    serve(builder, staff, signals, &opening, desk)
 }
 
 /// As a worker serves the page.

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use forkyard::{
-    ClusterHandle, Event, RollPlan, RollReason, RollStep, SlotId, Surge, WhenBusy, WorkerInfo,
+    ClusterHandle, Event, RollPlan, RollReason, RollStep, Signal, SlotId, Surge, WhenBusy,
+    WorkerInfo,
 };
 
 use forkyard_control::server::Watcher;
@@ -67,6 +68,23 @@ impl<'a> Reloads<'a> {
             watching: Vec::new(),
             waiting: Vec::new(),
             failure: None,
+        }
+    }
+
+    /// Goes on where the image before was: a roll may be under way.
+    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>) {
+        if rolling == Some(RollReason::Reload) {
+            self.state = State::UnderWay;
+        }
+    }
+
+    /// The image after this one goes on. What waits is wanted of that one, as if by a signal
+    /// that has just come.
+    fn leave(&self, reporter: &Reporter) {
+        if self.state == State::OneWaits
+            && let Err(error) = forkyard_sys::signals::send_to_self(Signal::HUP)
+        {
+            reporter.warning(format!("failed to leave a reload that waits: {error}"));
         }
     }
 
@@ -163,6 +181,7 @@ impl<'a> Reloads<'a> {
                 let failure = self.failure.take().unwrap_or_else(stopped);
                 self.ended(&failure, handle, reporter).await;
             }
+            Event::Upgrading => self.leave(reporter),
             Event::RollAborted { .. } => {
                 self.steps.clear();
                 self.state = State::Idle;

@@ -107,6 +107,16 @@ impl Reporter {
         self.console.finish().await;
     }
 
+    /// Waits until all that was told by now is printed.
+    pub(crate) async fn flush(&self) {
+        self.console.flush().await;
+    }
+
+    /// An upgrade was not even begun.
+    pub(crate) fn upgrade_failed(&self, reason: &str) {
+        self.print(&describe::upgrade_failed(reason, &[]));
+    }
+
     pub(crate) fn opening(&self, opening: &Opening) {
         let pid = std::process::id();
         let Opening { app, program, workers, policy } = opening;

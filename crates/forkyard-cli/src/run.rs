@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Outcome, Output,
+    Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Origin, Outcome, Output,
     RequestError, RestartMode, RestartSettings, Stage,
 };
+use tokio::task::JoinSet;
 
 use crate::args::{RollOptions, Run};
 use crate::control::{Asked, Control};
@@ -16,7 +17,7 @@ use crate::keys::{Key, Keys};
 use crate::launch::Launch;
 use crate::reload::{REMINDER, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
-use crate::signals::{self, Signals, Wish};
+use crate::signals::{self, HeldSignals, Signals, Wish};
 use crate::sink::Printer;
 
 /// How long whoever asked twice to stop waits for readers of the output.
@@ -26,6 +27,7 @@ const HURRIED_WAIT: Duration = Duration::from_secs(1);
 pub(crate) fn run(
     run: &Run,
     inherited: InheritedFds,
+    signals: HeldSignals,
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
@@ -54,7 +56,7 @@ pub(crate) fn run(
         reloads: Reloads::new(&source, rule),
         control: Control::of(&opening.app, run.control_rule()),
     };
-    serve(builder, staff, &opening, desk)
+    serve(builder, staff, signals, &opening, desk)
 }
 
 /// Room for as many connections as the system allows. Returns what workers get.
@@ -82,7 +84,8 @@ fn settings(run: &Run) -> ClusterBuilder {
         .restart(restart)
         .when_idle(IdleRule::Finish)
         .drain_timeout(run.drain_timeout)
-        .term_timeout(run.term_timeout);
+        .term_timeout(run.term_timeout)
+        .upgrade_timeout(run.upgrade_timeout);
     let builder = match run.start_timeout {
         Some(limit) => builder.start_timeout(limit),
         None => builder,
@@ -134,6 +137,7 @@ impl Desk<'_> {
 pub(crate) fn serve(
     builder: ClusterBuilder,
     staff: Staff,
+    signals: HeldSignals,
     opening: &Opening,
     mut desk: Desk<'_>,
 ) -> Result<ExitCode, Failure> {
@@ -142,14 +146,22 @@ pub(crate) fn serve(
         .build()
         .map_err(|error| Failure::unexpected("failed to start", &error))?;
     runtime.block_on(async {
-        let signals = Signals::listen();
+        let signals = Signals::listen(signals);
         let mut signals =
             signals.map_err(|error| Failure::unexpected("failed to listen for signals", &error))?;
         let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
-        desk.reporter.opening(opening);
         desk.control.open(desk.reporter);
-        let ended = supervise(&mut cluster, staff, &mut signals, &mut desk).await;
+        let ended = match cluster.origin() {
+            Origin::Fresh => {
+                desk.reporter.opening(opening);
+                supervise(&mut cluster, staff, &mut signals, &mut desk).await
+            }
+            Origin::TakenOver { rolling } => {
+                desk.reloads.take_over(rolling);
+                watch(&mut cluster, &mut signals, &mut desk).await
+            }
+        };
         leave(&cluster, &ended, &mut signals, desk.reporter).await;
         ended.map(|ended| ended.code)
     })
@@ -189,6 +201,7 @@ async fn watch(
 ) -> Result<Ended, Failure> {
     let (handle, reporter) = (cluster.handle(), desk.reporter);
     let mut next_stop = Stage::Disconnect;
+    let mut upgrade = Upgrade::default();
     let mut reminder = tokio::time::interval(REMINDER);
     let mut keys = read_keys(reporter);
     loop {
@@ -199,20 +212,34 @@ async fn watch(
                 }
                 Some(event) => {
                     reporter.event(&event);
+                    upgrade.take_note(&event);
+                    match (&event, &keys) {
+                        // The next image is to find the terminal as this one did.
+                        (Event::Upgrading, _) => keys = None,
+                        (Event::UpgradeFailed { .. }, None) => keys = read_keys(reporter),
+                        _ => {}
+                    }
                     desk.reloads.event(&event, &handle, reporter).await;
                     if signals.is_init() && matches!(event, Event::Exited { .. }) {
                         reap_after_worker(&handle, reporter).await;
                     }
+                    if upgrade.is_imminent() {
+                        // What is not written by then is lost with this image.
+                        reporter.flush().await;
+                    }
                 }
                 None => return Err(primary_died()),
             },
-            wish = signals.next() => match wish {
+            denied = upgrade.denied() => reporter.upgrade_failed(&denied),
+            // Signals that come now are for the next image.
+            wish = signals.next(), if !upgrade.is_imminent() => match wish {
                 Wish::Stop(signal) => {
                     // A primary that has ended is noticed by its events.
                     let _ = handle.stop(next_stop).await;
                     reporter.signal(signal, next_stop);
                     next_stop = next_stop.next();
                 }
+                Wish::Upgrade => upgrade.ask(&handle),
                 Wish::Reload => desk.reloads.wanted(None, &handle, reporter).await,
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
@@ -223,6 +250,50 @@ async fn watch(
             }
             _ = reminder.tick() => desk.reloads.remind(reporter),
         }
+    }
+}
+
+/// Upgrades that were asked for.
+#[derive(Debug, Default)]
+struct Upgrade {
+    asked: JoinSet<Option<String>>,
+    imminent: bool,
+}
+
+impl Upgrade {
+    /// How it goes on is told by events.
+    fn ask(&mut self, handle: &ClusterHandle) {
+        let handle = handle.clone();
+        self.asked.spawn(async move {
+            match handle.upgrade().await {
+                Err(RequestError::NotUpgraded { reason }) => Some(reason.to_owned()),
+                Err(_) => None,
+            }
+        });
+    }
+
+    /// Why one was not even begun.
+    async fn denied(&mut self) -> String {
+        loop {
+            match self.asked.join_next().await {
+                Some(Ok(Some(reason))) => return reason,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn take_note(&mut self, event: &Event) {
+        match event {
+            Event::Upgrading => self.imminent = true,
+            Event::UpgradeFailed { .. } => self.imminent = false,
+            _ => {}
+        }
+    }
+
+    /// Whether the next image may go on any moment.
+    fn is_imminent(&self) -> bool {
+        self.imminent
     }
 }
 

@@ -67,8 +67,8 @@ pub async fn find(dir: &Path) -> Result<Vec<Found>, folder::FolderError> {
         let Some((app, pid)) = folder::parse_socket_name(&path) else { continue };
         match UnixStream::connect(&path).await {
             Ok(_) => found.push(Found { app, pid, path }),
-            // Nobody listens there any more, and its process id may be somebody else's by now.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            // A primary that is just being upgraded will listen again in a moment.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_dead(pid) => {
                 drop(fs::remove_file(&path));
             }
             Err(_) => {}
@@ -76,6 +76,10 @@ pub async fn find(dir: &Path) -> Result<Vec<Found>, folder::FolderError> {
     }
     found.sort_by(|a, b| (&a.app, a.pid).cmp(&(&b.app, b.pid)));
     Ok(found)
+}
+
+fn is_dead(pid: u32) -> bool {
+    !Path::new("/proc").join(pid.to_string()).exists()
 }
 
 /// Asks one primary.

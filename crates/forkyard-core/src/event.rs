@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Generation, SlotId, WorkerId};
 use crate::input::Stage;
 use crate::supervise::{ExitStatus, ReadyRule};
@@ -163,7 +165,8 @@ pub enum Event {
 }
 
 /// What a roll is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RollReason {
     /// The next generation comes.
     Reload,
@@ -232,7 +235,8 @@ pub enum FailReason {
 }
 
 /// Why a worker is leaving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
     /// The whole app is stopping.
     Stop,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::agent;
+use crate::primary::upgrade::state::ProgramState;
+use crate::primary::upgrade::{Text, VARIABLES};
 
 /// A program with its arguments, environment and working directory. No shell is involved.
 #[derive(Clone, Debug)]
@@ -98,6 +100,19 @@ impl Program {
         self.cwd.as_deref()
     }
 
+    /// As it is left to another image of the primary.
+    pub(crate) fn state(&self) -> ProgramState {
+        let Self { path, args, env, cwd, agent } = self;
+        let pair = |(key, value): &(OsString, OsString)| (Text::of(key), Text::of(value));
+        ProgramState {
+            path: Text::of(path),
+            args: args.iter().map(Text::of).collect(),
+            env: env.iter().map(pair).collect(),
+            cwd: cwd.as_ref().map(Text::of),
+            agent: agent.as_ref().map(Text::of),
+        }
+    }
+
     /// A command for one worker; stdin is empty, because a worker in a process group of
     /// its own would be stopped for reading from the terminal.
     pub(crate) fn command(&self) -> Command {
@@ -111,11 +126,27 @@ impl Program {
             None => {}
         }
         command.args(&self.args).stdin(Stdio::null());
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }
         command
+    }
+}
+
+impl From<ProgramState> for Program {
+    fn from(state: ProgramState) -> Self {
+        let pair = |(key, value): (Text, Text)| (key.into(), value.into());
+        Self {
+            path: state.path.into(),
+            args: state.args.into_iter().map(OsString::from).collect(),
+            env: state.env.into_iter().map(pair).collect(),
+            cwd: state.cwd.map(PathBuf::from),
+            agent: state.agent.map(PathBuf::from),
+        }
     }
 }
 
@@ -131,6 +162,9 @@ mod tests {
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["app.js", "a", "b"]);
         assert_eq!(command.get_current_dir(), Some(Path::new("/")));
         let env: Vec<_> = command.get_envs().collect();
-        assert_eq!(env, [(OsStr::new("K"), Some(OsStr::new("V")))]);
+        assert!(env.contains(&(OsStr::new("K"), Some(OsStr::new("V")))));
+        for name in VARIABLES {
+            assert!(env.contains(&(OsStr::new(name), None)), "{name} is for the primary alone");
+        }
     }
 }

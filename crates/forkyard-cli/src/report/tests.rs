@@ -84,6 +84,11 @@ fn events() -> Vec<Event> {
         Event::Stopping { stage: Stage::Disconnect, workers: 2 },
         Event::Escalated { info, stage: Stage::Kill },
         Event::AcceptFailed { address: "[::]:8000".into(), message: "too many files".into() },
+        Event::Upgraded { pid: 4000, version: "1.2.3".into(), pause: Duration::from_millis(17) },
+        Event::UpgradeFailed {
+            reason: "the program at /usr/bin/forkyard ended with code 3".into(),
+            stderr_tail: vec!["no such option".into()],
+        },
         Event::ChannelTrouble { info, message: "ignored a message that makes no sense".into() },
     ]
 }

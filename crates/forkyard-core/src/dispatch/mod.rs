@@ -21,9 +21,12 @@
 
 mod keeping;
 mod listener;
+pub(crate) mod snapshot;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::id::{ConnectionId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Query, Verdict};
@@ -74,7 +77,8 @@ pub(crate) enum Seat {
     GoesAway,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Timer {
     Linger(ListenerId),
     AcceptPause(ListenerId),
@@ -82,7 +86,8 @@ enum Timer {
 }
 
 /// Whether a worker takes part in serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Standing {
     /// It gets connections.
     Serving,

@@ -9,6 +9,7 @@ use forkyard_sys::process::Signal;
 
 use super::{Driver, Question};
 use crate::event::Event;
+use crate::host::NobodyThere;
 use crate::primary::outgoing::{SendError, Sent};
 use crate::primary::seats::Agent;
 use crate::primary::spawner::Job;
@@ -64,9 +65,9 @@ impl Driver {
     fn spawn(&mut self, slot: SlotId, worker: WorkerId, generation: Generation) {
         self.seats.add(worker, slot);
         let job = self.rolls.program(generation).map(|program| Job { slot, worker, program });
-        if job.is_none_or(|job| self.outlets.spawner.try_send(job).is_err()) {
-            let message = "the thread that starts processes is gone".into();
-            self.input(Input::SpawnFailed { worker, message });
+        let job = job.ok_or(NobodyThere);
+        if let Err(error) = job.and_then(|job| self.outlets.spawner.spawn(job)) {
+            self.input(Input::SpawnFailed { worker, message: error.to_string() });
         }
     }
 

@@ -70,7 +70,6 @@ impl Driver {
     }
 
     pub(super) fn emit(&self, event: Event) {
-        // Nobody needs to be watching.
-        let _ = self.outlets.events.send(event);
+        self.outlets.events.announce(event);
     }
 }
