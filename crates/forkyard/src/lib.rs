@@ -42,6 +42,7 @@
 // Output goes through one place, so that it can be prefixed and formatted.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod agent;
 mod cluster;
 mod event;
 mod output;
