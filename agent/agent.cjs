@@ -367,7 +367,7 @@ class Drain {
   #record(socket) {
     let record = this.#records.get(socket);
     if (!record) {
-      record = { socket, surface: socket, bytes: -1, idleSince: 0, goneAway: false, closedAt: null };
+      record = { socket, surface: socket, session: null, bytes: -1, idleSince: 0, closedAt: null };
       this.#records.set(socket, record);
       const { guarded, soon } = this.#system;
       socket.once('close', guarded(() => {
@@ -381,9 +381,8 @@ class Drain {
   /** Whether the connection has been idle since `record.idleSince`. */
   #isIdle(record, view, now) {
     record.surface = view.tlsOf.get(record.socket) || record.socket;
-    const session = sessionOf(record.surface);
-    if (session) {
-      return this.#isIdleSession(record, session, now);
+    if (!record.surface.parser && this.#isSession(record, now)) {
+      return true;
     }
     this.#answers.markCurrent(record.surface);
     const { bytesRead } = record.socket;
@@ -395,14 +394,16 @@ class Drain {
     return idle || this.#graceMs === 0 && isIdleConnection(record, view);
   }
 
-  /** A session is told at first sight, and closed when its grace is over, busy or not. */
-  #isIdleSession(record, session, now) {
-    if (!record.goneAway && !session.closed && !session.destroyed) {
-      record.goneAway = true;
-      record.idleSince = now;
-      session.goaway(0, ANY_STREAM);
+  /** An HTTP/2 session is told at first sight, and closed when its grace is over, busy or not. */
+  #isSession(record, now) {
+    if (!record.session) {
+      record.session = sessionOf(record.surface);
+      if (record.session && !record.session.closed && !record.session.destroyed) {
+        record.idleSince = now;
+        record.session.goaway(0, ANY_STREAM);
+      }
     }
-    return true;
+    return record.session !== null;
   }
 
   /**
@@ -438,7 +439,7 @@ class Drain {
   }
 
   #closeOne(record, now) {
-    const session = sessionOf(record.surface);
+    const { session } = record;
     if (record.closedAt === null) {
       record.closedAt = now;
       if (session) {
@@ -678,14 +679,12 @@ function connectionsListOf(server) {
   return null;
 }
 
-/** The HTTP/2 session on a socket. */
+/** The HTTP/2 session on a socket: versions keep it under different names. */
 function sessionOf(socket) {
-  for (const symbol of Object.getOwnPropertySymbols(socket)) {
-    if (/session/i.test(symbol.description)) {
-      const session = socket[symbol];
-      if (session && typeof session.goaway === 'function' && typeof session.close === 'function') {
-        return session;
-      }
+  for (const key of Reflect.ownKeys(socket)) {
+    const { value } = Object.getOwnPropertyDescriptor(socket, key);
+    if (value && typeof value.goaway === 'function' && typeof value.close === 'function') {
+      return value;
     }
   }
   return null;

@@ -125,7 +125,7 @@ fn refusal(dir: &Path, reason: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     use super::*;
 
@@ -218,12 +218,17 @@ mod tests {
 
     #[test]
     fn a_folder_of_another_user_is_refused() {
-        // `/proc/1` is another user's for everybody but root, for whom no test can be made
-        // without changing users.
-        let dir = Path::new("/proc/1");
-        if own_uid().unwrap() != fs::metadata(dir).unwrap().uid() {
-            let error = check_folder(dir).unwrap_err().to_string();
-            assert!(error.contains("another user"), "{error}");
+        let parent = tempfile::tempdir().unwrap();
+        let error = check_folder(foreign_folder(parent.path())).unwrap_err().to_string();
+        assert!(error.contains("another user"), "{error}");
+    }
+
+    /// Only root can give a folder away, and to everybody else root's are foreign.
+    fn foreign_folder(scratch: &Path) -> &Path {
+        if own_uid().unwrap() != 0 {
+            return Path::new("/");
         }
+        chown(scratch, Some(65534), None).unwrap();
+        scratch
     }
 }
