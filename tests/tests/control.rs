@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use forkyard_tests::command::Ended;
-use forkyard_tests::{Forkyard, Launch, client, tools};
+use forkyard_tests::{Forkyard, Launch, OnDisk, client, tools};
 use tempfile::TempDir;
 
 /// A folder for sockets, and an app whose program can be replaced.
@@ -212,4 +212,22 @@ fn one_can_do_without() {
     forkyard.wait_listening(1);
     place.reload(&[]).assert_code(5);
     forkyard.stop().assert_code(0);
+}
+
+/// The next program has a socket under the same name, and reloads what it has taken over.
+#[test]
+fn an_upgraded_primary_is_asked_as_before() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    let forkyard = place.launch().on_disk(&on_disk).workers(2).start();
+    let workers = forkyard.wait_listening(2);
+    let before = place.socket();
+    on_disk.renew();
+    forkyard.upgrade();
+    assert_eq!(place.socket(), before);
+    let status = ask(&before, "GET /v1/status");
+    assert!(workers.iter().all(|pid| status.contains(&pid.to_string())), "{status}");
+    place.reload(&[]).assert_code(0);
+    forkyard.wait("roll_finished");
+    forkyard.stop().assert_code(0).assert_nobody_left();
+    assert!(!before.exists());
 }

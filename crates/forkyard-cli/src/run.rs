@@ -231,7 +231,8 @@ async fn watch(
                 None => return Err(primary_died()),
             },
             denied = upgrade.denied() => reporter.upgrade_failed(&denied),
-            // Signals that come now are for the next image.
+            // Signals that come now are for the next image. Whoever asks now sees the connection
+            // end, and knows that nothing was done.
             wish = signals.next(), if !upgrade.is_imminent() => match wish {
                 Wish::Stop(signal) => {
                     // A primary that has ended is noticed by its events.
@@ -244,7 +245,9 @@ async fn watch(
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
-            asked = desk.control.next() => desk.answer(asked, &handle).await,
+            asked = desk.control.next(), if !upgrade.is_imminent() => {
+                desk.answer(asked, &handle).await;
+            }
             Key::Reload = next_key(keys.as_mut()) => {
                 desk.reloads.wanted(None, &handle, reporter).await;
             }
