@@ -152,6 +152,13 @@ impl Core {
         self.supervisor.needs(generation)
     }
 
+    /// Whether this question for an address is a spare's, and waits for the spare to be
+    /// needed.
+    #[must_use]
+    pub fn has_put_off(&self, worker: WorkerId, seq: u64) -> bool {
+        self.dispatcher.has_put_off(worker, seq)
+    }
+
     /// A listener by which this worker can be given a connection of the primary's own making;
     /// `None` if it takes none, or does not speak the cluster protocol.
     #[must_use]

@@ -122,6 +122,13 @@ pub enum Event {
         /// The generation that was to be brought in.
         generation: Generation,
     },
+    /// A spare has come to its first question for an address, and waits.
+    StandsBy {
+        /// The spare's seat.
+        slot: SlotId,
+        /// The spare.
+        worker: WorkerId,
+    },
     /// A spare took the place of a worker that had ended.
     Promoted {
         /// The spare's seat.

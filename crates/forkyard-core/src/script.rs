@@ -282,6 +282,7 @@ fn show_event(event: Event) -> String {
         Event::RollBackFailed { worker, .. } => format!("(roll back failed: {worker})"),
         Event::RolledBack { generation, .. } => format!("(rolled back to {generation})"),
         Event::RollAborted { .. } => "(roll aborted)".to_owned(),
+        Event::StandsBy { worker, .. } => format!("({worker} stands by)"),
         Event::Promoted { worker, .. } => format!("(promoted {worker})"),
         Event::RestartScheduled { delay, restarts, .. } if delay.is_zero() => {
             format!("(restart #{restarts} now)")

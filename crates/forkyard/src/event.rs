@@ -135,6 +135,8 @@ pub enum Event {
         /// The generation that was to be brought in.
         generation: Generation,
     },
+    /// A spare is booted up to its `listen()` call, and waits.
+    StandsBy(WorkerInfo),
     /// A spare took the part of a worker that had ended.
     Promoted(WorkerInfo),
     /// An empty seat will be taken again.

@@ -48,6 +48,10 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
             let fields = json!({ "generation": generation.0 });
             Entry::new(Level::Warn, "roll_aborted", "reload given up to stop".into(), fields)
         }
+        Event::StandsBy(info) => {
+            let text = format!("worker {} in slot {} stands by as a spare", info.worker, info.slot);
+            Entry::about(Level::Info, "spare_ready", *info, text)
+        }
         Event::Promoted(info) => {
             let text =
                 format!("worker {} in slot {} takes over; it was a spare", info.worker, info.slot);

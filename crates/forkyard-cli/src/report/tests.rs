@@ -76,6 +76,7 @@ fn events() -> Vec<Event> {
         },
         Event::RolledBack { generation: Generation(2), took: Duration::from_millis(250) },
         Event::RollAborted { generation: Generation(3) },
+        Event::StandsBy(info),
         Event::Promoted(info),
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::ZERO, restarts: 1 },
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::from_millis(97), restarts: 2 },

@@ -202,6 +202,12 @@ impl Dispatcher {
         self.place_for(now, worker, out);
     }
 
+    /// Whether this question of a spare waits for the spare to be needed.
+    pub(crate) fn has_put_off(&self, worker: WorkerId, seq: u64) -> bool {
+        let asked = self.workers.get(&worker).map(|entry| &entry.asked);
+        asked.is_some_and(|asked| asked.iter().any(|query| query.seq == seq))
+    }
+
     /// A listener by which this worker can be given a connection.
     pub(crate) fn stream_listener_of(&self, worker: WorkerId) -> Option<ListenerId> {
         let serves = |entry: &Listener| {

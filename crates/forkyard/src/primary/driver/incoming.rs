@@ -62,6 +62,7 @@ impl Driver {
                 self.input(Input::Exited { worker, status });
                 self.perform_all();
                 self.stderr_tail.clear();
+                self.questions.retain(|(asker, _), _| *asker != worker);
                 self.seats.remove(worker);
             }
             Mail::Unattended { worker, unattended } => self.unattended(worker, unattended),
@@ -203,8 +204,11 @@ impl Driver {
         self.questions.insert((worker, seq), Question { address, data: query.data });
         self.input(Input::Query(Query { worker, seq, spec, policy, backlog }));
         self.perform_all();
-        // Binding takes no time, so it is answered by now, or never: the worker is leaving.
-        self.questions.remove(&(worker, seq));
+        // Binding takes no time, so it is answered by now, or never, because the worker is
+        // leaving; or when a spare is needed.
+        if !self.core.has_put_off(worker, seq) {
+            self.questions.remove(&(worker, seq));
+        }
     }
 
     /// The rule that names this listener, or the one that names none.

@@ -50,6 +50,7 @@ impl Driver {
                 self.emit(Event::RollAborted { generation });
                 self.rolls.abort();
             }
+            Core::StandsBy { worker, .. } => self.emit_for(worker, Event::StandsBy),
             Core::Promoted { worker, .. } => self.emit_for(worker, Event::Promoted),
             Core::SlotDone { slot } => self.emit(Event::SlotDone { slot }),
             Core::Failed(reason) => {
