@@ -9,6 +9,7 @@ console.log(
     version: process.version,
     cwd: process.cwd(),
     main: process.argv[1],
+    filename: require.main.filename,
     env: process.env,
     isWorker: require('node:cluster').isWorker,
   }),

@@ -127,7 +127,7 @@ impl Launch {
     /// With a stop that does not wait long for workers that do not go when asked.
     #[must_use]
     pub fn impatient(self) -> Self {
-        self.option("--disconnect-timeout", "300ms").option("--term-timeout", "300ms")
+        self.option("--drain-timeout", "300ms").option("--term-timeout", "300ms")
     }
 
     /// A variable for the workers, by `--env`.

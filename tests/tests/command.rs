@@ -82,6 +82,39 @@ fn workers_get_their_environment() {
 }
 
 #[test]
+fn workers_get_the_variables_of_files() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("shop.env");
+    std::fs::write(&file, "# ours\nBOTH=file\nFILE='of the file'\nINHERITED=file\n")
+        .expect("a file");
+    let launch = Launch::run("show.js").workers(1).env("INHERITED", "yes");
+    let launch = launch.option("--env-file", &file).worker_env("BOTH", "line");
+    let shown = shown(&launch.start());
+    let env = &shown["env"];
+    let values = ["BOTH", "FILE", "INHERITED"].map(|name| env[name].as_str().unwrap_or_default());
+    assert_eq!(values, ["line", "of the file", "file"]);
+}
+
+/// Whoever goes to `current` and runs a program there runs that of the release it leads to.
+#[test]
+fn a_program_named_through_a_symlink_is_the_file_it_leads_to() {
+    let folder = TempDir::new().expect("a folder");
+    let folder = folder.path().canonicalize().expect("its path");
+    let (release, current) = (folder.join("42"), folder.join("current"));
+    std::fs::create_dir(&release).expect("a folder");
+    std::fs::copy(tools::program("show.js"), release.join("show.js")).expect("a copy");
+    std::os::unix::fs::symlink(&release, &current).expect("a symlink");
+    let main = release.join("show.js");
+    for node in Node::ALL {
+        let launch = Launch::run("show.js").workers(1).node(node).program("./show.js");
+        let shown = shown(&launch.cwd(&current).env("PWD", &current).start());
+        assert_eq!(shown["main"], main.to_str().expect("UTF-8"));
+        assert_eq!(shown["filename"], shown["main"]);
+        assert_eq!(shown["cwd"], release.to_str().expect("UTF-8"));
+    }
+}
+
+#[test]
 fn workers_run_in_the_folder_given() {
     let folder = TempDir::new().expect("a folder");
     let folder = folder.path().canonicalize().expect("its path");

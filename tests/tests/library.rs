@@ -23,7 +23,7 @@ fn builder(node: Node, program: &str, dialect: Dialect) -> ClusterBuilder {
     Cluster::builder()
         .program(program)
         .serialization(dialect)
-        .disconnect_timeout(Duration::from_millis(1))
+        .drain_timeout(Duration::from_millis(1))
 }
 
 async fn received(messages: &mut Messages) -> ReceivedMessage {

@@ -228,7 +228,7 @@ fn said_something(forkyard: Forkyard) -> Ended {
 fn terminal_run(no_color: Option<&str>) -> Ended {
     let words = [
         tools::forkyard().display().to_string(),
-        "run --workers 1 --disconnect-timeout 300ms --interpreter".to_owned(),
+        "run --workers 1 --drain-timeout 300ms --interpreter".to_owned(),
         Node::V24.binary().display().to_string(),
         tools::program("queue-worker.js").display().to_string(),
     ];

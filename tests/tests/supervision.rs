@@ -5,7 +5,7 @@ use std::fs;
 use forkyard_tests::client::{self, Target};
 use forkyard_tests::processes::{self, signal};
 use forkyard_tests::record::Record;
-use forkyard_tests::{Event, Forkyard, Launch, Stream, waiting};
+use forkyard_tests::{Event, Forkyard, Launch, Node, Stream, tools, waiting};
 use rustix::process::Signal;
 
 /// No time-out of a stop comes by itself within a test.
@@ -169,7 +169,7 @@ fn a_program_that_never_listens_is_welcome() {
 
 #[test]
 fn every_stop_signal_stops_it() {
-    let stops = [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::HUP, "SIGHUP")];
+    let stops = [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")];
     for (stop, name) in stops {
         let forkyard = Launch::run("plain.js").workers(2).start();
         forkyard.wait_listening(2);
@@ -209,7 +209,7 @@ fn a_stop_grows_more_severe() {
 #[test]
 fn another_signal_hurries_the_stop() {
     let launch = Launch::run("ignores-sigterm.js").workers(2);
-    let launch = launch.option("--disconnect-timeout", NEVER).option("--term-timeout", NEVER);
+    let launch = launch.option("--drain-timeout", NEVER).option("--term-timeout", NEVER);
     let forkyard = launch.start();
     forkyard.wait_listening(2);
     forkyard.signal(Signal::INT);
@@ -406,6 +406,24 @@ fn who_is_not_the_first_process_forwards_what_is_the_program_s() {
         forkyard.wait_line(name, |line| line == name);
     }
     forkyard.stop().assert_code(0);
+}
+
+/// It is told by the same signal as the wish for a reload.
+#[test]
+fn the_end_of_its_terminal_stops_it() {
+    let command = [
+        tools::forkyard().display().to_string(),
+        "run --workers 1 --interpreter".to_owned(),
+        Node::V24.binary().display().to_string(),
+        tools::program("queue-worker.js").display().to_string(),
+    ];
+    let forkyard = Launch::terminal(&format!("exec {}", command.join(" "))).start();
+    forkyard.wait_for("the worker's line", |event| event.raw.contains("waiting for jobs"));
+    // Whoever holds the terminal is gone, and with it the terminal.
+    forkyard.signal(Signal::KILL);
+    waiting::until("the end of all that ran on the terminal", || {
+        forkyard.processes().is_empty().then_some(())
+    });
 }
 
 /// The terminal that hangs up is not the end of what `nohup` started.

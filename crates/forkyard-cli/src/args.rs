@@ -1,5 +1,7 @@
 //! The command line.
 
+mod roll;
+
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::{Dialect, MAX_SLOTS, Policy, PolicyRule};
+
+pub(crate) use roll::RollOptions;
 
 /// Run a server on all cores of a machine: many workers behind one port, restarted when
 /// they crash.
@@ -42,13 +46,13 @@ impl Verb {
 }
 
 /// What `forkyard run` can be told.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(override_usage = "forkyard run [OPTIONS] PROGRAM [ARGS]...")]
 pub(crate) struct Run {
     /// How many workers: a number, or `max` for one a core (less what CPU affinity and
-    /// control group quotas take away)
-    #[arg(short, long, value_name = "N|max", default_value = "max", value_parser = parse_workers, allow_negative_numbers = true)]
-    pub(crate) workers: NonZeroUsize,
+    /// control group quotas take away); by default what WEB_CONCURRENCY says, else `max`
+    #[arg(short, long, value_name = "N|max", value_parser = parse_workers, allow_negative_numbers = true)]
+    pub(crate) workers: Option<Workers>,
 
     /// How connections reach the workers: `round-robin` or `shared`; with a port or a
     /// socket's path before it for one listener only, as in `8443=shared`
@@ -62,6 +66,11 @@ pub(crate) struct Run {
     /// A variable for the workers' environment (may be repeated)
     #[arg(long, value_name = "K=V", value_parser = parse_env)]
     pub(crate) env: Vec<(String, String)>,
+
+    /// A file of variables for the workers' environment (may be repeated; later ones and
+    /// `--env` outrank it)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
 
     /// What runs PROGRAM; by default `node` for .js .mjs .cjs .ts .mts .cts
     #[arg(long, value_name = "PATH")]
@@ -112,13 +121,16 @@ pub(crate) struct Run {
     #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = parse_code)]
     pub(crate) no_restart_codes: Vec<i32>,
 
-    /// How long a worker may take to disconnect before it gets SIGTERM
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
-    pub(crate) disconnect_timeout: Duration,
+    /// How long a worker may take to finish what it serves before it gets SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) drain_timeout: Duration,
 
     /// How long a worker may take after SIGTERM before it is killed
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) term_timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) roll: RollOptions,
 
     /// The program's file, or its name in PATH, and its arguments
     // One list, because only the last positional may be followed by what looks like options.
@@ -131,7 +143,7 @@ pub(crate) struct Run {
 pub(crate) struct Demo {
     /// How many workers: a number, or `max` for one a core
     #[arg(short, long, value_name = "N|max", default_value = "max", value_parser = parse_workers, allow_negative_numbers = true)]
-    pub(crate) workers: NonZeroUsize,
+    pub(crate) workers: Workers,
 
     /// The port to serve on, on this machine only
     #[arg(short, long, default_value_t = 8000)]
@@ -146,6 +158,25 @@ pub(crate) struct Demo {
     pub(crate) log_format: LogFormat,
 }
 
+/// How many workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// As many as the machine has room for at the time.
+    Max,
+    /// So many.
+    Count(NonZeroUsize),
+}
+
+impl Workers {
+    /// How many that is now.
+    pub(crate) fn count(self) -> NonZeroUsize {
+        match self {
+            Self::Max => forkyard::available_workers(),
+            Self::Count(count) => count,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people
@@ -154,19 +185,19 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
-    let available = forkyard::available_workers();
+/// Reads a number, or `max` for one a core.
+pub(crate) fn parse_workers(text: &str) -> Result<Workers, String> {
     if text == "max" {
-        return Ok(available);
+        return Ok(Workers::Max);
     }
-    let hint = format!("use `max` for one a core, which is {available} here");
+    let hint = format!("use `max` for one a core, which is {} here", forkyard::available_workers());
     let count: i128 = text.parse().map_err(|_| format!("it is no number; {hint}"))?;
     if count < 1 {
         return Err(format!("at least one worker is needed; {hint}"));
     }
     let count = usize::try_from(count).ok().and_then(NonZeroUsize::new);
     let count = count.filter(|count| count.get() <= MAX_SLOTS);
-    count.ok_or_else(|| format!("there can be at most {MAX_SLOTS}; {hint}"))
+    count.map(Workers::Count).ok_or_else(|| format!("there can be at most {MAX_SLOTS}; {hint}"))
 }
 
 fn parse_policy(text: &str) -> Result<PolicyRule, String> {
@@ -217,8 +248,8 @@ mod tests {
 
     #[test]
     fn worker_counts_have_bounds() {
-        assert_eq!(parse_workers("max"), Ok(forkyard::available_workers()));
-        assert_eq!(parse_workers("3").unwrap().get(), 3);
+        assert_eq!(parse_workers("max").unwrap().count(), forkyard::available_workers());
+        assert_eq!(parse_workers("3").unwrap().count().get(), 3);
         for bad in ["0", "100000", "many", "-1"] {
             assert!(parse_workers(bad).unwrap_err().contains("max"), "{bad}");
         }
@@ -254,7 +285,7 @@ mod tests {
     fn arguments_after_the_program_are_the_programs() {
         let args = Args::parse_from(["forkyard", "run", "-w", "2", "app.js", "-w", "9", "--x"]);
         let Verb::Run(run) = args.verb else { panic!("not run") };
-        assert_eq!(run.workers.get(), 2);
+        assert_eq!(run.workers, Some(parse_workers("2").unwrap()));
         assert_eq!(run.program, ["app.js", "-w", "9", "--x"]);
     }
 

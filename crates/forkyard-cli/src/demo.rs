@@ -4,18 +4,24 @@ use std::process::ExitCode;
 
 use axum::Router;
 use axum::routing::get;
-use forkyard::{Cluster, Output, Program, Worker};
+use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
 use crate::exit_code::Failure;
+use crate::launch::Plan;
+use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
-use crate::run::serve;
+use crate::run::{Staff, serve};
 use crate::sink::Printer;
 
 /// Runs the primary.
 pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Failure> {
     let program =
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
+    let workers = options.workers.count();
+    let plan = Plan { program: program.clone(), workers };
+    let source = move || Ok(plan.clone());
+    let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
     let builder = Cluster::builder()
         .program(program)
         .policy_rule(options.policy.clone())
@@ -23,10 +29,11 @@ pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Fail
     let opening = Opening {
         app: "demo".into(),
         program: format!("http://127.0.0.1:{}", options.port),
-        workers: options.workers.get(),
+        workers: workers.get(),
         policy: options.policy.policy,
     };
-    serve(builder, options.workers, reporter, &opening)
+    let staff = Staff { workers, spares: 0 };
+    serve(builder, staff, reporter, &opening, Reloads::new(&source, rule))
 }
 
 /// As a worker serves the page.

@@ -6,12 +6,19 @@
 mod args;
 mod console;
 mod demo;
+mod directory;
+mod env_file;
 mod exit_code;
+mod find;
+mod interpreter;
+mod keys;
 mod launch;
+mod reload;
 mod report;
 mod run;
 mod signals;
 mod sink;
+mod terminal;
 
 use std::process::ExitCode;
 

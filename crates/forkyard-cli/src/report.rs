@@ -1,12 +1,13 @@
 //! Tells people and machines what happens: the same events as text or as JSON.
 
 mod describe;
+mod roll;
 
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
-use forkyard::{Event, Outcome, Policy, Stage, WorkerInfo};
+use forkyard::{Event, Outcome, Policy, RollStep, Stage, WorkerInfo};
 use serde_json::{Map, Value, json};
 
 use crate::args::LogFormat;
@@ -145,6 +146,23 @@ impl Reporter {
             }
         };
         self.print(&Entry::new(level, event, text, json!({ "code": code })));
+    }
+
+    /// A roll has not come further for a while.
+    pub(crate) fn still(&self, info: WorkerInfo, step: RollStep, waited: Duration) {
+        self.print(&roll::still(info, step, waited));
+    }
+
+    /// A reload was asked for and is not begun, or not yet.
+    pub(crate) fn reload_put_off(&self, text: &str) {
+        let fields = json!({ "message": text });
+        self.print(&Entry::new(Level::Warn, "reload_put_off", text.to_owned(), fields));
+    }
+
+    /// A reload was not begun. The workers serve on.
+    pub(crate) fn reload_failed(&self, why: &str) {
+        let text = format!("reload failed, and the workers serve on: {why}");
+        self.print(&Entry::new(Level::Error, "reload_failed", text, json!({ "reason": why })));
     }
 
     /// Something went wrong that does not keep the app from running.

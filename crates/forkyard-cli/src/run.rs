@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use forkyard::{
     Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Outcome, Output,
-    RestartMode, RestartSettings, Stage,
+    RequestError, RestartMode, RestartSettings, Stage,
 };
 
-use crate::args::Run;
+use crate::args::{RollOptions, Run};
 use crate::exit_code::{Failure, number_of};
+use crate::keys::{Key, Keys};
 use crate::launch::Launch;
+use crate::reload::{REMINDER, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::signals::{self, Signals, Wish};
 use crate::sink::Printer;
@@ -26,10 +28,11 @@ pub(crate) fn run(
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
+    let plan = launch.plan()?;
     let opening = Opening {
-        app: launch.name.clone(),
-        program: launch.shown.clone(),
-        workers: run.workers.get(),
+        app: launch.name(),
+        program: launch.shown(),
+        workers: plan.workers.get(),
         policy: run
             .policy
             .iter()
@@ -37,12 +40,15 @@ pub(crate) fn run(
             .find(|rule| rule.listener.is_none())
             .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
     };
+    let source = || launch.plan();
+    let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
+    let staff = Staff { workers: plan.workers, spares: run.roll.spares };
     let builder = settings(run)
-        .program(launch.program)
+        .program(plan.program)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
-    serve(builder, run.workers, reporter, &opening)
+    serve(builder, staff, reporter, &opening, Reloads::new(&source, rule))
 }
 
 /// Room for as many connections as the system allows. Returns what workers get.
@@ -69,21 +75,43 @@ fn settings(run: &Run) -> ClusterBuilder {
         .serialization(run.serialization)
         .restart(restart)
         .when_idle(IdleRule::Finish)
-        .disconnect_timeout(run.disconnect_timeout)
+        .drain_timeout(run.drain_timeout)
         .term_timeout(run.term_timeout);
     let builder = match run.start_timeout {
         Some(limit) => builder.start_timeout(limit),
         None => builder,
     };
+    let builder = roll_settings(builder, &run.roll);
     run.policy.iter().cloned().fold(builder, ClusterBuilder::policy_rule)
+}
+
+fn roll_settings(builder: ClusterBuilder, roll: &RollOptions) -> ClusterBuilder {
+    let builder = builder
+        .ready(roll.ready_rule())
+        .ready_timeout(roll.ready_timeout)
+        .settle(roll.settle)
+        .drain_grace(roll.drain_grace);
+    let builder = roll.check().into_iter().fold(builder, ClusterBuilder::check);
+    match roll.shutdown_message {
+        true => builder.drain_message("shutdown"),
+        false => builder,
+    }
+}
+
+/// How many workers there shall be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Staff {
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) spares: usize,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals.
 pub(crate) fn serve(
     builder: ClusterBuilder,
-    workers: NonZeroUsize,
+    staff: Staff,
     reporter: &Reporter,
     opening: &Opening,
+    mut reloads: Reloads<'_>,
 ) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -96,7 +124,7 @@ pub(crate) fn serve(
         let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
         reporter.opening(opening);
-        let ended = supervise(&mut cluster, workers, &mut signals, reporter).await;
+        let ended = supervise(&mut cluster, staff, &mut signals, (reporter, &mut reloads)).await;
         leave(&cluster, &ended, &mut signals, reporter).await;
         ended.map(|ended| ended.code)
     })
@@ -111,24 +139,33 @@ struct Ended {
 
 async fn supervise(
     cluster: &mut Cluster,
-    workers: NonZeroUsize,
+    staff: Staff,
     signals: &mut Signals,
-    reporter: &Reporter,
+    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
 ) -> Result<Ended, Failure> {
-    for _ in 0..workers.get() {
-        let forked = cluster.fork().await;
-        forked.map_err(|error| Failure::unexpected("failed to fork a worker", &error))?;
+    let handle = cluster.handle();
+    for _ in 0..staff.workers.get() {
+        handle.fork().await.map_err(not_forked)?;
     }
-    watch(cluster, signals, reporter).await
+    for _ in 0..staff.spares {
+        handle.fork_spare().await.map_err(not_forked)?;
+    }
+    watch(cluster, signals, (reporter, reloads)).await
+}
+
+fn not_forked(error: RequestError) -> Failure {
+    Failure::unexpected("failed to fork a worker", &error)
 }
 
 async fn watch(
     cluster: &mut Cluster,
     signals: &mut Signals,
-    reporter: &Reporter,
+    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
 ) -> Result<Ended, Failure> {
     let handle = cluster.handle();
     let mut next_stop = Stage::Disconnect;
+    let mut reminder = tokio::time::interval(REMINDER);
+    let mut keys = read_keys(reporter);
     loop {
         tokio::select! {
             event = cluster.next_event() => match event {
@@ -137,6 +174,7 @@ async fn watch(
                 }
                 Some(event) => {
                     reporter.event(&event);
+                    reloads.event(&event, &handle, reporter).await;
                     if signals.is_init() && matches!(event, Event::Exited { .. }) {
                         reap_after_worker(&handle, reporter).await;
                     }
@@ -150,10 +188,28 @@ async fn watch(
                     reporter.signal(signal, next_stop);
                     next_stop = next_stop.next();
                 }
+                Wish::Reload => reloads.wanted(&handle, reporter).await,
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
+            Key::Reload = next_key(keys.as_mut()) => reloads.wanted(&handle, reporter).await,
+            _ = reminder.tick() => reloads.remind(reporter),
         }
+    }
+}
+
+/// Without them there are still signals.
+fn read_keys(reporter: &Reporter) -> Option<Keys> {
+    Keys::start().unwrap_or_else(|error| {
+        reporter.warning(format!("failed to read keys from the terminal: {error}"));
+        None
+    })
+}
+
+async fn next_key(keys: Option<&mut Keys>) -> Key {
+    match keys {
+        Some(keys) => keys.next().await,
+        None => std::future::pending().await,
     }
 }
 

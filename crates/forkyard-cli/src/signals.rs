@@ -1,6 +1,6 @@
 //! Signals to the primary.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use forkyard::{ClusterHandle, Signal};
 use tokio::signal::unix::{self, SignalKind};
@@ -10,6 +10,8 @@ use tokio::signal::unix::{self, SignalKind};
 pub(crate) enum Wish {
     /// Stop, or hurry if it is stopping already.
     Stop(&'static str),
+    /// Replace all workers by those of the next generation.
+    Reload,
     /// Hand the signal on to every worker.
     Forward(Signal),
     /// A child has ended that is no worker of ours.
@@ -25,7 +27,37 @@ pub(crate) struct Signals {
     hang_up: Option<unix::Signal>,
     user1: unix::Signal,
     user2: unix::Signal,
+    terminal: Terminal,
     init: Option<Init>,
+}
+
+/// The terminal that the command was started on, if any. Its end is told by the same signal
+/// as the wish for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Terminal {
+    None,
+    Stdin,
+    Stderr,
+}
+
+impl Terminal {
+    fn find() -> Self {
+        match (io::stdin().is_terminal(), io::stderr().is_terminal()) {
+            (true, _) => Self::Stdin,
+            (false, true) => Self::Stderr,
+            (false, false) => Self::None,
+        }
+    }
+
+    /// A terminal that has been hung up is none any more.
+    fn wish(self) -> Wish {
+        let is_there = match self {
+            Self::None => true,
+            Self::Stdin => io::stdin().is_terminal(),
+            Self::Stderr => io::stderr().is_terminal(),
+        };
+        if is_there { Wish::Reload } else { Wish::Stop("SIGHUP") }
+    }
 }
 
 /// What PID 1 has to care for besides.
@@ -49,6 +81,7 @@ impl Signals {
             hang_up,
             user1: unix::signal(SignalKind::user_defined1())?,
             user2: unix::signal(SignalKind::user_defined2())?,
+            terminal: Terminal::find(),
             init,
         })
     }
@@ -57,7 +90,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Wish::Stop("SIGINT"),
             _ = self.terminate.recv() => Wish::Stop("SIGTERM"),
-            () = hung_up(self.hang_up.as_mut()) => Wish::Stop("SIGHUP"),
+            () = hung_up(self.hang_up.as_mut()) => self.terminal.wish(),
             _ = self.user1.recv() => Wish::Forward(Signal::USR1),
             _ = self.user2.recv() => Wish::Forward(Signal::USR2),
             wish = Init::next(self.init.as_mut()) => wish,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::dispatch::{DispatchSettings, Dispatcher, Seat};
-use crate::id::{ListenerId, WorkerId};
+use crate::id::{Generation, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Admission, Input, Request};
 use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor};
 
@@ -31,7 +31,7 @@ impl Core {
     /// A primary without any slot.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let leave_linger = settings.supervise.disconnect_timeout;
+        let leave_linger = settings.supervise.drain_timeout;
         Self {
             supervisor: Supervisor::new(settings.supervise, settings.seed),
             dispatcher: Dispatcher::new(settings.dispatch, leave_linger),
@@ -55,7 +55,10 @@ impl Core {
             Input::ListenerFailed { listener, errno } => {
                 dispatcher.listener_failed(listener, errno, out);
             }
-            Input::Query(query) => dispatcher.query(now, query, out),
+            Input::Query(query) => {
+                dispatcher.query(now, query.clone(), out);
+                supervisor.asked(now, query.worker, out);
+            }
             Input::Closed { worker, listener } => dispatcher.closed(now, worker, listener),
             Input::Spawned { worker, pid } => supervisor.spawned(now, worker, pid, out),
             Input::SpawnFailed { worker, message } => {
@@ -65,7 +68,9 @@ impl Core {
             Input::ChannelEnded { worker } => return self.channel_ended(now, worker),
             Input::ChannelBroken { worker } => supervisor.channel_broken(now, worker, out),
             Input::Online { worker } => supervisor.online(worker, out),
-            Input::Listening { worker } => supervisor.listening(worker),
+            Input::Listening { worker } => supervisor.listening(now, worker, out),
+            Input::Ready { worker, by } => supervisor.says_ready(now, worker, by, out),
+            Input::Checked { worker, result } => supervisor.checked(now, worker, result, out),
             Input::LeaveAnnounced { worker, seq } => {
                 supervisor.leave_announced(now, worker, seq, out);
             }
@@ -77,8 +82,10 @@ impl Core {
     pub fn request(&mut self, now: Instant, request: Request) -> Admission {
         let out = &mut self.actions;
         let admission = match request {
-            Request::Fork => self.supervisor.fork(now, out),
+            Request::Fork(role) => self.supervisor.fork(now, role, out),
             Request::Retire(slot) => self.supervisor.retire(now, slot, out),
+            Request::Roll(plan) => self.supervisor.roll(now, plan, out),
+            Request::Replace(slot) => self.supervisor.replace(now, slot, out),
             Request::Stop(stage) => self.supervisor.stop(now, stage, out),
         };
         self.pass_notices(now);
@@ -88,8 +95,9 @@ impl Core {
     /// Does what was due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.supervisor.handle_timeout(now, &mut self.actions);
-        self.dispatcher.handle_timeout(now, &mut self.actions);
+        // Whoever was just asked to leave gets nothing any more.
         self.pass_notices(now);
+        self.dispatcher.handle_timeout(now, &mut self.actions);
     }
 
     /// When [`Core::handle_timeout`] wants to be called next.
@@ -111,6 +119,25 @@ impl Core {
         self.dispatcher.has_capacity(now, listener)
     }
 
+    /// The worker that has this seat; its successor and its predecessors are none of them.
+    #[must_use]
+    pub fn seated(&self, slot: SlotId) -> Option<WorkerId> {
+        self.supervisor.seated(slot)
+    }
+
+    /// Whether a worker of this generation runs in its seat, or may yet be started.
+    #[must_use]
+    pub fn needs(&self, generation: Generation) -> bool {
+        self.supervisor.needs(generation)
+    }
+
+    /// A listener by which this worker can be given a connection of the primary's own making;
+    /// `None` if it takes none, or does not speak the cluster protocol.
+    #[must_use]
+    pub fn stream_listener_of(&self, worker: WorkerId) -> Option<ListenerId> {
+        self.dispatcher.stream_listener_of(worker)
+    }
+
     /// Only now may what the worker did not answer go to another one: an answer could
     /// still have stood in the channel, even if the process was gone.
     fn channel_ended(&mut self, now: Instant, worker: WorkerId) {
@@ -123,7 +150,10 @@ impl Core {
         while let Some(notice) = self.supervisor.next_notice() {
             let (dispatcher, out) = (&mut self.dispatcher, &mut self.actions);
             match notice {
-                Notice::Started { worker, slot } => dispatcher.worker_started(worker, slot),
+                Notice::Started { worker, slot, standing } => {
+                    dispatcher.worker_started(worker, slot, standing);
+                }
+                Notice::Serves { worker } => dispatcher.worker_serves(now, worker, out),
                 Notice::Leaving { worker, refill: Refill::Yes } => {
                     dispatcher.leaving(now, worker, Seat::StaysWanted);
                 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::id::{SlotId, WorkerId};
+use crate::id::{Generation, SlotId, WorkerId};
 use crate::input::Stage;
-use crate::supervise::ExitStatus;
+use crate::supervise::{ExitStatus, ReadyRule};
 
 /// Something that a person or a program watching the app may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,72 @@ pub enum Event {
         /// Why it was leaving; `None` when nobody had asked: a crash.
         leaving: Option<LeaveReason>,
     },
+    /// A roll began.
+    RollStarted {
+        /// The generation that is brought in.
+        generation: Generation,
+        /// Why.
+        reason: RollReason,
+        /// How many seats are to be taken anew.
+        slots: usize,
+    },
+    /// A successor has come further.
+    RollStep {
+        /// The seat.
+        slot: SlotId,
+        /// The successor.
+        worker: WorkerId,
+        /// How far.
+        step: RollStep,
+    },
+    /// Every seat has been taken anew.
+    RollFinished {
+        /// The generation that serves now.
+        generation: Generation,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A successor was no good. The roll goes no further, and what it had replaced is
+    /// replaced back.
+    RollFailed {
+        /// The generation that was to be brought in.
+        generation: Generation,
+        /// The seat.
+        slot: SlotId,
+        /// The worker that failed.
+        worker: WorkerId,
+        /// Why.
+        reason: RollFailure,
+    },
+    /// A seat could not be given back to the generation before, and keeps the worker that
+    /// it has.
+    RollBackFailed {
+        /// The seat.
+        slot: SlotId,
+        /// The worker that failed.
+        worker: WorkerId,
+        /// Why.
+        reason: RollFailure,
+    },
+    /// A roll that had failed is undone.
+    RolledBack {
+        /// The generation that serves on.
+        generation: Generation,
+        /// How long it took, there and back.
+        took: Duration,
+    },
+    /// A roll ended because the app is stopping.
+    RollAborted {
+        /// The generation that was to be brought in.
+        generation: Generation,
+    },
+    /// A spare took the place of a worker that had ended.
+    Promoted {
+        /// The spare's seat.
+        slot: SlotId,
+        /// The spare.
+        worker: WorkerId,
+    },
     /// An empty seat will be taken again.
     RestartScheduled {
         /// The seat.
@@ -96,6 +162,59 @@ pub enum Event {
     },
 }
 
+/// What a roll is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RollReason {
+    /// The next generation comes.
+    Reload,
+    /// One seat's worker is exchanged.
+    Replace,
+}
+
+/// How far a successor is on its way to its seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RollStep {
+    /// Its process is being started.
+    Starting,
+    /// It runs, and is to say that it is ready.
+    Waiting(ReadyRule),
+    /// It says that it is ready, and its health is looked at.
+    Checking,
+    /// It is to stay up for the settle time.
+    Settling,
+    /// It has the seat, and its predecessor leaves.
+    Seated,
+}
+
+/// Why a successor was no good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RollFailure {
+    /// Its process could not be started.
+    NotStarted {
+        /// The reason, as the system gave it.
+        message: String,
+    },
+    /// Its process ended.
+    Ended {
+        /// How.
+        status: ExitStatus,
+    },
+    /// It was not ready in time.
+    NotReady {
+        /// How long it had.
+        after: Duration,
+        /// What it was to do.
+        rule: ReadyRule,
+    },
+    /// It was ready, but is not healthy.
+    Unhealthy {
+        /// What was found.
+        message: String,
+    },
+    /// It left of its own accord, or broke the rules of the channel.
+    Left,
+}
+
 /// Why an app was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FailReason {
@@ -119,6 +238,10 @@ pub enum LeaveReason {
     Stop,
     /// The operator takes its seat away.
     Retired,
+    /// Its successor has the seat.
+    Replaced,
+    /// It was the successor in a roll that failed.
+    RolledBack,
     /// It said itself that it leaves.
     OwnWish,
     /// It was not listening in time.

@@ -26,6 +26,11 @@ id! {
     WorkerId, u32
 }
 id! {
+    /// All workers started from the same version of the program and its settings, counted
+    /// from 0. Whoever drives the core knows which program it stands for.
+    Generation, u32
+}
+id! {
     /// An address that the app serves.
     ListenerId, u32
 }

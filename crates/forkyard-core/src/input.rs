@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::dispatch::{ListenerSpec, Policy, Refusal};
 use crate::event::{Event, Outcome};
-use crate::id::{ConnectionId, ListenerId, SlotId, WorkerId};
-use crate::supervise::ExitStatus;
+use crate::id::{ConnectionId, Generation, ListenerId, SlotId, WorkerId};
+use crate::supervise::{ExitStatus, Role, RollPlan};
 
 /// Something that happened outside.
 #[derive(Clone, Debug)]
@@ -57,6 +57,20 @@ pub enum Input {
     Listening {
         /// Which worker.
         worker: WorkerId,
+    },
+    /// The worker says by other means than by listening that it is ready.
+    Ready {
+        /// Which worker.
+        worker: WorkerId,
+        /// By which means.
+        by: ReadySignal,
+    },
+    /// What [`Action::Check`] has found.
+    Checked {
+        /// Which worker.
+        worker: WorkerId,
+        /// Whether it is healthy; if not, why.
+        result: Result<(), String>,
     },
     /// The worker has closed its side of a listener.
     Closed {
@@ -129,6 +143,15 @@ impl Query {
     }
 }
 
+/// How a worker says that it is ready, if not by listening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadySignal {
+    /// By the message `ready` on its channel.
+    Message,
+    /// By `READY=1` on its notification socket.
+    Notify,
+}
+
 /// A worker's answer to a hand-off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -146,6 +169,13 @@ pub enum Action {
         /// The seat.
         slot: SlotId,
         /// The new worker.
+        worker: WorkerId,
+        /// What it shall run.
+        generation: Generation,
+    },
+    /// Find out whether this worker is healthy. Answered by `Checked`.
+    Check {
+        /// Which worker.
         worker: WorkerId,
     },
     /// Bind an address. Answered by `ListenerOpened` or `ListenerFailed`.
@@ -198,7 +228,7 @@ pub enum Action {
         /// Which connection.
         connection: ConnectionId,
     },
-    /// Ask a worker to close its servers and disconnect.
+    /// Ask a worker to finish what it has and to leave.
     AskDisconnect {
         /// Whom.
         worker: WorkerId,
@@ -231,9 +261,13 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// One more slot, with a worker in it.
-    Fork,
+    Fork(Role),
     /// Let the worker in this slot disconnect, and take the slot away.
     Retire(SlotId),
+    /// Replace all workers by those of another generation, slot by slot.
+    Roll(RollPlan),
+    /// Replace the worker in this slot by another one of the same generation.
+    Replace(SlotId),
     /// End everything, beginning with this step. Only ever becomes more severe.
     Stop(Stage),
 }
@@ -260,6 +294,8 @@ pub enum Denied {
     NoSuchSlot,
     /// There are as many slots as there can be.
     TooManySlots,
+    /// A roll is under way.
+    Rolling,
 }
 
 impl fmt::Display for Denied {
@@ -268,6 +304,7 @@ impl fmt::Display for Denied {
             Self::Stopping => "the app is stopping",
             Self::NoSuchSlot => "there is no such slot",
             Self::TooManySlots => "there are as many slots as there can be",
+            Self::Rolling => "a roll is under way",
         })
     }
 }

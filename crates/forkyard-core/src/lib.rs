@@ -40,8 +40,10 @@ pub use crate::core::{Core, Settings};
 pub use dispatch::{
     DispatchSettings, Endpoint, Host, ListenerSpec, MAX_LISTENERS, Policy, Refusal, Transport,
 };
-pub use event::{Event, FailReason, LeaveReason, Outcome};
-pub use id::{ConnectionId, ListenerId, SlotId, WorkerId};
-pub use input::{Action, Admission, Denied, Input, Query, Request, Stage, Verdict};
+pub use event::{Event, FailReason, LeaveReason, Outcome, RollFailure, RollReason, RollStep};
+pub use id::{ConnectionId, Generation, ListenerId, SlotId, WorkerId};
+pub use input::{Action, Admission, Denied, Input, Query, ReadySignal, Request, Stage, Verdict};
 pub use restart::{RestartMode, RestartSettings};
-pub use supervise::{ExitStatus, IdleRule, MAX_SLOTS, SuperviseSettings};
+pub use supervise::{
+    CheckRule, ExitStatus, IdleRule, MAX_SLOTS, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
+};

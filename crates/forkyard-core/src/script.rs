@@ -3,9 +3,11 @@
 //!
 //! | left | means |
 //! |---|---|
-//! | `fork`, `retire 0`, `stop terminate` | a request; denials show on the right |
+//! | `fork`, `spare`, `retire 0`, `stop terminate` | a request; denials show on the right |
+//! | `roll 1`, `roll 1 workers 3 surge 2`, `replace 0` | the same; `roll 1` is to generation 1 with the workers there are |
 //! | `spawned 1`, `spawn-failed 1`, `exited 1 code 0`, `exited 1 signal 9` | of worker 1's process |
 //! | `online 1`, `listening 1`, `leave 1`, `broken 1`, `channel-ended 1` | on worker 1's channel |
+//! | `ready 1 message`, `ready 1 notify`, `healthy 1`, `unhealthy 1` | worker 1 says so, or its check does |
 //! | `query 1 tcp:80`, `query 1 tcp:0#1 shared`, `query 1 unix:/a`, `closed 1 L0` | worker 1 wants, or has closed, a listener |
 //! | `opened L0`, `open-failed L0 98`, `accept-failed L0` | what the system said |
 //! | `accept L0` | a connection is accepted if there is capacity; they are numbered from c0 |
@@ -16,8 +18,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    Action, Admission, ConnectionId, Core, Endpoint, Event, ExitStatus, Host, Input, ListenerId,
-    ListenerSpec, Outcome, Policy, Query, Request, Settings, SlotId, Stage, Verdict, WorkerId,
+    Action, Admission, ConnectionId, Core, Endpoint, Event, ExitStatus, Generation, Host, Input,
+    ListenerId, ListenerSpec, Outcome, Policy, Query, ReadySignal, Request, Role, RollPlan,
+    Settings, SlotId, Stage, Surge, Verdict, WorkerId,
 };
 
 /// Which of the core's actions a table shows.
@@ -61,7 +64,7 @@ impl Script {
         let mut seen = Vec::new();
         if let Some(duration) = happening.strip_prefix('+') {
             self.pass(parse_duration(duration), &mut seen);
-        } else if let Some(request) = parse_request(&words) {
+        } else if let Some(request) = self.parse_roll(&words).or_else(|| parse_request(&words)) {
             let admission = self.core.request(self.now, request);
             seen.extend(show_admission(admission));
         } else if words[0] == "accept"
@@ -99,6 +102,17 @@ impl Script {
         }
     }
 
+    fn parse_roll(&self, words: &[&str]) -> Option<Request> {
+        let ["roll", generation, ref rest @ ..] = *words else { return None };
+        let number = |name: &str| {
+            let at = rest.iter().position(|word| *word == name)?;
+            Some(rest[at + 1].parse().unwrap())
+        };
+        let generation = Generation(generation.parse().unwrap());
+        let surge = Surge::Workers(number("surge").unwrap_or(1));
+        Some(Request::Roll(RollPlan { generation, workers: number("workers"), surge }))
+    }
+
     fn parse_input(&mut self, words: &[&str]) -> Input {
         match *words {
             ["opened", id] => Input::ListenerOpened { listener: parse_listener(id) },
@@ -122,7 +136,9 @@ impl Script {
 
 fn parse_request(words: &[&str]) -> Option<Request> {
     match *words {
-        ["fork"] => Some(Request::Fork),
+        ["fork"] => Some(Request::Fork(Role::Serving)),
+        ["spare"] => Some(Request::Fork(Role::Spare)),
+        ["replace", slot] => Some(Request::Replace(SlotId(slot.parse().unwrap()))),
         ["retire", slot] => Some(Request::Retire(SlotId(slot.parse().unwrap()))),
         ["stop", "disconnect"] => Some(Request::Stop(Stage::Disconnect)),
         ["stop", "terminate"] => Some(Request::Stop(Stage::Terminate)),
@@ -144,6 +160,10 @@ fn parse_of_worker(verb: &str, worker: WorkerId, rest: &[&str]) -> Input {
         ("online", []) => Input::Online { worker },
         ("listening", []) => Input::Listening { worker },
         ("leave", []) => Input::LeaveAnnounced { worker, seq: 7 },
+        ("ready", ["message"]) => Input::Ready { worker, by: ReadySignal::Message },
+        ("ready", ["notify"]) => Input::Ready { worker, by: ReadySignal::Notify },
+        ("healthy", []) => Input::Checked { worker, result: Ok(()) },
+        ("unhealthy", []) => Input::Checked { worker, result: Err("503".to_owned()) },
         ("broken", []) => Input::ChannelBroken { worker },
         ("channel-ended", []) => Input::ChannelEnded { worker },
         ("query", [spec]) => Input::Query(query(worker, spec, Policy::RoundRobin)),
@@ -204,7 +224,13 @@ fn show_admission(admission: Admission) -> Option<String> {
 
 fn show_action(action: Action) -> String {
     match action {
-        Action::Spawn { slot, worker } => format!("spawn {worker} in {slot}"),
+        Action::Spawn { slot, worker, generation: Generation(0) } => {
+            format!("spawn {worker} in {slot}")
+        }
+        Action::Spawn { slot, worker, generation } => {
+            format!("spawn {worker} in {slot} of generation {generation}")
+        }
+        Action::Check { worker } => format!("check {worker}"),
         Action::OpenListener { listener, policy, .. } => {
             format!("open L{listener} {}", policy.name())
         }
@@ -233,6 +259,14 @@ fn show_event(event: Event) -> String {
         Event::Disconnected { worker, .. } => format!("(disconnected {worker})"),
         Event::Exited { worker, leaving: None, .. } => format!("(crashed {worker})"),
         Event::Exited { worker, leaving: Some(why), .. } => format!("(left {worker} {why:?})"),
+        Event::RollStarted { generation, slots, .. } => format!("(roll to {generation}: {slots})"),
+        Event::RollStep { worker, step, .. } => format!("({worker} {step:?})"),
+        Event::RollFinished { generation, .. } => format!("(rolled to {generation})"),
+        Event::RollFailed { worker, reason, .. } => format!("(roll failed: {worker} {reason:?})"),
+        Event::RollBackFailed { worker, .. } => format!("(roll back failed: {worker})"),
+        Event::RolledBack { generation, .. } => format!("(rolled back to {generation})"),
+        Event::RollAborted { .. } => "(roll aborted)".to_owned(),
+        Event::Promoted { worker, .. } => format!("(promoted {worker})"),
         Event::RestartScheduled { delay, restarts, .. } if delay.is_zero() => {
             format!("(restart #{restarts} now)")
         }

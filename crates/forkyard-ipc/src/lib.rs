@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod decoder;
 mod dialect;
 mod envelope;
@@ -32,6 +33,7 @@ mod v8;
 mod value;
 mod worker_message;
 
+pub use agent::{AgentOrder, AgentReport};
 pub use decoder::{Decoder, FrameError};
 pub use dialect::{Dialect, UnknownDialect};
 pub use error::{EncodeError, ParseError};

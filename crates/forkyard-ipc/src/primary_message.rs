@@ -1,12 +1,14 @@
 //! What a primary sends and a worker receives.
 
+use crate::agent::FORKYARD;
 use crate::envelope::{self, CLUSTER, HANDLE, HANDLE_ACK, HANDLE_NACK, Opened};
 use crate::fields::Fields;
 use crate::frame_writer::{self, FrameWriter};
 use crate::handle::SocketRole;
 use crate::socket::{ALL_CLOSED, COUNT};
 use crate::{
-    Dialect, EncodeError, HandleKind, ParseError, ServerReply, SocketAnswer, Transport, Value,
+    AgentOrder, Dialect, EncodeError, HandleKind, ParseError, ServerReply, SocketAnswer, Transport,
+    Value,
 };
 
 /// A message from the primary.
@@ -53,6 +55,8 @@ pub enum PrimaryMessage {
     },
     /// The answer to a question about sockets.
     Socket(SocketAnswer),
+    /// Something for Forkyard's agent.
+    Agent(AgentOrder),
     /// A message of the program's with a handle.
     Handle {
         /// What the handle is.
@@ -101,6 +105,9 @@ impl PrimaryMessage {
             }
             Self::Socket(answer) => {
                 frame_writer::write_object(dialect, out, |fields| answer.write(fields))
+            }
+            Self::Agent(order) => {
+                frame_writer::write_object(dialect, out, |fields| order.write(fields))
             }
             Self::Handle { kind, message } => {
                 envelope::encode_user(dialect, Some(kind), message, out)
@@ -159,6 +166,8 @@ impl PrimaryMessage {
             HANDLE_ACK => Ok(Self::HandleAck),
             HANDLE_NACK => Ok(Self::HandleNack),
             ALL_CLOSED | COUNT => Ok(Self::Socket(SocketAnswer::parse(Fields::of(&message))?)),
+            FORKYARD => Ok(AgentOrder::parse(Fields::of(&message))?
+                .map_or(Self::Unknown { cmd: FORKYARD.to_owned() }, Self::Agent)),
             unknown => Ok(Self::Unknown { cmd: unknown.to_owned() }),
         }
     }

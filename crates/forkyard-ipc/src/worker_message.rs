@@ -2,11 +2,14 @@
 
 use serde::Deserialize;
 
+use crate::agent::FORKYARD;
 use crate::envelope::{self, CLUSTER, HANDLE, HANDLE_ACK, HANDLE_NACK};
 use crate::fields::Fields;
 use crate::frame_writer::{self, FrameWriter};
 use crate::socket::{GET_COUNT, NOTIFY_CLOSE};
-use crate::{Dialect, EncodeError, HandleKind, ParseError, ServerQuery, SocketQuery, Value};
+use crate::{
+    AgentReport, Dialect, EncodeError, HandleKind, ParseError, ServerQuery, SocketQuery, Value,
+};
 
 /// A message from a worker.
 ///
@@ -58,6 +61,8 @@ pub enum WorkerMessage {
     },
     /// A question about sockets that were sent away.
     Socket(SocketQuery),
+    /// Something from Forkyard's agent.
+    Agent(AgentReport),
     /// A message of the program's with a handle.
     Handle {
         /// What the handle is.
@@ -107,6 +112,9 @@ impl WorkerMessage {
             Self::Socket(query) => {
                 frame_writer::write_object(dialect, out, |fields| query.write(fields))
             }
+            Self::Agent(report) => {
+                frame_writer::write_object(dialect, out, |fields| report.write(fields))
+            }
             Self::Handle { kind, message } => {
                 envelope::encode_user(dialect, Some(kind), message, out)
             }
@@ -135,6 +143,8 @@ impl WorkerMessage {
             HANDLE_ACK => Ok(Self::HandleAck),
             HANDLE_NACK => Ok(Self::HandleNack),
             NOTIFY_CLOSE | GET_COUNT => Ok(Self::Socket(SocketQuery::parse(Fields::of(&message))?)),
+            FORKYARD => Ok(AgentReport::parse(Fields::of(&message))?
+                .map_or(Self::Unknown { cmd: FORKYARD.to_owned() }, Self::Agent)),
             unknown => Ok(Self::Unknown { cmd: unknown.to_owned() }),
         }
     }

@@ -21,9 +21,11 @@
 //! | [`reactor`] | having tokio watch a descriptor |
 //! | [`sockets`] | binding, listening, accepting, and what a descriptor is |
 //! | [`inherited`] | descriptors this process was started with |
+//! | [`notify`] | the socket on which a worker says that it is ready |
 
 pub mod channel;
 pub mod inherited;
+pub mod notify;
 pub mod process;
 pub mod reactor;
 pub mod sockets;

@@ -30,7 +30,7 @@ use rustix::process::{
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
 pub use orphans::{is_init, reap_orphans};
-pub use signal::{ParseSignalError, Signal, is_ignored};
+pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{Spawn, spawn};
 
 /// A child process that has not been reaped, started by [`spawn`].
@@ -181,6 +181,13 @@ impl fmt::Debug for Process {
             .field("pidfd", &self.pidfd.as_raw_fd())
             .finish_non_exhaustive()
     }
+}
+
+/// The user that this process runs as (`getuid(2)`), which is also what the kernel says
+/// of it to others.
+#[must_use]
+pub fn own_user() -> u32 {
+    rustix::process::getuid().as_raw()
 }
 
 /// A process number for rustix; `None` for 0 and what is no `pid_t`.

@@ -7,6 +7,7 @@
 //! is `CLOEXEC` and nonblocking.
 
 mod describe;
+mod pair;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use rustix::net::{
 };
 
 pub use describe::{LocalAddress, SocketKind, is_listening, local_address, socket_kind};
+pub use pair::{PrivatePair, private_pair};
 
 /// The longest path that fits `sun_path` together with its zero (`unix(7)`).
 const MAX_UNIX_PATH_BYTES: usize = 107;

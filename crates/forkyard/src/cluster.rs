@@ -6,7 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forkyard_core::{Admission, Denied, IdleRule, Request, SlotId, Stage};
+use forkyard_core::{
+    Admission, CheckRule, Denied, IdleRule, ReadyRule, Request, Role, SlotId, Stage,
+};
 use forkyard_ipc::{Dialect, Value};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::Signal;
@@ -16,10 +18,11 @@ use crate::RestartSettings;
 use crate::event::{Event, Policy, WorkerInfo};
 use crate::output::{Drained, Output};
 use crate::primary::{
-    self, Command, Handle, Mail, PolicyRule, PrimaryHandle, PrimarySettings, ReceivedMessage,
-    SignalRule,
+    self, CheckSettings, Command, DrainSettings, Handle, Mail, PolicyRule, PrimaryHandle,
+    PrimarySettings, ReceivedMessage, SignalRule, Wanted,
 };
 use crate::program::Program;
+use crate::roll::{RollPlan, RollTicket};
 
 /// How many messages from workers may wait to be fetched.
 const MESSAGES: usize = 1024;
@@ -60,6 +63,8 @@ pub struct ClusterBuilder {
     policies: Vec<PolicyRule>,
     dialect: Dialect,
     stop_signal: Signal,
+    drain: DrainSettings,
+    check: Option<CheckSettings>,
     message_limit: usize,
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
@@ -75,6 +80,8 @@ impl ClusterBuilder {
             policies: Vec::new(),
             dialect: Dialect::Json,
             stop_signal: Signal::TERM,
+            drain: DrainSettings::default(),
+            check: None,
             message_limit: MESSAGE_LIMIT,
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
@@ -140,11 +147,59 @@ impl ClusterBuilder {
         self
     }
 
-    /// How long a worker that was asked to disconnect may take before it gets its stop
-    /// signal. 10 s by default.
+    /// What makes a successor ready. That it listens, by default.
     #[must_use]
-    pub fn disconnect_timeout(mut self, limit: Duration) -> Self {
-        self.core.supervise.disconnect_timeout = limit;
+    pub fn ready(mut self, rule: ReadyRule) -> Self {
+        self.core.supervise.ready = rule;
+        self
+    }
+
+    /// How long a successor may take to be ready and to pass its check; then the roll has
+    /// failed. 30 s by default.
+    #[must_use]
+    pub fn ready_timeout(mut self, limit: Duration) -> Self {
+        self.core.supervise.ready_timeout = limit;
+        self
+    }
+
+    /// How long a successor has to stay up, once it is ready, before it gets the seat. 100 ms
+    /// by default.
+    #[must_use]
+    pub fn settle(mut self, time: Duration) -> Self {
+        self.core.supervise.settle = time;
+        self
+    }
+
+    /// Has every successor answer an HTTP request before it settles, on a connection that is
+    /// made for it and that only this worker gets.
+    #[must_use]
+    pub fn check(mut self, settings: CheckSettings) -> Self {
+        self.core.supervise.check = CheckRule::Ask;
+        self.check = Some(settings);
+        self
+    }
+
+    /// How long a worker's idle connections are served and told to close, once it is asked to
+    /// leave, before they are closed. Needs an agent in the worker. 2 s by default.
+    #[must_use]
+    pub fn drain_grace(mut self, time: Duration) -> Self {
+        self.drain.grace = time;
+        self
+    }
+
+    /// A message that programs get when they are asked to leave, in addition to
+    /// `forkyard:drain`. PM2 sends `shutdown`.
+    #[must_use]
+    pub fn drain_message(mut self, message: impl Into<String>) -> Self {
+        self.drain.messages.push(message.into());
+        self
+    }
+
+    /// How long a worker that was asked to leave may take to finish what it has, before it
+    /// gets its stop signal. 30 s by default.
+    #[must_use]
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.core.supervise.drain_timeout = limit;
         self
     }
 
@@ -208,17 +263,18 @@ impl ClusterBuilder {
         };
         let settings = PrimarySettings {
             core: self.core,
-            program,
             policies: self.policies,
             dialect: self.dialect,
             stop_signal: self.stop_signal,
+            drain: self.drain,
+            check: self.check,
             message_limit: self.message_limit,
             signals: self.signals,
             inherited: self.inherited,
             nofile_soft: self.nofile_soft,
         };
         let PrimaryHandle { mail, events, tap, drained, owner } =
-            primary::start(settings, self.output).map_err(StartError::Threads)?;
+            primary::start(settings, program, self.output).map_err(StartError::Threads)?;
         Ok(Cluster { handle: ClusterHandle { mail }, events, tap, drained, _owner: owner })
     }
 }
@@ -343,7 +399,22 @@ impl ClusterHandle {
     ///
     /// If the app is stopping, or there are as many slots as there can be.
     pub async fn fork(&self) -> Result<SlotId, RequestError> {
-        match self.request(Request::Fork).await? {
+        self.fork_as(Role::Serving).await
+    }
+
+    /// Adds a slot with a spare in it: a worker that is booted up to its `listen()` call and
+    /// held there. When a worker that serves has ended, a spare takes its part at once, and
+    /// the slot that has become empty gets the next spare.
+    ///
+    /// # Errors
+    ///
+    /// As [`fork`](Self::fork).
+    pub async fn fork_spare(&self) -> Result<SlotId, RequestError> {
+        self.fork_as(Role::Spare).await
+    }
+
+    async fn fork_as(&self, role: Role) -> Result<SlotId, RequestError> {
+        match self.request(Request::Fork(role)).await? {
             Admission::Forked(slot) => Ok(slot),
             Admission::Denied(denied) => Err(RequestError::Denied(denied)),
             Admission::Accepted | Admission::AlreadySo => Err(RequestError::Ended),
@@ -358,6 +429,32 @@ impl ClusterHandle {
     /// If there is no such slot.
     pub async fn retire(&self, slot: SlotId) -> Result<(), RequestError> {
         admitted(self.request(Request::Retire(slot)).await?)
+    }
+
+    /// Replaces all workers by those of the next generation, slot by slot: starts a
+    /// successor, waits until it is ready, gives it the seat, lets its predecessor finish what
+    /// it has, and goes on. If a successor is no good, all is as it was.
+    ///
+    /// Returns when that has been accepted; the ticket tells the end.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, there would be too many slots, or another roll is under way and
+    /// the plan says not to wait (or too many wait already).
+    pub async fn roll(&self, plan: RollPlan) -> Result<RollTicket, RequestError> {
+        let answer = self.ask(|answer| Command::Roll(Wanted::All(plan), answer)).await?;
+        answer.map_err(RequestError::Denied)
+    }
+
+    /// Replaces the worker in this slot by another one of the same generation: the successor
+    /// first, as in a roll. Waits for a roll that is under way.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, or there is no such slot.
+    pub async fn restart(&self, slot: SlotId) -> Result<RollTicket, RequestError> {
+        let answer = self.ask(|answer| Command::Roll(Wanted::One(slot), answer)).await?;
+        answer.map_err(RequestError::Denied)
     }
 
     /// Ends everything, beginning with this step; every worker that takes too long gets the

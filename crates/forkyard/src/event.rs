@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use forkyard_core::WorkerId;
+use crate::roll::{RollFailure, RollReason, RollStep};
 pub use forkyard_core::{ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage};
+use forkyard_core::{Generation, WorkerId};
 
 /// One worker: its seat, its number, its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,65 @@ pub enum Event {
         /// Its last lines on stderr, if its output is captured.
         stderr_tail: Vec<String>,
     },
+    /// A roll began.
+    RollStarted {
+        /// The generation that is brought in.
+        generation: Generation,
+        /// What for.
+        reason: RollReason,
+        /// How many seats are to be taken anew.
+        slots: usize,
+    },
+    /// A successor has come further on its way to its seat.
+    RollStep {
+        /// The successor.
+        info: WorkerInfo,
+        /// How far.
+        step: RollStep,
+    },
+    /// Every seat has been taken anew; predecessors may still be finishing what they have.
+    RollFinished {
+        /// The generation that serves now.
+        generation: Generation,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A successor was no good. The roll goes no further, and what it had replaced is
+    /// replaced back.
+    RollFailed {
+        /// The generation that was to be brought in.
+        generation: Generation,
+        /// The worker that failed.
+        info: WorkerInfo,
+        /// Why.
+        reason: RollFailure,
+        /// Its last lines on stderr, if its output is captured.
+        stderr_tail: Vec<String>,
+    },
+    /// A seat could not be given back to the generation from before, and keeps the worker
+    /// that it has.
+    RollBackFailed {
+        /// The worker that failed.
+        info: WorkerInfo,
+        /// Why.
+        reason: RollFailure,
+        /// Its last lines on stderr, if its output is captured.
+        stderr_tail: Vec<String>,
+    },
+    /// A roll that had failed is undone.
+    RolledBack {
+        /// The generation that serves on.
+        generation: Generation,
+        /// How long it took, there and back.
+        took: Duration,
+    },
+    /// A roll ended because the app is stopping.
+    RollAborted {
+        /// The generation that was to be brought in.
+        generation: Generation,
+    },
+    /// A spare took the part of a worker that had ended.
+    Promoted(WorkerInfo),
     /// An empty seat will be taken again.
     RestartScheduled {
         /// The seat.

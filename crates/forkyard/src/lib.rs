@@ -47,6 +47,7 @@ mod event;
 mod output;
 mod primary;
 mod program;
+mod roll;
 mod worker;
 
 /// What a [`Value`] is made of.
@@ -62,14 +63,18 @@ pub use cluster::{Cluster, ClusterBuilder, ClusterHandle, Messages, RequestError
 pub use event::{
     Event, ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage, WorkerInfo,
 };
-pub use forkyard_core::{Denied, IdleRule, MAX_SLOTS, RestartMode, RestartSettings, WorkerId};
+pub use forkyard_core::{
+    Denied, Generation, IdleRule, MAX_SLOTS, ReadyRule, RestartMode, RestartSettings, Surge,
+    WorkerId,
+};
 pub use forkyard_ipc::{Dialect, HandleKind, Value};
 pub use forkyard_sys::inherited::InheritedFds;
 pub use forkyard_sys::process::Signal;
 pub use forkyard_sys::sockets::LocalAddress;
 pub use output::{Output, OutputLine, OutputSink, StreamKind};
-pub use primary::{Handle, PolicyRule, ReceivedMessage};
+pub use primary::{CheckSettings, CheckSettingsError, Handle, PolicyRule, ReceivedMessage};
 pub use program::Program;
+pub use roll::{RollError, RollFailure, RollPlan, RollReason, RollStep, RollTicket, WhenBusy};
 pub use worker::{
     ClientSocket, Connection, ListenError, Listener, PeerAddress, Worker, WorkerError,
 };

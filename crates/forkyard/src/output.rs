@@ -92,6 +92,16 @@ type SharedSink = Arc<Mutex<Box<dyn OutputSink>>>;
 /// The last lines of stderr so far.
 type SharedTail = Arc<Mutex<VecDeque<String>>>;
 
+/// Shows the last lines of a worker's stderr.
+#[derive(Clone, Debug)]
+pub(crate) struct Tail(SharedTail);
+
+impl Tail {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        lock(&self.0).iter().cloned().collect()
+    }
+}
+
 /// The pipes of one worker, and the ways to and from whoever watches for its end.
 #[derive(Debug)]
 struct Pipes {
@@ -112,6 +122,10 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
+    pub(crate) fn tail(&self) -> Tail {
+        Tail(Arc::clone(&self.tail))
+    }
+
     /// Says that the worker has ended, so that its pipes are read as far as there is
     /// anything to read, also if somebody else holds them open.
     ///
@@ -121,7 +135,7 @@ impl Capture {
         // An output thread that has read to the end already has dropped the other end.
         let _ = self.finish.send(());
         let _ = timeout(limit, self.done).await;
-        lock(&self.tail).iter().cloned().collect()
+        Tail(self.tail).lines()
     }
 }
 

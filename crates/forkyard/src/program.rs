@@ -74,6 +74,17 @@ impl Program {
         self.args.iter().map(OsString::as_os_str)
     }
 
+    /// The variables set for it, of which a later one of the same name counts.
+    pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.env.iter().map(|(key, value)| (key.as_os_str(), value.as_os_str()))
+    }
+
+    /// Its working directory, if it is not the primary's.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.cwd.as_deref()
+    }
+
     /// A command for one worker; stdin is empty, because a worker in a process group of
     /// its own would be stopped for reading from the terminal.
     pub(crate) fn command(&self) -> Command {

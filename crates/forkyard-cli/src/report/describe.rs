@@ -5,13 +5,14 @@ use std::time::Duration;
 use forkyard::{Event, ExitStatus, FailReason, LeaveReason, Signal, SlotId, Stage, WorkerInfo};
 use serde_json::{Value, json};
 
-use super::{Entry, Level};
+use super::{Entry, Level, roll};
 
 /// `None` for the end, which the reporter tells by itself.
 pub(super) fn describe(event: &Event) -> Option<Entry> {
     of_worker(event)
         .or_else(|| of_listener(event))
         .or_else(|| of_supervision(event))
+        .or_else(|| roll::of_roll(event))
         .or_else(|| of_stop(event))
 }
 
@@ -191,7 +192,7 @@ fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-fn signal_name(number: i32) -> String {
+pub(super) fn signal_name(number: i32) -> String {
     let name = Signal::from_number(number).and_then(Signal::name);
     name.map_or_else(|| format!("signal {number}"), str::to_owned)
 }

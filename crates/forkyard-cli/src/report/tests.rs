@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use forkyard::{ExitStatus, FailReason, LeaveReason, SlotId, WorkerId};
+use forkyard::{
+    ExitStatus, FailReason, Generation, LeaveReason, ReadyRule, RollFailure, RollReason, SlotId,
+    WorkerId,
+};
 
 const INFO: WorkerInfo = WorkerInfo { slot: SlotId(1), worker: WorkerId(7), pid: 4242 };
 
@@ -42,6 +45,38 @@ fn events() -> Vec<Event> {
             leaving: Some(LeaveReason::Stop),
             stderr_tail: Vec::new(),
         },
+        Event::RollStarted { generation: Generation(3), reason: RollReason::Reload, slots: 4 },
+        Event::RollStarted { generation: Generation(3), reason: RollReason::Replace, slots: 1 },
+        Event::RollStep { info, step: RollStep::Starting },
+        Event::RollStep { info, step: RollStep::Waiting(ReadyRule::Listening) },
+        Event::RollStep { info, step: RollStep::Waiting(ReadyRule::Message) },
+        Event::RollStep { info, step: RollStep::Checking },
+        Event::RollStep { info, step: RollStep::Settling },
+        Event::RollStep { info, step: RollStep::Seated },
+        Event::RollFinished { generation: Generation(3), took: Duration::from_millis(1234) },
+        roll_failed(RollFailure::NotStarted {
+            message: "failed to start node: no such file".into(),
+        }),
+        roll_failed(RollFailure::Ended { status: ExitStatus::Code(1) }),
+        roll_failed(RollFailure::Ended { status: ExitStatus::Signal(9) }),
+        roll_failed(RollFailure::NotReady {
+            after: Duration::from_secs(30),
+            rule: ReadyRule::Listening,
+        }),
+        roll_failed(RollFailure::NotReady {
+            after: Duration::from_secs(30),
+            rule: ReadyRule::Notify,
+        }),
+        roll_failed(RollFailure::Unhealthy { message: "500 Internal Server Error".into() }),
+        roll_failed(RollFailure::Left),
+        Event::RollBackFailed {
+            info,
+            reason: RollFailure::Ended { status: ExitStatus::Code(1) },
+            stderr_tail: tail.clone(),
+        },
+        Event::RolledBack { generation: Generation(2), took: Duration::from_millis(250) },
+        Event::RollAborted { generation: Generation(3) },
+        Event::Promoted(info),
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::ZERO, restarts: 1 },
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::from_millis(97), restarts: 2 },
         Event::SlotDone { slot: SlotId(1) },
@@ -53,10 +88,20 @@ fn events() -> Vec<Event> {
     ]
 }
 
+fn roll_failed(reason: RollFailure) -> Event {
+    let stderr_tail = vec!["Error: no database".to_owned()];
+    Event::RollFailed { generation: Generation(3), info: INFO, reason, stderr_tail }
+}
+
 fn entries() -> Vec<Entry> {
     let mut entries: Vec<_> =
         events().iter().map(|event| describe(event).expect("every event is told")).collect();
     entries.push(lines_lost(3));
+    entries.push(roll::still(
+        INFO,
+        RollStep::Waiting(ReadyRule::Listening),
+        Duration::from_millis(10_250),
+    ));
     entries
 }
 

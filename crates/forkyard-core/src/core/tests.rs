@@ -3,15 +3,24 @@
 mod extremes;
 mod leaving;
 mod restarting;
+mod rolling;
+mod spares;
 mod starting;
 mod stopping;
+
+use std::time::Duration;
 
 use crate::script::{Script, Show};
 use crate::supervise::SuperviseSettings;
 use crate::{RestartSettings, Settings};
 
 fn app() -> Script {
-    app_with(SuperviseSettings::default())
+    app_with(patient())
+}
+
+/// With a drain time-out that the tables are written for.
+fn patient() -> SuperviseSettings {
+    SuperviseSettings { drain_timeout: Duration::from_secs(10), ..SuperviseSettings::default() }
 }
 
 fn app_with(supervise: SuperviseSettings) -> Script {
@@ -19,7 +28,7 @@ fn app_with(supervise: SuperviseSettings) -> Script {
 }
 
 fn restarting_by(restart: RestartSettings) -> SuperviseSettings {
-    SuperviseSettings { restart, ..SuperviseSettings::default() }
+    SuperviseSettings { restart, ..patient() }
 }
 
 /// Workers 1 to `workers` in slots from 0, all of them listening.

@@ -27,18 +27,17 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::listener::{Binding, Closer, Endpoint, Hold, Listener, Refusal};
-use super::{Dispatcher, MAX_LISTENERS, Seat, Timer};
+use super::{Dispatcher, MAX_LISTENERS, Seat, Standing, Timer};
 use crate::id::{ListenerId, SlotId, WorkerId};
 use crate::input::Action;
 
 impl Dispatcher {
     pub(crate) fn closed(&mut self, now: Instant, worker: WorkerId, listener: ListenerId) {
-        let Some(slot) = self.workers.get(&worker).map(|entry| entry.slot) else { return };
         let Some(entry) = self.listeners.get_mut(&listener) else { return };
         if entry.members.remove(&worker).is_none() {
             return;
         }
-        entry.holds.remove(&slot);
+        entry.holds.remove(&Hold::Worker(worker));
         entry.closer = Some(Closer { worker, at: now });
         self.timers.cancel(Timer::Declined(listener, worker));
         self.linger_if_unheld(now, listener);
@@ -63,7 +62,12 @@ impl Dispatcher {
     pub(crate) fn ended(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
         let Some(entry) = self.workers.remove(&worker) else { return };
         if !entry.leaving {
-            self.withdraw(now, worker, entry.slot, Seat::StaysWanted);
+            // What only a successor had asked for nobody expects of anybody else.
+            let seat = match entry.standing {
+                Standing::Serving => Seat::StaysWanted,
+                Standing::HeldBack | Standing::Spare => Seat::GoesAway,
+            };
+            self.withdraw(now, worker, entry.slot, seat);
         }
         for offer in entry.in_hand.into_iter().rev() {
             self.requeue(now, offer.listener, offer.connection, out);
@@ -72,12 +76,12 @@ impl Dispatcher {
 
     /// The slot's worker has settled: addresses that it did not ask for are not wanted.
     pub(crate) fn settled(&mut self, now: Instant, slot: SlotId) {
-        self.drop_holds(now, slot, |hold| hold == Hold::Successor);
+        self.drop_expectations(now, slot);
     }
 
-    /// The slot will have no more workers.
+    /// The slot will have no more workers, or none that serve.
     pub(crate) fn slot_gone(&mut self, now: Instant, slot: SlotId) {
-        self.drop_holds(now, slot, |_| true);
+        self.drop_expectations(now, slot);
     }
 
     /// A worker that asks for an address means to stay.
@@ -127,26 +131,19 @@ impl Dispatcher {
         if let Binding::Opening { waiting } = &mut entry.binding {
             waiting.retain(|(waiter, _)| *waiter != worker);
         }
-        let held = entry.holds.get(&slot) == Some(&Hold::Worker(worker));
         // A slot that waits for its successor may yet go away.
         let closed_on_the_way_out = entry.is_unserved() && entry.was_closed_by(worker);
-        match seat {
-            Seat::StaysWanted if held || closed_on_the_way_out => {
-                entry.holds.insert(slot, Hold::Successor);
-                self.timers.cancel(Timer::Linger(id));
-            }
-            Seat::GoesAway if held => {
-                entry.holds.remove(&slot);
-            }
-            Seat::StaysWanted | Seat::GoesAway => {}
+        let held = entry.holds.remove(&Hold::Worker(worker));
+        if seat == Seat::StaysWanted && (held || closed_on_the_way_out) {
+            entry.holds.insert(Hold::Successor(slot));
+            self.timers.cancel(Timer::Linger(id));
         }
     }
 
-    fn drop_holds(&mut self, now: Instant, slot: SlotId, unwanted: impl Fn(Hold) -> bool) {
+    fn drop_expectations(&mut self, now: Instant, slot: SlotId) {
         for id in self.all() {
             let Some(entry) = self.listeners.get_mut(&id) else { continue };
-            if entry.holds.get(&slot).is_some_and(|hold| unwanted(*hold)) {
-                entry.holds.remove(&slot);
+            if entry.holds.remove(&Hold::Successor(slot)) {
                 self.linger_if_unheld(now, id);
             }
         }
@@ -162,11 +159,8 @@ impl Dispatcher {
 
     /// Whether the worker is there and holds no listener.
     fn may_be_on_its_way_out(&self, worker: WorkerId) -> bool {
-        let Some(entry) = self.workers.get(&worker).filter(|entry| !entry.leaving) else {
-            return false;
-        };
-        let own = Some(&Hold::Worker(worker));
-        self.listeners.values().all(|listener| listener.holds.get(&entry.slot) != own)
+        let is_there = self.workers.get(&worker).is_some_and(|entry| !entry.leaving);
+        is_there && self.listeners.values().all(|listener| !listener.is_held_by(worker))
     }
 
     fn linger_if_unheld(&mut self, now: Instant, id: ListenerId) {

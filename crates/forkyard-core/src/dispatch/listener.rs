@@ -1,6 +1,6 @@
 //! What a listener is: where it is bound, how its connections travel, who holds it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -155,13 +155,13 @@ pub enum Refusal {
     System(i32),
 }
 
-/// Who keeps a listener from being closed, by slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who keeps a listener from being closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hold {
-    /// The slot's worker listens.
+    /// This worker listens.
     Worker(WorkerId),
-    /// The slot's worker is gone; its successor will want the address.
-    Successor,
+    /// The worker of this slot is gone; the next one will want the address.
+    Successor(SlotId),
 }
 
 /// Who closed a listener, and when.
@@ -205,7 +205,7 @@ pub(super) struct Listener {
     pub(super) spec: ListenerSpec,
     pub(super) policy: Policy,
     pub(super) binding: Binding,
-    pub(super) holds: BTreeMap<SlotId, Hold>,
+    pub(super) holds: BTreeSet<Hold>,
     pub(super) members: BTreeMap<WorkerId, Member>,
     /// Accepted, but not with a worker: it died or declined.
     pub(super) queue: VecDeque<ConnectionId>,
@@ -222,12 +222,22 @@ impl Listener {
             spec,
             policy,
             binding: Binding::Opening { waiting: Vec::new() },
-            holds: BTreeMap::new(),
+            holds: BTreeSet::new(),
             members: BTreeMap::new(),
             queue: VecDeque::new(),
             closer: None,
             paused: false,
         }
+    }
+
+    /// A worker listens, which is what its slot was expected to do.
+    pub(super) fn hold(&mut self, worker: WorkerId, slot: SlotId) {
+        self.holds.remove(&Hold::Successor(slot));
+        self.holds.insert(Hold::Worker(worker));
+    }
+
+    pub(super) fn is_held_by(&self, worker: WorkerId) -> bool {
+        self.holds.contains(&Hold::Worker(worker))
     }
 
     pub(super) fn was_closed_by(&self, worker: WorkerId) -> bool {
@@ -236,7 +246,7 @@ impl Listener {
 
     /// Whether no worker holds it.
     pub(super) fn is_unserved(&self) -> bool {
-        self.holds.values().all(|hold| *hold == Hold::Successor)
+        self.holds.iter().all(|hold| matches!(hold, Hold::Successor(_)))
     }
 
     pub(super) fn is_unheld(&self) -> bool {

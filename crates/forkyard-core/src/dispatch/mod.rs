@@ -29,7 +29,7 @@ use crate::id::{ConnectionId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Query, Verdict};
 use crate::timers::Timers;
 
-use listener::{Binding, Hold, Listener, Member};
+use listener::{Binding, Listener, Member};
 pub use listener::{Endpoint, Host, ListenerSpec, Policy, Refusal, Transport};
 
 /// The most listeners one app may have.
@@ -48,7 +48,7 @@ pub struct DispatchSettings {
     /// How long a listener that everybody closed stays open, for a worker that closed
     /// it on the way out and whose successor opens it again. When that worker holds no
     /// other listener it is as long as the worker lives, and at most
-    /// [`disconnect_timeout`](crate::SuperviseSettings::disconnect_timeout).
+    /// [`drain_timeout`](crate::SuperviseSettings::drain_timeout).
     pub linger: Duration,
     /// How long to wait when the system could not accept.
     pub accept_pause: Duration,
@@ -81,9 +81,23 @@ enum Timer {
     Declined(ListenerId, WorkerId),
 }
 
+/// Whether a worker takes part in serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It gets connections.
+    Serving,
+    /// It gets its addresses, but no connections yet.
+    HeldBack,
+    /// Its questions for addresses wait for an answer.
+    Spare,
+}
+
 #[derive(Debug)]
 struct Worker {
     slot: SlotId,
+    standing: Standing,
+    /// What a spare would like to listen on.
+    asked: Vec<Query>,
     /// Offered and not yet answered.
     /// The oldest first.
     in_hand: Vec<Offer>,
@@ -95,7 +109,8 @@ struct Worker {
 impl Worker {
     fn has_room(&self, now: Instant, settings: &DispatchSettings) -> bool {
         let answers = |oldest: &Offer| now.duration_since(oldest.since) < settings.patience;
-        !self.leaving
+        self.standing == Standing::Serving
+            && !self.leaving
             && self.in_hand.len() < settings.window
             && self.in_hand.first().is_none_or(answers)
     }
@@ -161,14 +176,48 @@ impl Dispatcher {
         }
     }
 
-    pub(crate) fn worker_started(&mut self, worker: WorkerId, slot: SlotId) {
-        let entry = Worker { slot, in_hand: Vec::new(), last_turn: 0, leaving: false };
+    pub(crate) fn worker_started(&mut self, worker: WorkerId, slot: SlotId, standing: Standing) {
+        let (asked, in_hand) = (Vec::new(), Vec::new());
+        let entry = Worker { slot, standing, asked, in_hand, last_turn: 0, leaving: false };
         self.workers.insert(worker, entry);
+    }
+
+    /// A worker that was held back, or a spare, takes part from now on.
+    pub(crate) fn worker_serves(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        entry.standing = Standing::Serving;
+        for query in std::mem::take(&mut entry.asked) {
+            self.query(now, query, out);
+        }
+        self.place_for(now, worker, out);
+    }
+
+    /// A listener by which this worker can be given a connection.
+    pub(crate) fn stream_listener_of(&self, worker: WorkerId) -> Option<ListenerId> {
+        let serves = |entry: &Listener| {
+            entry.members.contains_key(&worker) && !entry.spec.endpoint.is_datagram()
+        };
+        self.listeners.iter().find(|(_, entry)| serves(entry)).map(|(id, _)| *id)
     }
 
     /// A worker asks for an address.
     pub(crate) fn query(&mut self, now: Instant, query: Query, out: &mut VecDeque<Action>) {
-        let Some(slot) = self.active_slot(query.worker) else { return };
+        let Some(entry) = self.workers.get_mut(&query.worker).filter(|entry| !entry.leaving) else {
+            return;
+        };
+        let slot = entry.slot;
+        // Beyond the bound it goes unanswered for good: there cannot be that many.
+        if entry.standing == Standing::Spare {
+            if entry.asked.len() < MAX_LISTENERS {
+                entry.asked.push(query);
+            }
+            return;
+        }
         self.not_on_its_way_out(now, query.worker);
         match self.by_spec.get(&query.spec).copied() {
             Some(listener) => self.join(now, (listener, slot), &query, out),
@@ -262,10 +311,6 @@ impl Dispatcher {
         }
     }
 
-    fn active_slot(&self, worker: WorkerId) -> Option<SlotId> {
-        self.workers.get(&worker).filter(|entry| !entry.leaving).map(|entry| entry.slot)
-    }
-
     fn join(
         &mut self,
         now: Instant,
@@ -274,10 +319,10 @@ impl Dispatcher {
         out: &mut VecDeque<Action>,
     ) {
         let Some(listener) = self.listeners.get_mut(&id) else { return };
-        if listener.holds.get(&slot) == Some(&Hold::Worker(query.worker)) {
+        if listener.is_held_by(query.worker) {
             return out.push_back(query.refused(id, Refusal::AlreadyHeld));
         }
-        listener.holds.insert(slot, Hold::Worker(query.worker));
+        listener.hold(query.worker, slot);
         listener.closer = None;
         self.timers.cancel(Timer::Linger(id));
         match &mut listener.binding {
@@ -295,7 +340,7 @@ impl Dispatcher {
             return out.push_back(query.refused(id, refusal));
         }
         let mut listener = Listener::new(query.spec.clone(), query.policy);
-        listener.holds.insert(slot, Hold::Worker(query.worker));
+        listener.hold(query.worker, slot);
         listener.binding = Binding::Opening { waiting: vec![(query.worker, query.seq)] };
         out.push_back(Action::OpenListener {
             listener: id,

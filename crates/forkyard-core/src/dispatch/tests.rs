@@ -5,10 +5,13 @@ mod choosing;
 mod declining;
 mod dying;
 mod keeping;
+mod standing;
 
-use crate::Settings;
+use std::time::Duration;
+
 use crate::dispatch::DispatchSettings;
 use crate::script::{Script, Show};
+use crate::{Settings, SuperviseSettings};
 
 /// Tables read more easily with one connection at a time.
 fn app() -> Script {
@@ -17,7 +20,10 @@ fn app() -> Script {
 
 fn app_with_window(window: usize) -> Script {
     let dispatch = DispatchSettings { window, ..DispatchSettings::default() };
-    Script::new(Settings { dispatch, ..Settings::default() }, Show::AllButEvents)
+    // With a drain time-out that the tables are written for.
+    let drain_timeout = Duration::from_secs(10);
+    let supervise = SuperviseSettings { drain_timeout, ..SuperviseSettings::default() };
+    Script::new(Settings { dispatch, supervise, ..Settings::default() }, Show::AllButEvents)
 }
 
 /// Workers 1 to `workers` in slots from 0, all of them serving L0, which is TCP port 80.

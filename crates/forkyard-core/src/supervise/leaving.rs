@@ -50,6 +50,7 @@ impl Supervisor {
         }
         out.push_back(Action::AcknowledgeLeave { worker, seq });
         self.note_leaving(now, worker, LeaveReason::OwnWish, Stage::Disconnect);
+        self.successor_leaves(now, worker, out);
     }
 
     pub(crate) fn channel_ended(
@@ -67,15 +68,16 @@ impl Supervisor {
             return;
         }
         out.push_back(Action::Emit(Event::Disconnected { slot, worker }));
-        // It will not settle any more: what it held is its successor's.
+        // It will not settle any more: what it held is its successor's, and it will be nobody's.
         self.timers.cancel(Timer::Stable(worker));
+        self.timers.cancel(Timer::Settle(worker));
         if leaving {
             self.hasten(now, worker);
         } else {
             // Most often it has crashed and its exit will be known in a moment. One that
             // lives on without having said that it leaves gets no more connections, and
             // the time to finish those it has.
-            let patience = self.settings.disconnect_timeout.max(self.settings.exit_grace);
+            let patience = self.settings.drain_timeout.max(self.settings.exit_grace);
             self.timers.set_after(Timer::Silent(worker), now, patience);
         }
     }
@@ -92,6 +94,7 @@ impl Supervisor {
         if entry.leaving.is_none() {
             out.push_back(Action::Emit(Event::Escalated { slot, worker, stage }));
             self.leave(now, worker, LeaveReason::Unusable, stage, out);
+            self.successor_leaves(now, worker, out);
         }
     }
 
@@ -102,6 +105,7 @@ impl Supervisor {
         out: &mut VecDeque<Action>,
     ) {
         self.leave(now, worker, LeaveReason::Unusable, Stage::Terminate, out);
+        self.successor_leaves(now, worker, out);
     }
 
     /// Begins to end a worker, or goes on with a more severe step.
@@ -166,7 +170,7 @@ impl Supervisor {
     fn arm_step(&mut self, now: Instant, worker: WorkerId, stage: Stage) {
         match stage {
             Stage::Disconnect => {
-                self.timers.set_after(Timer::Step(worker), now, self.settings.disconnect_timeout);
+                self.timers.set_after(Timer::Step(worker), now, self.settings.drain_timeout);
             }
             Stage::Terminate => {
                 self.timers.set_after(Timer::Step(worker), now, self.settings.term_timeout);
@@ -183,7 +187,7 @@ impl Supervisor {
             leaving.stage == Stage::Disconnect && leaving.reason != LeaveReason::OwnWish
         });
         if was_asked {
-            let grace = self.settings.exit_grace.min(self.settings.disconnect_timeout);
+            let grace = self.settings.exit_grace.min(self.settings.drain_timeout);
             self.timers.set_after(Timer::Step(worker), now, grace);
         }
     }

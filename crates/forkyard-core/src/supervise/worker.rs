@@ -5,15 +5,16 @@
 //!   Starting ─────────▶ Up ─────────▶ Online ─────────▶ Listening
 //! ```
 //!
-//! Beside that its channel is open or has ended, and it may be on its way out
-//! ([`Leaving`]).
+//! Beside that its channel is open or has ended, it has a seat, will have one or had one
+//! ([`Place`]), and it may be on its way out ([`Leaving`]).
 
 use std::time::Instant;
 
 use super::leaving::Leaving;
+use super::settings::ReadyRule;
 use crate::event::LeaveReason;
-use crate::id::SlotId;
-use crate::input::Stage;
+use crate::id::{Generation, SlotId};
+use crate::input::{ReadySignal, Stage};
 use crate::restart::{Life, RestartSettings};
 
 /// How far a worker has come.
@@ -25,7 +26,7 @@ pub(super) enum Progress {
     Up,
     /// It speaks the cluster protocol.
     Online,
-    /// It listens.
+    /// It listens, or would if it were not a spare.
     Listening,
 }
 
@@ -35,22 +36,50 @@ pub(super) enum Channel {
     Ended,
 }
 
+/// How a worker stands to its slot's seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It has the seat.
+    Seated,
+    /// It is to get the seat.
+    Successor(Way),
+    /// It had the seat, and finishes what it has.
+    Former,
+}
+
+/// A successor's way to the seat; see [`super::succession`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Booting,
+    Checking,
+    Settling,
+    /// It was no good, and is being ended.
+    Failed,
+}
+
 /// One process, as far as it is known.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) slot: SlotId,
+    pub(super) generation: Generation,
+    pub(super) place: Place,
     pub(super) since: Instant,
     pub(super) progress: Progress,
+    /// What it has said of itself, besides that it listens.
+    pub(super) said_ready: Vec<ReadySignal>,
     pub(super) leaving: Option<Leaving>,
     pub(super) channel: Channel,
 }
 
 impl Worker {
-    pub(super) fn new(slot: SlotId, now: Instant) -> Self {
+    pub(super) fn new(slot: SlotId, generation: Generation, place: Place, now: Instant) -> Self {
         Self {
             slot,
+            generation,
+            place,
             since: now,
             progress: Progress::Starting,
+            said_ready: Vec::new(),
             leaving: None,
             channel: Channel::Open,
         }
@@ -60,6 +89,18 @@ impl Worker {
     pub(super) fn reachable(&self, stage: Stage) -> Stage {
         let speaks = self.progress >= Progress::Online && self.channel == Channel::Open;
         if speaks { stage } else { stage.max(Stage::Terminate) }
+    }
+
+    pub(super) fn is_ready(&self, rule: ReadyRule) -> bool {
+        let has_said = |signal| self.said_ready.contains(&signal);
+        match rule {
+            ReadyRule::Started => self.progress >= Progress::Up,
+            ReadyRule::Listening => {
+                self.progress == Progress::Listening || has_said(ReadySignal::Notify)
+            }
+            ReadyRule::Message => has_said(ReadySignal::Message),
+            ReadyRule::Notify => has_said(ReadySignal::Notify),
+        }
     }
 
     /// What its life means for its successor.

@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    ConnectionId, IdleRule, ListenerId, ListenerSpec, Outcome, Policy, SlotId, Stage, WorkerId,
+    CheckRule, ConnectionId, Generation, IdleRule, ListenerId, ListenerSpec, Outcome, Policy,
+    ReadyRule, ReadySignal, Role, SlotId, Stage, WorkerId,
 };
 
 /// What was broken, in a sentence.
@@ -32,7 +33,10 @@ macro_rules! ensure {
 
 mod hearing;
 mod resting;
+mod rolling;
 mod seeing;
+
+use rolling::Roll;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -60,8 +64,22 @@ struct Listener {
     bound: usize,
 }
 
+/// How a worker stands to its slot's seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Seated,
+    Successor,
+    Former,
+}
+
 struct Worker {
     slot: SlotId,
+    generation: Generation,
+    place: Place,
+    said_ready: BTreeSet<&'static str>,
+    /// When it was all that a successor has to be before it settles.
+    fit_since: Option<Instant>,
+    is_healthy: bool,
     runs_since: Option<Instant>,
     is_online: bool,
     is_listening: bool,
@@ -74,10 +92,14 @@ struct Worker {
     in_hand: usize,
     /// Addresses that it has asked for and got no answer about.
     questions: usize,
+    /// All that it has ever asked for.
+    wishes: Vec<ListenerSpec>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seat {
+    /// Nobody has ever sat here.
+    New,
     Empty,
     Taken(WorkerId),
     Done,
@@ -85,7 +107,20 @@ enum Seat {
 
 struct Slot {
     seat: Seat,
+    role: Role,
     is_retiring: bool,
+    /// The roll under way has brought it.
+    is_added: bool,
+    /// Going back did not work here: it keeps what it has.
+    is_stuck: bool,
+}
+
+/// Who wants a listener to stay open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Keeper {
+    Worker(WorkerId),
+    /// The next worker of a slot is expected to.
+    Slot(SlotId),
 }
 
 /// What the ledger has to know of the settings.
@@ -97,6 +132,9 @@ pub struct Rules {
     pub leave_linger: Duration,
     pub reset_after: Duration,
     pub when_idle: IdleRule,
+    pub ready: ReadyRule,
+    pub check: CheckRule,
+    pub settle: Duration,
 }
 
 pub struct Ledger {
@@ -106,12 +144,19 @@ pub struct Ledger {
     listeners: BTreeMap<ListenerId, Listener>,
     workers: BTreeMap<WorkerId, Worker>,
     slots: BTreeMap<SlotId, Slot>,
-    /// Slots that serve a listener, or whose next worker is expected to.
-    keepers: BTreeSet<(ListenerId, SlotId)>,
+    keepers: BTreeSet<(ListenerId, Keeper)>,
+    /// What is served when no roll is under way.
+    generation: Generation,
+    roll: Option<Roll>,
+    /// Who was spawned a moment ago; the next action tells for what.
+    just_spawned: Option<WorkerId>,
+    /// Whose worker ended a moment ago.
+    just_emptied: Option<SlotId>,
     /// Who was the last to close a listener, and when.
     closings: BTreeMap<ListenerId, (WorkerId, Instant)>,
-    /// What the worker that was just heard wants to listen on.
-    asked: Option<ListenerSpec>,
+    /// What is asked for in this step: by a worker that was just heard, or by a spare that is
+    /// now listened to.
+    asked: Vec<ListenerSpec>,
     is_stopped: bool,
     has_failed: bool,
     finish: Option<Outcome>,
@@ -127,7 +172,7 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 18] = [
+pub const SIGHTS: [&str; 25] = [
     "a connection served",
     "a connection dropped with its listener",
     "a connection declined",
@@ -143,6 +188,13 @@ pub const SIGHTS: [&str; 18] = [
     "a worker asked to leave",
     "a worker terminated",
     "a worker killed",
+    "a worker replaced",
+    "a roll finished",
+    "a roll failed",
+    "a roll rolled back",
+    "a seat that could not be given back",
+    "a roll aborted",
+    "a spare promoted",
     "an end by stop",
     "an end by itself",
     "an end by failure",
@@ -158,8 +210,12 @@ impl Ledger {
             workers: BTreeMap::new(),
             slots: BTreeMap::new(),
             keepers: BTreeSet::new(),
+            generation: Generation(0),
+            roll: None,
+            just_spawned: None,
+            just_emptied: None,
             closings: BTreeMap::new(),
-            asked: None,
+            asked: Vec::new(),
             is_stopped: false,
             has_failed: false,
             finish: None,
@@ -193,7 +249,9 @@ impl Ledger {
         let Some(entry) = self.workers.get(&worker) else { return };
         let slot = entry.slot;
         let is_first = !entry.is_leaving && !entry.is_gone && !entry.channel_ended;
-        let is_wanted = self.slots.get(&slot).is_some_and(|slot| !slot.is_retiring);
+        let is_wanted = entry.place == Place::Seated
+            && self.slots.get(&slot).is_some_and(|slot| !slot.is_retiring);
+        self.lets_go(worker, is_wanted.then_some(slot));
         let closed: Vec<_> = self
             .closings
             .iter()
@@ -204,10 +262,25 @@ impl Ledger {
             self.closings.remove(&id);
             let is_kept = self.keepers.iter().any(|(kept, _)| *kept == id);
             if is_first && is_wanted && !is_kept && !self.is_stopped {
-                self.keepers.insert((id, slot));
+                self.keepers.insert((id, Keeper::Slot(slot)));
                 self.sight("a listener kept for the successor of one who closed it");
             }
         }
+    }
+
+    /// What a worker kept open is its slot's, or nobody's.
+    fn lets_go(&mut self, worker: WorkerId, heir: Option<SlotId>) {
+        let own = Keeper::Worker(worker);
+        let kept: Vec<_> =
+            self.keepers.iter().filter(|(_, keeper)| *keeper == own).copied().collect();
+        for (id, _) in kept {
+            self.keepers.remove(&(id, own));
+            self.keepers.extend(heir.map(|slot| (id, Keeper::Slot(slot))));
+        }
+    }
+
+    fn nobody_expects(&mut self, slot: SlotId) {
+        self.keepers.retain(|(_, keeper)| *keeper != Keeper::Slot(slot));
     }
 
     pub fn was_kept_open(&mut self) {
@@ -230,9 +303,14 @@ impl Ledger {
 }
 
 impl Worker {
-    fn new(slot: SlotId) -> Self {
+    fn new(slot: SlotId, generation: Generation) -> Self {
         Self {
             slot,
+            generation,
+            place: Place::Seated,
+            said_ready: BTreeSet::new(),
+            fit_since: None,
+            is_healthy: false,
             runs_since: None,
             is_online: false,
             is_listening: false,
@@ -244,11 +322,31 @@ impl Worker {
             members_of: BTreeSet::new(),
             in_hand: 0,
             questions: 0,
+            wishes: Vec::new(),
         }
     }
 
     fn is_up(&self) -> bool {
         self.runs_since.is_some() && !self.is_gone && !self.is_leaving
+    }
+
+    /// As far as a spare may come.
+    fn has_come_to_listen(&self) -> bool {
+        self.questions > 0 || self.is_listening
+    }
+
+    /// Whether it does what a successor has to do.
+    fn is_ready(&self, rules: &Rules, role: Role) -> bool {
+        let has_said = |signal| self.said_ready.contains(name_of(signal));
+        match (role, rules.ready) {
+            (Role::Spare, _) => self.has_come_to_listen(),
+            (Role::Serving, ReadyRule::Started) => self.runs_since.is_some(),
+            (Role::Serving, ReadyRule::Listening) => {
+                self.is_listening || has_said(ReadySignal::Notify)
+            }
+            (Role::Serving, ReadyRule::Message) => has_said(ReadySignal::Message),
+            (Role::Serving, ReadyRule::Notify) => has_said(ReadySignal::Notify),
+        }
     }
 
     /// One that listens settles after the stable time; one that does not has longer, but
@@ -258,6 +356,14 @@ impl Worker {
         let stable_after = rules.reset_after * times;
         let is_stable = self.runs_since.is_some_and(|since| now >= since + stable_after);
         let is_cut_off = self.channel_ended && self.is_online;
-        self.is_up() && is_stable && !is_cut_off && !self.is_settled
+        let is_due = is_stable && !self.is_settled && self.place == Place::Seated;
+        self.is_up() && is_due && !is_cut_off
+    }
+}
+
+fn name_of(signal: ReadySignal) -> &'static str {
+    match signal {
+        ReadySignal::Message => "message",
+        ReadySignal::Notify => "notify",
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use forkyard_core::{
     ConnectionId, Endpoint, ExitStatus, Host, Input, ListenerId, ListenerSpec, Policy, Query,
-    Verdict, WorkerId,
+    ReadySignal, Verdict, WorkerId,
 };
 
 use crate::chance::Chance;
@@ -178,6 +178,11 @@ impl Process {
             Order::Granted(listener) => {
                 self.serves.insert(listener);
                 self.say(Input::Listening { worker: self.worker });
+                for by in [ReadySignal::Message, ReadySignal::Notify] {
+                    if mood == Mood::Calm || chance.percent(70) {
+                        self.say(Input::Ready { worker: self.worker, by });
+                    }
+                }
             }
             Order::Connection(connection, listener) => {
                 let declines = mood == Mood::Chaos && chance.percent(self.temper.declines);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    Action, ConnectionId, Core, DispatchSettings, IdleRule, Input, ListenerId, Policy, Request,
-    RestartMode, RestartSettings, Settings, Stage, SuperviseSettings, WorkerId,
+    Action, CheckRule, ConnectionId, Core, DispatchSettings, Generation, IdleRule, Input,
+    ListenerId, Policy, ReadyRule, Request, RestartMode, RestartSettings, Role, RollPlan, Settings,
+    Stage, SuperviseSettings, Surge, WorkerId,
 };
 
 use crate::chance::Chance;
@@ -53,6 +54,9 @@ pub struct World {
     sockets: BTreeMap<ListenerId, Socket>,
     next_connection: u64,
     forks: usize,
+    generations: u32,
+    /// Whose health is to be looked at.
+    checks: Vec<WorkerId>,
     trail: Trail,
 }
 
@@ -64,9 +68,12 @@ impl World {
             window: settings.dispatch.window,
             limit: settings.supervise.restart.limit,
             linger: settings.dispatch.linger,
-            leave_linger: settings.supervise.disconnect_timeout,
+            leave_linger: settings.supervise.drain_timeout,
             reset_after: settings.supervise.restart.reset_after,
             when_idle: settings.supervise.when_idle,
+            ready: settings.supervise.ready,
+            check: settings.supervise.check,
+            settle: settings.supervise.settle,
         };
         let now = Instant::now();
         Self {
@@ -81,6 +88,8 @@ impl World {
             sockets: BTreeMap::new(),
             next_connection: 0,
             forks: 0,
+            generations: 0,
+            checks: Vec::new(),
             trail,
         }
     }
@@ -106,11 +115,26 @@ impl World {
         self.rest()?;
         self.let_go_of_channels();
         self.rest()?;
+        self.roll_in_peace()?;
         if !self.ledger.is_stopped() {
             self.request(Request::Stop(Stage::Disconnect))?;
             self.rest()?;
         }
         Ok(())
+    }
+
+    /// When nothing goes wrong a roll comes to its good end.
+    fn roll_in_peace(&mut self) -> Result<(), Violation> {
+        if self.ledger.is_stopped() {
+            return Ok(());
+        }
+        let before = self.ledger.sights.get("a roll finished").copied();
+        self.roll()?;
+        self.rest()?;
+        match self.ledger.sights.get("a roll finished").copied() > before {
+            true => Ok(()),
+            false => Err("a roll in peace did not finish".to_owned()),
+        }
     }
 
     fn rest(&mut self) -> Result<(), Violation> {
@@ -141,7 +165,8 @@ impl World {
             200..400 => self.accept_one(),
             400..690 => self.some_process_acts(),
             690..970 => self.some_process_is_heard(),
-            970..993 => self.answer_opening(),
+            970..985 => self.answer_opening(),
+            985..993 => self.answer_check(),
             _ => self.operate(),
         }
     }
@@ -232,6 +257,17 @@ impl World {
         }
         self.sockets.insert(listener, Socket { policy, backlog: 0 });
         self.input(Input::ListenerOpened { listener })
+    }
+
+    fn answer_check(&mut self) -> Result<(), Violation> {
+        if self.checks.is_empty() {
+            return Ok(());
+        }
+        let at = self.chance.below(self.checks.len());
+        let worker = self.checks.swap_remove(at);
+        let is_sick = self.mood == Mood::Chaos && self.chance.percent(15);
+        let result = if is_sick { Err("503".to_owned()) } else { Ok(()) };
+        self.input(Input::Checked { worker, result })
     }
 
     /// Shared listeners are emptied by the workers themselves.
@@ -328,8 +364,13 @@ impl World {
 
     fn operate(&mut self) -> Result<(), Violation> {
         match self.chance.below(60) {
-            0..30 => self.fork(),
-            30..58 => match self.chance.pick(&self.ledger.slots()) {
+            0..20 => self.fork(),
+            20..36 => self.roll(),
+            36..40 => match self.chance.pick(&self.ledger.slots()) {
+                Some(slot) => self.request(Request::Replace(slot)),
+                None => Ok(()),
+            },
+            40..58 => match self.chance.pick(&self.ledger.slots()) {
                 Some(slot) => self.request(Request::Retire(slot)),
                 None => Ok(()),
             },
@@ -346,7 +387,19 @@ impl World {
             return Ok(());
         }
         self.forks += 1;
-        self.request(Request::Fork)
+        let role = if self.chance.percent(20) { Role::Spare } else { Role::Serving };
+        self.request(Request::Fork(role))
+    }
+
+    fn roll(&mut self) -> Result<(), Violation> {
+        self.generations += 1;
+        let surge = match self.chance.below(3) {
+            0 => Surge::Percent(self.chance.below(120)),
+            _ => Surge::Workers(self.chance.below(4)),
+        };
+        let workers = self.chance.percent(30).then(|| self.chance.below(6));
+        let generation = Generation(self.generations);
+        self.request(Request::Roll(RollPlan { generation, workers, surge }))
     }
 
     fn request(&mut self, request: Request) -> Result<(), Violation> {
@@ -386,6 +439,7 @@ impl World {
 
     fn perform(&mut self, action: Action) {
         match action {
+            Action::Check { worker } => self.checks.push(worker),
             Action::Spawn { worker, .. } => {
                 let process = Process::new(worker, self.mood, &mut self.chance);
                 self.processes.insert(worker, process);
@@ -441,8 +495,9 @@ impl World {
     }
 
     fn is_busy(&mut self) -> Result<bool, Violation> {
-        let mut is_busy = !self.opening.is_empty();
+        let mut is_busy = !self.opening.is_empty() || !self.checks.is_empty();
         self.answer_opening()?;
+        self.answer_check()?;
         let workers: Vec<_> = self.processes.keys().copied().collect();
         for worker in workers {
             is_busy |= self.act(worker)?;
@@ -464,9 +519,13 @@ fn any_settings(chance: &mut Chance) -> Settings {
         supervise: SuperviseSettings {
             restart: any_restart(chance),
             start_timeout,
-            disconnect_timeout: chance.millis(100, 5000),
+            drain_timeout: chance.millis(100, 5000),
             term_timeout: chance.millis(100, 3000),
             exit_grace: chance.millis(10, 1000),
+            ready: any_ready(chance),
+            ready_timeout: chance.millis(500, 8000),
+            check: if chance.percent(30) { CheckRule::Ask } else { CheckRule::Skip },
+            settle: if chance.percent(50) { Duration::ZERO } else { chance.millis(1, 300) },
             when_idle: if chance.percent(30) { IdleRule::Finish } else { IdleRule::Wait },
         },
         dispatch: DispatchSettings {
@@ -477,6 +536,12 @@ fn any_settings(chance: &mut Chance) -> Settings {
         },
         seed: chance.next(),
     }
+}
+
+fn any_ready(chance: &mut Chance) -> ReadyRule {
+    let others = [ReadyRule::Message, ReadyRule::Notify, ReadyRule::Started];
+    let other = chance.percent(40).then(|| chance.pick(&others)).flatten();
+    other.unwrap_or(ReadyRule::Listening)
 }
 
 fn any_restart(chance: &mut Chance) -> RestartSettings {

@@ -1,9 +1,11 @@
 //! What holds for every message and for any bytes at all.
 
+use std::time::Duration;
+
 use forkyard_ipc::{
-    AddressType, ArrayBuffer, BigInt, Bytes, Decoder, Dialect, ErrorKind, ErrorValue, Family,
-    HandleKind, PrimaryMessage, RegExp, ServerQuery, ServerReply, SockName, SocketAnswer,
-    SocketQuery, SparseArray, Transport, Value, View, ViewKind, WorkerMessage,
+    AddressType, AgentOrder, AgentReport, ArrayBuffer, BigInt, Bytes, Decoder, Dialect, ErrorKind,
+    ErrorValue, Family, HandleKind, PrimaryMessage, RegExp, ServerQuery, ServerReply, SockName,
+    SocketAnswer, SocketQuery, SparseArray, Transport, Value, View, ViewKind, WorkerMessage,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -227,6 +229,7 @@ fn worker_message(dialect: Dialect) -> impl Strategy<Value = WorkerMessage> {
         (seq(), any::<bool>()).prop_map(|(ack, accepted)| M::Reply { ack, accepted }),
         any::<String>().prop_map(|key| M::Socket(SocketQuery::NotifyClose { key })),
         any::<String>().prop_map(|key| M::Socket(SocketQuery::GetCount { key })),
+        seq().prop_map(|version| M::Agent(AgentReport::Loaded { version })),
         (kind(), value(dialect)).prop_map(|(kind, message)| M::Handle { kind, message }),
         value(dialect).prop_map(M::User),
     ]
@@ -282,6 +285,9 @@ fn primary_message(dialect: Dialect) -> impl Strategy<Value = PrimaryMessage> {
         any::<String>().prop_map(|key| M::Socket(SocketAnswer::AllClosed { key })),
         (any::<String>(), seq())
             .prop_map(|(key, count)| M::Socket(SocketAnswer::Count { key, count })),
+        (seq(), vec(any::<String>(), 0..3)).prop_map(|(grace_ms, tell)| {
+            M::Agent(AgentOrder::Drain { grace: Duration::from_millis(grace_ms), tell })
+        }),
         (kind(), value(dialect)).prop_map(|(kind, message)| M::Handle { kind, message }),
         value(dialect).prop_map(M::User),
     ]

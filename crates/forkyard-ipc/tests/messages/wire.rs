@@ -1,8 +1,10 @@
 //! The very bytes: what is written, and what is refused.
 
+use std::time::Duration;
+
 use forkyard_ipc::{
-    Dialect, EncodeError, Family, HandleKind, MAX_DEPTH, ParseError, PrimaryMessage, ServerReply,
-    SockName, Transport, Value, ViewKind, WorkerMessage,
+    AgentOrder, Dialect, EncodeError, Family, HandleKind, MAX_DEPTH, ParseError, PrimaryMessage,
+    ServerReply, SockName, Transport, Value, ViewKind, WorkerMessage,
 };
 
 use crate::recordings;
@@ -42,6 +44,13 @@ fn a_primary_writes_what_nodes_own_does() {
             r#"{"cmd":"NODE_CLUSTER","act":"disconnect","seq":8}"#,
         ),
         (PrimaryMessage::Ack { ack: 5, seq: 9 }, r#"{"cmd":"NODE_CLUSTER","ack":5,"seq":9}"#),
+        (
+            PrimaryMessage::Agent(AgentOrder::Drain {
+                grace: Duration::from_secs(2),
+                tell: vec!["forkyard:drain".to_owned()],
+            }),
+            r#"{"cmd":"NODE_FORKYARD","act":"drain","graceMs":2000,"tell":["forkyard:drain"]}"#,
+        ),
         (
             server(ServerReply { sockname: Some(sockname()), ..reply() }),
             r#"{"cmd":"NODE_CLUSTER","errno":null,"key":"K","data":null,"sockname":{"address":"127.0.0.1","family":"IPv4","port":80},"ack":1,"seq":2}"#,

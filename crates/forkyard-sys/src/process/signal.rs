@@ -147,6 +147,21 @@ pub fn is_ignored(signal: Signal) -> io::Result<bool> {
     Ok(unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN)
 }
 
+/// Has this process ignore a signal. Children that [`super::spawn`] starts do not inherit
+/// that.
+///
+/// # Errors
+///
+/// `EINVAL` for `KILL` and `STOP`, which cannot be ignored.
+pub fn ignore(signal: Signal) -> io::Result<()> {
+    // SAFETY: all zeros is a valid sigaction: no flags, an empty mask.
+    let mut ignored: libc::sigaction = unsafe { std::mem::zeroed() };
+    ignored.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: `ignored` is valid and installs no handler.
+    let result = unsafe { libc::sigaction(signal.number(), &raw const ignored, ptr::null_mut()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A text that names no signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseSignalError {

@@ -3,6 +3,7 @@
 
 mod channel;
 mod inherited;
+mod notify;
 mod orphans;
 mod own_process;
 mod process;

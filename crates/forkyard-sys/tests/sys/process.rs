@@ -11,7 +11,9 @@ use std::ptr;
 
 use forkyard_sys::channel::channel_pair;
 use forkyard_sys::inherited::InheritedFds;
-use forkyard_sys::process::{ExitStatus, Process, Signal, Spawn, raise_nofile_limit, spawn};
+use forkyard_sys::process::{
+    ExitStatus, Process, Signal, Spawn, is_ignored, raise_nofile_limit, spawn,
+};
 use rustix::process::{Pid, Resource, Rlimit, getpgid, getrlimit, setrlimit};
 
 use crate::{own_process, waiting};
@@ -184,6 +186,19 @@ fn a_standard_number_cannot_be_inherited_as_a_descriptor() {
         let extra = Spawn { inherit: vec![stdin], ..Spawn::default() };
         let error = spawn(Command::new("/bin/true"), extra).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn a_signal_is_ignored_from_then_on() {
+    own_process::run("process::a_signal_is_ignored_from_then_on", || {
+        assert!(!is_ignored(Signal::TERM).unwrap());
+        forkyard_sys::process::ignore(Signal::TERM).unwrap();
+        assert!(is_ignored(Signal::TERM).unwrap());
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
+            .unwrap();
+        let refused = forkyard_sys::process::ignore(Signal::KILL).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EINVAL));
     });
 }
 

@@ -1,6 +1,6 @@
 //! Binding, listening, accepting, and what descriptors are told to be.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use forkyard_sys::sockets::{
     LocalAddress, OnlyV6, ReuseAddress, SocketKind, accept, bind_tcp, bind_udp, bind_unix,
-    bind_unix_abstract, is_listening, listen, local_address, socket_kind,
+    bind_unix_abstract, is_listening, listen, local_address, private_pair, socket_kind,
 };
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{FdFlags, fcntl_getfd};
@@ -193,4 +193,40 @@ fn what_is_no_socket_has_no_address() {
     let address = local_address(file.as_fd()).unwrap_err();
     assert_eq!(address.raw_os_error(), Some(libc::ENOTSOCK));
     assert!(is_listening(file.as_fd()).is_err());
+}
+
+#[test]
+fn a_private_pair_is_connected_to_itself_and_nobody_else() {
+    for kind in [SocketKind::Tcp, SocketKind::UnixStream] {
+        let pair = private_pair(kind).unwrap();
+        for end in [&pair.client, &pair.server] {
+            assert_nonblocking_and_close_on_exec(end);
+            assert_eq!(socket_kind(end.as_fd()).unwrap(), Some(kind));
+        }
+        // What kind it is does not matter to read(2) and write(2).
+        let (mut client, mut server) =
+            (UnixStream::from(pair.client), UnixStream::from(pair.server));
+        client.write_all(b"ask").unwrap();
+        waiting::until_readable(&server);
+        let mut asked = [0; 3];
+        server.read_exact(&mut asked).unwrap();
+        assert_eq!(&asked, b"ask");
+        drop(server);
+        waiting::until_readable(&client);
+        assert_eq!(client.read(&mut asked).unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_private_pair_leaves_no_port_behind() {
+    let pair = private_pair(SocketKind::Tcp).unwrap();
+    let error = TcpStream::connect(address_of(&pair.server)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn what_does_not_connect_has_no_private_pair() {
+    for kind in [SocketKind::Udp, SocketKind::UnixDatagram, SocketKind::Other] {
+        assert_eq!(private_pair(kind).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
 }

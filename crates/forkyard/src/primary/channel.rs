@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use forkyard_core::ReadySignal;
 use forkyard_ipc::{Decoder, Dialect, FrameError, HandleKind, Value, WorkerMessage};
 use forkyard_sys::reactor::Watched;
 use tokio::sync::{mpsc, oneshot};
@@ -50,10 +51,18 @@ pub(super) struct Reader {
     handles: VecDeque<OwnedFd>,
     mail: mpsc::Sender<Mail>,
     tap: MessageTap,
+    /// Whether the program has said that it is ready.
+    readiness: Readiness,
     /// Messages that could not be used.
     unusable: u64,
     /// Says that the writer is gone.
     finish: Finish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readiness {
+    Unsaid,
+    Said,
 }
 
 /// Whether more can come.
@@ -99,7 +108,18 @@ impl Reader {
     ) -> Self {
         let decoder = Decoder::new(dialect, limit);
         let (handles, finish) = (VecDeque::new(), Finish::NotYet(finish));
-        Self { info, channel, dialect, decoder, handles, mail, tap, unusable: 0, finish }
+        Self {
+            info,
+            channel,
+            dialect,
+            decoder,
+            handles,
+            mail,
+            tap,
+            readiness: Readiness::Unsaid,
+            unusable: 0,
+            finish,
+        }
     }
 
     /// Reads to the end; or, once `finish` says that the writer is gone, as far as there
@@ -164,7 +184,10 @@ impl Reader {
                 Ok(WorkerMessage::Handle { kind, message }) => {
                     self.deliver_handle(kind, message).await;
                 }
-                Ok(WorkerMessage::User(message)) => self.deliver(message, None).await,
+                Ok(WorkerMessage::User(message)) => {
+                    self.look_for_readiness(&message).await;
+                    self.deliver(message, None).await;
+                }
                 Ok(message) if message.needs_handle() => drop(self.take_handle().await),
                 Ok(WorkerMessage::Unknown { cmd }) => {
                     tracing::debug!(worker = %self.info.worker, cmd, "ignored an unknown message");
@@ -192,6 +215,15 @@ impl Reader {
                 limit >> 20
             )),
         })
+    }
+
+    /// What PM2's `wait_ready` waits for. It is the program's message all the same.
+    async fn look_for_readiness(&mut self, message: &Value) {
+        if message.as_str() == Some("ready") && self.readiness == Readiness::Unsaid {
+            self.readiness = Readiness::Said;
+            let by = ReadySignal::Message;
+            self.post(Mail::Ready { worker: self.info.worker, by }).await;
+        }
     }
 
     async fn deliver_handle(&mut self, kind: HandleKind, message: Value) {

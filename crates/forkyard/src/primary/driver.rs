@@ -5,9 +5,11 @@
 //!   Command ────────▶ commands ─────▲            └───────▶ telling ──▶ events
 //! ```
 
+mod checking;
 mod commands;
 mod incoming;
 mod performing;
+mod rolling;
 mod telling;
 
 use std::collections::HashMap;
@@ -24,10 +26,12 @@ use tokio::time::Sleep;
 
 use super::channel::MessageTap;
 use super::listeners::{Arrival, Connections, Listeners};
+use super::rolls::Rolls;
 use super::seats::Seats;
 use super::spawner::Job;
 use super::{Mail, PrimarySettings};
 use crate::event::Event;
+use crate::program::Program;
 
 /// Where the driver sends things.
 #[derive(Debug)]
@@ -92,13 +96,14 @@ pub(super) struct Driver {
     next_number: u64,
     /// The last lines of the worker whose exit is being handled.
     stderr_tail: Vec<String>,
+    rolls: Rolls,
     /// Mail handled since it was last looked for connections.
     mail_in_a_row: u32,
     outcome: Option<Outcome>,
 }
 
 impl Driver {
-    pub(super) fn new(settings: PrimarySettings, outlets: Outlets) -> Self {
+    pub(super) fn new(settings: PrimarySettings, program: Program, outlets: Outlets) -> Self {
         Self {
             core: Core::new(settings.core.clone()),
             settings,
@@ -109,6 +114,7 @@ impl Driver {
             questions: HashMap::new(),
             next_number: 0,
             stderr_tail: Vec::new(),
+            rolls: Rolls::new(program),
             mail_in_a_row: 0,
             outcome: None,
         }

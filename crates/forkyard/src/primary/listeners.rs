@@ -14,6 +14,7 @@ use forkyard_sys::sockets::SocketKind;
 
 use super::acceptor::Acceptor;
 use super::binding::{self, bind};
+use super::check;
 
 /// One bound address.
 #[derive(Debug)]
@@ -90,6 +91,20 @@ impl Listeners {
 
     pub(super) fn address(&self, id: ListenerId) -> &str {
         self.entries.get(&id).map_or("", |entry| &entry.address)
+    }
+
+    pub(super) fn kind(&self, id: ListenerId) -> Option<SocketKind> {
+        self.entries.get(&id).map(|entry| entry.bound.kind)
+    }
+
+    /// What is spoken on its connections, as far as it shows: only TLS servers have keys to
+    /// share.
+    pub(super) fn transport_above(&self, id: ListenerId) -> check::Transport {
+        let data = self.entries.get(&id).and_then(|entry| entry.data.as_ref());
+        match data.and_then(|data| data.get("ticketKeys")) {
+            Some(_) => check::Transport::Tls,
+            None => check::Transport::Plain,
+        }
     }
 
     /// What `newconn` needs to say about a connection.

@@ -16,10 +16,13 @@ mod acceptor;
 mod address;
 mod binding;
 mod channel;
+mod check;
 mod driver;
 mod exit_watch;
 mod listeners;
+mod notify;
 mod outgoing;
+mod rolls;
 mod seats;
 mod signals;
 mod spawner;
@@ -29,19 +32,25 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use forkyard_core::{Admission, ExitStatus, Policy, Request, SlotId, WorkerId};
+use forkyard_core::{
+    Admission, Denied, ExitStatus, ListenerId, Policy, ReadySignal, Request, SlotId, WorkerId,
+};
 use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::{Process, Signal};
-use forkyard_sys::sockets::SocketKind;
+use forkyard_sys::sockets::{PrivatePair, SocketKind};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use channel::MessageTap;
+pub use check::{CheckSettings, CheckSettingsError};
+pub(crate) use rolls::Wanted;
 
 use crate::event::{Event, WorkerInfo};
 use crate::output::{Drained, Output, OutputPump};
 use crate::program::Program;
+use crate::roll::RollTicket;
 
 /// How much mail may wait. Readers and the spawner wait when it is full; the driver never
 /// sends to itself.
@@ -59,6 +68,21 @@ pub struct PolicyRule {
     pub policy: Policy,
 }
 
+/// How a worker is asked to leave.
+#[derive(Clone, Debug)]
+pub(crate) struct DrainSettings {
+    /// How long its idle connections are served and told to close.
+    pub(crate) grace: Duration,
+    /// What its program is told.
+    pub(crate) messages: Vec<String>,
+}
+
+impl Default for DrainSettings {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(2), messages: vec!["forkyard:drain".into()] }
+    }
+}
+
 /// What the primary does about signals to its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignalRule {
@@ -70,10 +94,11 @@ pub(crate) enum SignalRule {
 #[derive(Debug)]
 pub(crate) struct PrimarySettings {
     pub(crate) core: forkyard_core::Settings,
-    pub(crate) program: Program,
     pub(crate) policies: Vec<PolicyRule>,
     pub(crate) dialect: Dialect,
     pub(crate) stop_signal: Signal,
+    pub(crate) drain: DrainSettings,
+    pub(crate) check: Option<CheckSettings>,
     pub(crate) message_limit: usize,
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
@@ -105,6 +130,16 @@ pub(crate) enum Mail {
     ChannelEnded {
         worker: WorkerId,
     },
+    /// The worker has said so on its notification socket.
+    Ready {
+        worker: WorkerId,
+        by: ReadySignal,
+    },
+    CheckPair(CheckPair),
+    Checked {
+        worker: WorkerId,
+        result: Result<(), String>,
+    },
     Exited {
         worker: WorkerId,
         status: ExitStatus,
@@ -113,10 +148,19 @@ pub(crate) enum Mail {
     Command(Command),
 }
 
+/// A connection of the primary to itself, with which a worker is to be checked.
+#[derive(Debug)]
+pub(crate) struct CheckPair {
+    worker: WorkerId,
+    listener: ListenerId,
+    pair: io::Result<PrivatePair>,
+}
+
 /// What a handle asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
     Request(Request, oneshot::Sender<Admission>),
+    Roll(Wanted, oneshot::Sender<Result<RollTicket, Denied>>),
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
@@ -174,7 +218,11 @@ pub(crate) struct PrimaryHandle {
 }
 
 /// Starts the primary's threads.
-pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<PrimaryHandle> {
+pub(crate) fn start(
+    settings: PrimarySettings,
+    program: Program,
+    output: Output,
+) -> io::Result<PrimaryHandle> {
     let (mail, inbox) = mpsc::channel(MAILBOX);
     let (events, watching) = broadcast::channel(EVENTS);
     let tap = MessageTap::default();
@@ -199,7 +247,7 @@ pub(crate) fn start(settings: PrimarySettings, output: Output) -> io::Result<Pri
             if settings.signals == SignalRule::Stop {
                 tokio::spawn(signals::stop_on_signals(outlets.mail.clone()));
             }
-            let driver = driver::Driver::new(settings, outlets);
+            let driver = driver::Driver::new(settings, program, outlets);
             tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await
         };
         if let Err(error) = runtime.block_on(driving) {

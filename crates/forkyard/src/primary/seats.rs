@@ -6,8 +6,10 @@ use std::task::Context;
 use forkyard_core::{SlotId, WorkerId};
 
 use super::SharedProcess;
+use super::notify::NotifyWatch;
 use super::outgoing::{Flushed, Outgoing};
 use crate::event::WorkerInfo;
+use crate::output::Tail;
 
 /// One worker.
 #[derive(Debug)]
@@ -22,6 +24,19 @@ pub(super) struct Seat {
 pub(super) struct Running {
     pub(super) process: SharedProcess,
     pub(super) outgoing: Outgoing,
+    /// Whether its channel has told of an agent, which can drain it.
+    pub(super) agent: Agent,
+    /// Its last lines on stderr, if they are captured.
+    pub(super) tail: Option<Tail>,
+    /// Listens for its word that it is ready.
+    pub(super) _notify: Option<NotifyWatch>,
+}
+
+/// Whether Forkyard's agent is in a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Agent {
+    Absent,
+    Present,
 }
 
 /// All workers.
@@ -52,11 +67,6 @@ impl Seats {
         self.seats.get_mut(&worker)?.running.as_mut()
     }
 
-    /// The worker in this slot.
-    pub(super) fn in_slot(&self, slot: SlotId) -> Option<WorkerId> {
-        self.seats.iter().find(|(_, seat)| seat.slot == slot).map(|(worker, _)| *worker)
-    }
-
     pub(super) fn info(&self, worker: WorkerId) -> Option<WorkerInfo> {
         let seat = self.seats.get(&worker)?;
         let pid = seat.running.as_ref().map_or(0, |running| running.process.pid());
@@ -65,6 +75,12 @@ impl Seats {
 
     pub(super) fn all(&self) -> Vec<WorkerInfo> {
         self.seats.keys().filter_map(|worker| self.info(*worker)).collect()
+    }
+
+    /// The last lines on stderr of a worker, so far.
+    pub(super) fn tail(&self, worker: WorkerId) -> Vec<String> {
+        let running = self.seats.get(&worker).and_then(|seat| seat.running.as_ref());
+        running.and_then(|running| running.tail.as_ref()).map(Tail::lines).unwrap_or_default()
     }
 
     /// Writes what waits for this worker, and remembers if something is left.

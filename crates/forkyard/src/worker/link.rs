@@ -352,7 +352,9 @@ impl Link {
             PrimaryMessage::HandleAck | PrimaryMessage::HandleNack => {
                 drop(self.outbox.acknowledge());
             }
-            PrimaryMessage::Socket(SocketAnswer::AllClosed { .. } | SocketAnswer::Count { .. })
+            // For an agent, which nobody has loaded here.
+            PrimaryMessage::Agent(_)
+            | PrimaryMessage::Socket(SocketAnswer::AllClosed { .. } | SocketAnswer::Count { .. })
             | PrimaryMessage::Unknown { .. } => {}
         }
     }

@@ -17,7 +17,7 @@ fn all(time: Duration) -> Script {
     let supervise = SuperviseSettings {
         restart,
         start_timeout: Some(time),
-        disconnect_timeout: time,
+        drain_timeout: time,
         term_timeout: time,
         exit_grace: time,
         ..SuperviseSettings::default()

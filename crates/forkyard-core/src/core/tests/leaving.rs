@@ -96,7 +96,7 @@ fn a_worker_that_closes_its_channel_unannounced_and_stays_is_ended() {
 #[test]
 fn a_crash_has_that_moment_however_short_the_time_to_disconnect() {
     let settings =
-        SuperviseSettings { disconnect_timeout: Duration::ZERO, ..SuperviseSettings::default() };
+        SuperviseSettings { drain_timeout: Duration::ZERO, ..SuperviseSettings::default() };
     let mut script = up(app_with(settings), 1);
     script.check(&[
         ("channel-ended 1", "(disconnected 1)"),
@@ -170,7 +170,7 @@ fn a_worker_that_announces_its_leaving_while_it_is_asked_to_is_hastened() {
 fn the_end_of_the_channel_does_not_slow_down_a_termination() {
     let settings = SuperviseSettings {
         exit_grace: Duration::from_secs(100),
-        disconnect_timeout: Duration::from_secs(200),
+        drain_timeout: Duration::from_secs(200),
         ..SuperviseSettings::default()
     };
     let mut script = up(app_with(settings), 1);

@@ -205,8 +205,8 @@ fn a_worker_that_closed_all_it_had_and_stays_is_not_waited_for_any_longer() {
 
 #[test]
 fn the_time_to_leave_is_that_of_a_disconnect() {
-    let disconnect_timeout = Duration::from_secs(3);
-    let supervise = SuperviseSettings { disconnect_timeout, ..SuperviseSettings::default() };
+    let drain_timeout = Duration::from_secs(3);
+    let supervise = SuperviseSettings { drain_timeout, ..SuperviseSettings::default() };
     let settings = Settings { supervise, ..Settings::default() };
     let mut script = serving(Script::new(settings, Show::AllButEvents), 1);
     script.check(&[("closed 1 L0", ""), ("+2999ms", ""), ("+1ms", "close L0")]);

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use forkyard_core::{
-    Admission, ConnectionId, Input, ListenerId, Query, Request, SlotId, Verdict, WorkerId,
+    Admission, ConnectionId, Denied, Input, ListenerId, Query, Request, SlotId, Verdict, WorkerId,
 };
 
-use super::{Connection, Ledger, Owner, Seat, Violation, Worker};
+use super::{Connection, Keeper, Ledger, Owner, Place, Seat, Slot, Violation, Worker, name_of};
 
 impl Ledger {
     pub fn time_passes(&mut self, now: Instant) {
@@ -15,8 +15,8 @@ impl Ledger {
             self.workers.iter_mut().filter(|(_, worker)| worker.settles_by(now, &self.rules));
         for (_, worker) in settled {
             worker.is_settled = true;
-            let members_of = &worker.members_of;
-            self.keepers.retain(|(id, slot)| *slot != worker.slot || members_of.contains(id));
+            let slot = Keeper::Slot(worker.slot);
+            self.keepers.retain(|(_, keeper)| *keeper != slot);
         }
     }
 
@@ -33,7 +33,7 @@ impl Ledger {
     }
 
     pub fn hears(&mut self, input: &Input) {
-        self.asked = None;
+        self.asked.clear();
         match input {
             Input::Accepted { listener, connection } => self.hears_accepted(*listener, *connection),
             Input::Replied { worker, connection, verdict } => {
@@ -57,10 +57,17 @@ impl Ledger {
                 self.of(*worker, |worker, _| worker.is_leaving = true);
             }
             Input::Query(query) => self.hears_query(query),
+            Input::Ready { worker, by } => self.of(*worker, |worker, _| {
+                worker.said_ready.insert(name_of(*by));
+            }),
+            Input::Checked { worker, result } => self.of(*worker, |worker, _| {
+                worker.is_healthy = result.is_ok();
+            }),
             Input::ListenerOpened { .. }
             | Input::ListenerFailed { .. }
             | Input::AcceptFailed { .. } => {}
         }
+        self.notes_who_is_fit();
     }
 
     fn of(&mut self, worker: WorkerId, change: impl FnOnce(&mut Worker, Instant)) {
@@ -73,8 +80,9 @@ impl Ledger {
     /// One that asks for an address is not on its way out.
     fn hears_query(&mut self, query: &Query) {
         self.closings.retain(|_, (closer, _)| *closer != query.worker);
-        self.asked = Some(query.spec.clone());
+        self.asked.push(query.spec.clone());
         self.of(query.worker, |worker, _| {
+            worker.wishes.push(query.spec.clone());
             worker.questions += usize::from(!worker.is_leaving);
         });
     }
@@ -134,7 +142,7 @@ impl Ledger {
     fn hears_closed(&mut self, worker: WorkerId, listener: ListenerId) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if !entry.is_leaving && !entry.is_gone && entry.members_of.remove(&listener) {
-            self.keepers.remove(&(listener, entry.slot));
+            self.keepers.remove(&(listener, Keeper::Worker(worker)));
             self.closings.insert(listener, (worker, self.now));
         }
     }
@@ -145,7 +153,12 @@ impl Ledger {
         entry.is_gone = true;
         entry.channel_ended |= entry.runs_since.is_none();
         let Some(slot) = self.slots.get_mut(&entry.slot) else { return };
+        if entry.place != Place::Seated {
+            return;
+        }
+        self.just_emptied = Some(entry.slot);
         slot.seat = Seat::Empty;
+        slot.is_stuck = false;
         if slot.is_retiring {
             self.slots.remove(&entry.slot);
         }
@@ -153,10 +166,19 @@ impl Ledger {
 
     pub fn hears_answer(&mut self, request: Request, answer: Admission) -> Result<(), Violation> {
         match (request, answer) {
-            (Request::Fork | Request::Retire(_), Admission::Denied(_)) => {}
-            (Request::Fork, Admission::Forked(_)) => {
-                ensure!(!self.is_stopped, "forked after the stop");
+            (Request::Stop(_), Admission::Denied(_)) => {
+                return Err("a stop was denied".to_owned());
             }
+            (_, Admission::Denied(Denied::Rolling)) => {
+                ensure!(self.roll.is_some(), "{request:?} was denied for a roll that is not");
+            }
+            (_, Admission::Denied(_)) => {}
+            (Request::Fork(role), Admission::Forked(slot)) => {
+                ensure!(!self.is_stopped, "forked after the stop");
+                self.slots.insert(slot, Slot::new(role));
+            }
+            (Request::Roll(plan), Admission::Accepted) => self.begins_roll(plan),
+            (Request::Replace(slot), Admission::Accepted) => self.begins_replacing(slot),
             (Request::Retire(slot), Admission::Accepted) => self.hears_retired(slot),
             (Request::Retire(_), Admission::AlreadySo) => {}
             (Request::Stop(_), Admission::Accepted | Admission::AlreadySo) => {
@@ -167,12 +189,13 @@ impl Ledger {
         Ok(())
     }
 
-    fn hears_retired(&mut self, slot: SlotId) {
-        self.keepers.retain(|(_, keeper)| *keeper != slot);
+    pub(super) fn hears_retired(&mut self, slot: SlotId) {
+        self.nobody_expects(slot);
         let Some(entry) = self.slots.get_mut(&slot) else { return };
         entry.is_retiring = true;
-        if !matches!(entry.seat, Seat::Taken(_)) {
-            self.slots.remove(&slot);
+        match entry.seat {
+            Seat::Taken(worker) => self.lets_go(worker, None),
+            Seat::New | Seat::Empty | Seat::Done => drop(self.slots.remove(&slot)),
         }
     }
 }

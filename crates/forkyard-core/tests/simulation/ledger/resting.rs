@@ -1,6 +1,6 @@
 //! What holds when nothing moves any more.
 
-use forkyard_core::{IdleRule, ListenerId};
+use forkyard_core::{IdleRule, ListenerId, Role};
 
 use super::{Ledger, Owner, Seat, Violation};
 
@@ -11,21 +11,38 @@ impl Ledger {
             let is_up = match entry.seat {
                 Seat::Taken(worker) => self.workers[&worker].is_up(),
                 Seat::Done => true,
-                Seat::Empty => false,
+                Seat::New | Seat::Empty => false,
             };
             ensure!(is_up, "{slot} is neither up nor done: {:?}", entry.seat);
         }
+        ensure!(self.roll.is_none(), "the roll has come to no end");
+        self.is_of_one_generation()?;
         let is_idle = self.slots.values().all(|slot| slot.seat == Seat::Done);
         let may_idle = self.rules.when_idle == IdleRule::Wait || self.slots.is_empty();
         ensure!(!is_idle || may_idle, "all slots are done, but it has not finished");
         for (id, worker) in &self.workers {
-            let unanswered = if worker.is_up() { worker.questions } else { 0 };
+            let awaits = worker.is_up() && self.role_of(worker.slot) == Role::Serving;
+            let unanswered = if awaits { worker.questions } else { 0 };
             ensure!(unanswered == 0, "{id} waits for {unanswered} answers");
         }
         for (id, _) in self.open_listeners() {
             ensure!(self.has_member(id), "L{id} is open for nobody");
         }
         self.are_settled()
+    }
+
+    /// But for seats that could not be given back.
+    fn is_of_one_generation(&self) -> Result<(), Violation> {
+        for (id, worker) in self.workers.iter().filter(|(_, worker)| worker.is_up()) {
+            let is_excused = self.slots.get(&worker.slot).is_some_and(|slot| slot.is_stuck);
+            ensure!(
+                worker.generation == self.generation || is_excused,
+                "{id} is of generation {} and not {}",
+                worker.generation,
+                self.generation
+            );
+        }
+        Ok(())
     }
 
     pub fn has_member(&self, id: ListenerId) -> bool {

@@ -1,21 +1,28 @@
 //! What the core may do, held against the account.
 
 use forkyard_core::{
-    Action, ConnectionId, Endpoint, Event, IdleRule, ListenerId, ListenerSpec, Outcome, Policy,
-    SlotId, Stage, WorkerId,
+    Action, CheckRule, ConnectionId, Endpoint, Event, Generation, IdleRule, ListenerId,
+    ListenerSpec, Outcome, Policy, Role, RollStep, SlotId, Stage, WorkerId,
 };
 
-use super::{Ledger, Listener, Owner, Seat, Slot, Violation, Worker};
+use super::{Keeper, Ledger, Listener, Owner, Place, Seat, Slot, Violation, Worker};
 
 impl Ledger {
     pub fn sees(&mut self, action: &Action) -> Result<(), Violation> {
         self.actions += 1;
+        self.sees_what_the_spawn_was_for(action)?;
         ensure!(
             self.finish.is_none() || matches!(action, Action::Release { .. }),
             "{action:?} after the finish"
         );
         match action {
-            Action::Spawn { slot, worker } => self.sees_spawn(*slot, *worker),
+            Action::Spawn { slot, worker, generation } => {
+                self.sees_spawn(*slot, *worker, *generation)
+            }
+            Action::Check { worker } => {
+                ensure!(self.rules.check == CheckRule::Ask, "{worker} was checked unasked");
+                self.reachable(*worker).map(drop)
+            }
             Action::OpenListener { listener, spec, policy, .. } => {
                 self.sees_open(*listener, spec, *policy)
             }
@@ -35,16 +42,44 @@ impl Ledger {
         }
     }
 
-    fn sees_spawn(&mut self, slot: SlotId, worker: WorkerId) -> Result<(), Violation> {
+    fn sees_spawn(
+        &mut self,
+        slot: SlotId,
+        worker: WorkerId,
+        generation: Generation,
+    ) -> Result<(), Violation> {
         ensure!(!self.is_stopped, "{worker} was spawned after the stop");
         ensure!(worker.0 > self.last_worker, "{worker} is no new name");
         self.last_worker = worker.0;
-        let fresh = Slot { seat: Seat::Empty, is_retiring: false };
-        let entry = self.slots.entry(slot).or_insert(fresh);
-        ensure!(entry.seat == Seat::Empty, "{worker} was spawned into {slot}: {:?}", entry.seat);
+        let added = Slot { is_added: true, ..Slot::new(Role::Serving) };
+        let entry = self.slots.entry(slot).or_insert(added);
         ensure!(!entry.is_retiring, "{worker} was spawned into {slot}, which retires");
+        self.workers.insert(worker, Worker::new(slot, generation));
+        self.just_spawned = Some(worker);
+        Ok(())
+    }
+
+    /// A successor is told of at once; everybody else takes an empty seat.
+    fn sees_what_the_spawn_was_for(&mut self, action: &Action) -> Result<(), Violation> {
+        let Some(worker) = self.just_spawned.take() else { return Ok(()) };
+        let is_successor = matches!(
+            action,
+            Action::Emit(Event::RollStep { worker: named, step: RollStep::Starting, .. })
+                if *named == worker
+        );
+        if is_successor { self.is_successor(worker) } else { self.sits_down(worker) }
+    }
+
+    fn sits_down(&mut self, worker: WorkerId) -> Result<(), Violation> {
+        let slot = self.workers[&worker].slot;
+        let generation = self.workers[&worker].generation;
+        let rolled_to = self.roll.as_ref().map(|roll| roll.target);
+        let is_known = generation == self.generation || Some(generation) == rolled_to;
+        ensure!(is_known, "{worker} was spawned from generation {generation}");
+        let entry = self.slots.get_mut(&slot).ok_or_else(|| format!("{slot} is unknown"))?;
+        let is_free = matches!(entry.seat, Seat::Empty | Seat::New);
+        ensure!(is_free, "{worker} was spawned into {slot}: {:?}", entry.seat);
         entry.seat = Seat::Taken(worker);
-        self.workers.insert(worker, Worker::new(slot));
         Ok(())
     }
 
@@ -96,13 +131,12 @@ impl Ledger {
         let Some((worker, closed)) = self.closings.remove(&id) else { return Ok(()) };
         let specification = self.listeners.get(&id).and_then(|entry| entry.specification.as_ref());
         let bound = specification.map(|(spec, _)| &spec.endpoint);
-        let asked = self.asked.as_ref().map(|spec| &spec.endpoint);
-        let in_the_way = match (bound, asked) {
-            (Some(Endpoint::Tcp { port, .. }), Some(Endpoint::Tcp { port: asked, .. })) => {
+        let in_the_way = self.asked.iter().any(|asked| match (bound, &asked.endpoint) {
+            (Some(Endpoint::Tcp { port, .. }), Endpoint::Tcp { port: asked, .. }) => {
                 *asked != 0 && (port == asked || *port == 0)
             }
             _ => false,
-        };
+        });
         let is_over = self.now >= self.lingers_until(worker, closed);
         ensure!(
             self.is_stopped || in_the_way || is_over,
@@ -117,7 +151,9 @@ impl Ledger {
         let entry = self.reachable(worker)?;
         ensure!(entry.members_of.insert(id), "L{id} was granted twice to {worker}");
         let slot = entry.slot;
-        self.keepers.insert((id, slot));
+        ensure!(self.role_of(slot) == Role::Serving, "{worker} is a spare, but got L{id}");
+        self.keepers.remove(&(id, Keeper::Slot(slot)));
+        self.keepers.insert((id, Keeper::Worker(worker)));
         self.closings.remove(&id);
         self.sees_answer(worker)
     }
@@ -149,6 +185,7 @@ impl Ledger {
     ) -> Result<(), Violation> {
         let window = self.rules.window;
         let target = self.reachable(worker)?;
+        ensure!(target.place == Place::Seated, "{worker} was offered c{id}, but has no seat");
         ensure!(target.in_hand < window, "{worker} was offered more than its window");
         ensure!(target.members_of.contains(&listener), "{worker} does not serve L{listener}");
         target.in_hand += 1;
@@ -184,6 +221,12 @@ impl Ledger {
         ensure!(!entry.is_gone, "{stage:?} for {worker}, which is gone");
         ensure!(entry.runs_since.is_some(), "{stage:?} for {worker}, which does not run yet");
         ensure!(entry.severity < Some(stage), "{stage:?} for {worker} after {:?}", entry.severity);
+        let is_replaced = entry.place == Place::Former;
+        let is_retiring = self.slots.get(&entry.slot).is_none_or(|slot| slot.is_retiring);
+        ensure!(
+            stage > Stage::Disconnect || is_replaced || is_retiring || self.is_stopped,
+            "{worker} was asked to leave for no reason"
+        );
         let in_vain = stage == Stage::Disconnect && entry.channel_ended;
         ensure!(!in_vain, "{worker} was asked on a channel that has ended");
         entry.severity = Some(stage);
@@ -202,7 +245,7 @@ impl Ledger {
             Event::StartFailed { .. } => self.sight("a failed start"),
             Event::Exited { leaving: None, .. } => self.sight("a crash"),
             Event::SlotDone { slot } => {
-                self.keepers.retain(|(_, keeper)| keeper != slot);
+                self.nobody_expects(*slot);
                 let entry = self.slots.get_mut(slot).ok_or_else(|| format!("{slot} is unknown"))?;
                 ensure!(entry.seat == Seat::Empty, "{slot} is done, but {:?}", entry.seat);
                 entry.seat = Seat::Done;
@@ -211,6 +254,13 @@ impl Ledger {
                 ensure!(!self.is_stopped, "a restart of {slot} after the stop");
                 ensure!(*restarts <= self.rules.limit, "{slot} was restarted {restarts} times");
             }
+            Event::RollStep { .. }
+            | Event::RollFinished { .. }
+            | Event::RollFailed { .. }
+            | Event::RollBackFailed { .. }
+            | Event::RolledBack { .. }
+            | Event::RollAborted { .. }
+            | Event::Promoted { .. } => return self.sees_roll(event),
             Event::Failed(_) => self.has_failed = true,
             Event::Stopping { .. } => {
                 self.is_stopped = true;
@@ -250,6 +300,10 @@ impl Ledger {
 
     /// The step is over: nothing may be left half done.
     pub fn settle(&mut self) -> Result<(), Violation> {
+        if let Some(worker) = self.just_spawned.take() {
+            self.sits_down(worker)?;
+        }
+        self.just_emptied = None;
         let silent = !std::mem::take(&mut self.must_be_silent);
         let actions = std::mem::take(&mut self.actions);
         ensure!(silent || actions == 0, "a forged reply had an effect");

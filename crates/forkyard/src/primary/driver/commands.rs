@@ -18,6 +18,9 @@ impl Driver {
                 let admission = self.core.request(Instant::now(), request);
                 let _ = answer.send(admission);
             }
+            Command::Roll(wanted, answer) => {
+                let _ = answer.send(self.ask_for_roll(wanted));
+            }
             Command::Signal(slot, signal, answer) => {
                 let _ = answer.send(self.signal_slot(slot, signal));
             }
@@ -31,7 +34,7 @@ impl Driver {
     }
 
     fn signal_slot(&mut self, slot: SlotId, signal: Signal) -> io::Result<()> {
-        let worker = self.seats.in_slot(slot);
+        let worker = self.core.seated(slot);
         match worker.and_then(|worker| self.seats.running(worker)) {
             Some(running) => running.process.signal(signal),
             None => Err(no_worker(slot)),
@@ -44,7 +47,7 @@ impl Driver {
         value: Value,
         handle: Option<Handle>,
     ) -> io::Result<()> {
-        let worker = self.seats.in_slot(slot).ok_or_else(|| no_worker(slot))?;
+        let worker = self.core.seated(slot).ok_or_else(|| no_worker(slot))?;
         let (message, sent) = match handle {
             Some(Handle { kind, fd }) => {
                 (PrimaryMessage::Handle { kind, message: value }, Some(Sent::User(fd)))

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use forkyard_core::{ConnectionId, Input, Policy, Query, Request, Stage, Verdict, WorkerId};
-use forkyard_ipc::{PrimaryMessage, ServerQuery, SocketAnswer, SocketQuery, WorkerMessage};
+use forkyard_ipc::{
+    AgentReport, PrimaryMessage, ServerQuery, SocketAnswer, SocketQuery, WorkerMessage,
+};
+use forkyard_sys::notify::NotifySocket;
 use forkyard_sys::process::Signal;
 use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
@@ -13,11 +16,13 @@ use tokio::sync::oneshot;
 
 use super::{Driver, Question};
 use crate::event::Event;
+use crate::output::Capture;
 use crate::primary::channel::Reader;
 use crate::primary::exit_watch::Watch;
 use crate::primary::listeners::{Arrival, Listeners};
+use crate::primary::notify::NotifyWatch;
 use crate::primary::outgoing::{Outgoing, Sent};
-use crate::primary::seats::Running;
+use crate::primary::seats::{Agent, Running};
 use crate::primary::spawner::Spawned;
 use crate::primary::{Mail, PolicyRule, address};
 
@@ -49,6 +54,9 @@ impl Driver {
                 }
                 self.input(Input::ChannelEnded { worker });
             }
+            Mail::Ready { worker, by } => self.input(Input::Ready { worker, by }),
+            Mail::CheckPair(made) => self.go_on_with_check(made),
+            Mail::Checked { worker, result } => self.checked(worker, result),
             Mail::Exited { worker, status, stderr_tail } => {
                 self.stderr_tail = stderr_tail;
                 self.input(Input::Exited { worker, status });
@@ -71,7 +79,7 @@ impl Driver {
     }
 
     fn install(&mut self, spawned: Spawned) -> io::Result<()> {
-        let Spawned { worker, process, channel, output_done } = spawned;
+        let Spawned { worker, process, channel, notify, output_done } = spawned;
         let mail = self.outlets.mail.clone();
         let pid = process.pid();
         let process = Arc::new(process);
@@ -87,7 +95,15 @@ impl Driver {
             }
         };
         let outgoing = Outgoing::new(Arc::clone(&channel), self.settings.dialect);
-        self.seats.started(worker, Running { process: Arc::clone(&process), outgoing });
+        let tail = output_done.as_ref().map(Capture::tail);
+        let running = Running {
+            process: Arc::clone(&process),
+            outgoing,
+            agent: Agent::Absent,
+            tail,
+            _notify: self.listen_for_readiness(worker, notify),
+        };
+        self.seats.started(worker, running);
         let Some(info) = self.seats.info(worker) else { return Ok(()) };
         let reading = (self.settings.dialect, self.settings.message_limit);
         let tap = self.outlets.tap.clone();
@@ -97,6 +113,15 @@ impl Driver {
         tokio::spawn(watch.run(mail));
         self.input(Input::Spawned { worker, pid });
         Ok(())
+    }
+
+    /// Without it a worker can still be ready by other means.
+    fn listen_for_readiness(&self, worker: WorkerId, socket: NotifySocket) -> Option<NotifyWatch> {
+        let users = vec![forkyard_sys::process::own_user()];
+        let watch = NotifyWatch::start(worker, socket, users, self.outlets.mail.clone());
+        watch
+            .inspect_err(|error| tracing::warn!(%worker, %error, "failed to listen for readiness"))
+            .ok()
     }
 
     fn handle_message(&mut self, worker: WorkerId, message: WorkerMessage) {
@@ -125,6 +150,11 @@ impl Driver {
                 self.input(Input::LeaveAnnounced { worker, seq });
             }
             WorkerMessage::Socket(query) => self.answer_socket_query(worker, query),
+            WorkerMessage::Agent(AgentReport::Loaded { .. }) => {
+                if let Some(running) = self.seats.running(worker) {
+                    running.agent = Agent::Present;
+                }
+            }
             // The channel's reader keeps these.
             WorkerMessage::Handle { .. }
             | WorkerMessage::User(_)

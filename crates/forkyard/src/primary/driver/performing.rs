@@ -1,15 +1,17 @@
 //! Carries out what the core wants done, none of which takes time.
 
 use forkyard_core::{
-    Action, ConnectionId, Input, ListenerId, ListenerSpec, Policy, Refusal, SlotId, WorkerId,
+    Action, ConnectionId, Generation, Input, ListenerId, ListenerSpec, Policy, Refusal, SlotId,
+    WorkerId,
 };
-use forkyard_ipc::{PrimaryMessage, ServerReply, Transport};
+use forkyard_ipc::{AgentOrder, PrimaryMessage, ServerReply, Transport};
 use forkyard_sys::process::Signal;
 
 use super::{Driver, Question};
 use crate::event::Event;
 use crate::primary::address;
 use crate::primary::outgoing::{SendError, Sent};
+use crate::primary::seats::Agent;
 use crate::primary::spawner::Job;
 
 impl Driver {
@@ -25,7 +27,8 @@ impl Driver {
                 self.hand_off(worker, listener, connection);
             }
             Action::Release { connection } => self.connections.release(connection),
-            Action::Spawn { slot, worker } => self.spawn(slot, worker),
+            Action::Spawn { slot, worker, generation } => self.spawn(slot, worker, generation),
+            Action::Check { worker } => self.begin_check(worker),
             Action::OpenListener { listener, spec, policy, backlog } => {
                 self.open_listener(listener, &spec, policy, backlog);
             }
@@ -34,10 +37,7 @@ impl Driver {
             Action::Refuse { worker, seq, listener, refusal } => {
                 self.refuse(worker, seq, listener, refusal);
             }
-            Action::AskDisconnect { worker } => {
-                let seq = self.number();
-                self.send(worker, &PrimaryMessage::Disconnect { seq }, None);
-            }
+            Action::AskDisconnect { worker } => self.ask_to_leave(worker),
             Action::AcknowledgeLeave { worker, seq: ack } => {
                 let seq = self.number();
                 self.send(worker, &PrimaryMessage::Ack { ack, seq }, None);
@@ -57,12 +57,26 @@ impl Driver {
         self.after_push(worker, pushed);
     }
 
-    fn spawn(&mut self, slot: SlotId, worker: WorkerId) {
+    fn spawn(&mut self, slot: SlotId, worker: WorkerId, generation: Generation) {
         self.seats.add(worker, slot);
-        if self.outlets.spawner.try_send(Job { slot, worker }).is_err() {
+        let job = self.rolls.program(generation).map(|program| Job { slot, worker, program });
+        if job.is_none_or(|job| self.outlets.spawner.try_send(job).is_err()) {
             let message = "the thread that starts processes is gone".into();
             self.input(Input::SpawnFailed { worker, message });
         }
+    }
+
+    /// The agent loses nobody; without it a worker is asked as Node's own primary would.
+    fn ask_to_leave(&mut self, worker: WorkerId) {
+        let agent = self.seats.running(worker).map_or(Agent::Absent, |running| running.agent);
+        let message = match agent {
+            Agent::Present => PrimaryMessage::Agent(AgentOrder::Drain {
+                grace: self.settings.drain.grace,
+                tell: self.settings.drain.messages.clone(),
+            }),
+            Agent::Absent => PrimaryMessage::Disconnect { seq: self.number() },
+        };
+        self.send(worker, &message, None);
     }
 
     fn open_listener(
@@ -151,7 +165,7 @@ impl Driver {
         self.after_push(worker, pushed);
     }
 
-    fn after_push(&mut self, worker: WorkerId, pushed: Result<(), SendError>) {
+    pub(super) fn after_push(&mut self, worker: WorkerId, pushed: Result<(), SendError>) {
         match pushed {
             Ok(()) => self.seats.flush(worker),
             Err(error) => {

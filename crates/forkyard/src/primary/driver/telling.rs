@@ -25,6 +25,32 @@ impl Driver {
             Core::RestartScheduled { slot, delay, restarts } => {
                 self.emit(Event::RestartScheduled { slot, delay, restarts });
             }
+            Core::RollStarted { generation, reason, slots } => {
+                self.emit(Event::RollStarted { generation, reason, slots });
+            }
+            Core::RollStep { worker, step, .. } => {
+                self.emit_for(worker, |info| Event::RollStep { info, step });
+            }
+            Core::RollFailed { generation, worker, reason, .. } => {
+                self.roll_failed(generation, worker, reason);
+            }
+            Core::RollBackFailed { worker, reason, .. } => {
+                let stderr_tail = self.tail_of(worker);
+                self.emit_for(worker, |info| Event::RollBackFailed { info, reason, stderr_tail });
+            }
+            Core::RollFinished { generation, took } => {
+                self.emit(Event::RollFinished { generation, took });
+                self.roll_ended(generation);
+            }
+            Core::RolledBack { generation, took } => {
+                self.emit(Event::RolledBack { generation, took });
+                self.roll_ended(generation);
+            }
+            Core::RollAborted { generation } => {
+                self.emit(Event::RollAborted { generation });
+                self.rolls.abort();
+            }
+            Core::Promoted { worker, .. } => self.emit_for(worker, Event::Promoted),
             Core::SlotDone { slot } => self.emit(Event::SlotDone { slot }),
             Core::Failed(reason) => {
                 let stderr_tail = std::mem::take(&mut self.stderr_tail);

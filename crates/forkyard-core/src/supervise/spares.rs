@@ -1,0 +1,62 @@
+//! Seats whose workers wait to take over another's part.
+//!
+//! A spare is booted up to its first question for an address, which stays unanswered. When a
+//! worker that serves has ended, the two seats change their roles: the spare's question is
+//! answered, and the seat that has become empty is filled again, with a spare. Nobody changes
+//! seats, so a process keeps the slot that it was started with.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::settings::Role;
+use super::slot::Slot;
+use super::worker::{Channel, Progress};
+use super::{Notice, Supervisor, Timer};
+use crate::event::Event;
+use crate::id::{SlotId, WorkerId};
+use crate::input::Action;
+
+impl Supervisor {
+    /// A worker has asked for an address. Of a spare that is all that is expected.
+    pub(crate) fn asked(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        let is_spare = self.slots.get(&entry.slot).is_some_and(|slot| slot.role == Role::Spare);
+        if is_spare && entry.progress < Progress::Listening {
+            entry.progress = Progress::Listening;
+            self.may_be_ready(now, worker, out);
+            self.timers.cancel(Timer::Start(worker));
+        }
+    }
+
+    /// The worker in this slot has ended: lets a spare take its part, if one is ready. During
+    /// a roll everybody keeps his part, so that the roll knows whom it has to replace by what.
+    pub(super) fn promote_for(&mut self, slot: SlotId, out: &mut VecDeque<Action>) {
+        let serves = self.slots.get(&slot).is_some_and(|entry| entry.role == Role::Serving);
+        if !serves || self.roll.is_some() {
+            return;
+        }
+        let ready = self.slots.iter().find_map(|(id, entry)| Some((*id, self.ready_spare(entry)?)));
+        let Some((spare, worker)) = ready else { return };
+        self.set_role(spare, Role::Serving);
+        self.set_role(slot, Role::Spare);
+        out.push_back(Action::Emit(Event::Promoted { slot: spare, worker }));
+        self.notices.push_back(Notice::Serves { worker });
+        // What the slot's worker listened on is the spare's now.
+        self.notices.push_back(Notice::SlotGone { slot });
+    }
+
+    fn ready_spare(&self, slot: &Slot) -> Option<WorkerId> {
+        let worker = slot.worker().filter(|_| slot.role == Role::Spare && !slot.is_retiring())?;
+        let entry = self.workers.get(&worker)?;
+        let is_ready = entry.progress == Progress::Listening
+            && entry.leaving.is_none()
+            && entry.channel == Channel::Open;
+        is_ready.then_some(worker)
+    }
+
+    fn set_role(&mut self, slot: SlotId, role: Role) {
+        if let Some(entry) = self.slots.get_mut(&slot) {
+            entry.role = role;
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! How a successor comes to a seat that is taken.
+//!
+//! ```text
+//!            ready            healthy           settle time over
+//!   Booting ───────▶ Checking ───────▶ Settling ────────────────▶ Seated
+//!      │                │                 │                          │
+//!      │ time-out       │ or not          │ its end                  ▼
+//!      └────────────────┴──────┬──────────┘            its predecessor leaves
+//!                              ▼
+//!                           Failed: it is ended, the predecessor keeps the seat
+//! ```
+//!
+//! Until it is seated it gets no connections, so whatever it does is nobody's loss. What is
+//! no good for a seat is no good for the roll either: see [`super::roll`].
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::settings::{CheckRule, ReadyRule, Role};
+use super::slot::SeatState;
+use super::worker::{Channel, Place, Progress, Way};
+use super::{Notice, Supervisor, Timer};
+use crate::dispatch::Standing;
+use crate::event::{Event, LeaveReason, RollFailure, RollStep};
+use crate::id::{Generation, SlotId, WorkerId};
+use crate::input::{Action, Stage};
+use crate::restart::History;
+
+impl Supervisor {
+    pub(super) fn start_successor(
+        &mut self,
+        now: Instant,
+        slot: SlotId,
+        generation: Generation,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.slots.get(&slot) else { return };
+        let standing = match entry.role {
+            Role::Serving => Standing::HeldBack,
+            Role::Spare => Standing::Spare,
+        };
+        let place = Place::Successor(Way::Booting);
+        let worker = self.start(now, slot, generation, (place, standing), out);
+        if let Some(entry) = self.slots.get_mut(&slot) {
+            entry.successor = Some(worker);
+        }
+        self.tell_step(worker, RollStep::Starting, out);
+    }
+
+    pub(super) fn successor_runs(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        self.timers.set_after(Timer::Start(worker), now, self.settings.ready_timeout);
+        self.tell_step(worker, RollStep::Waiting(self.rule_for(worker)), out);
+        self.may_be_ready(now, worker, out);
+    }
+
+    /// Something was heard of a worker; if it is a successor it may be ready by that.
+    pub(super) fn may_be_ready(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let rule = self.rule_for(worker);
+        let is_ready = self.workers.get(&worker).is_some_and(|entry| entry.is_ready(rule));
+        if !is_ready || !self.is_on_its_way(worker, Way::Booting) {
+            return;
+        }
+        if self.settings.check == CheckRule::Ask && self.role_of(worker) == Role::Serving {
+            self.set_way(worker, Way::Checking);
+            self.tell_step(worker, RollStep::Checking, out);
+            out.push_back(Action::Check { worker });
+        } else {
+            self.settle(now, worker, out);
+        }
+    }
+
+    pub(crate) fn checked(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        result: Result<(), String>,
+        out: &mut VecDeque<Action>,
+    ) {
+        if !self.is_on_its_way(worker, Way::Checking) {
+            return;
+        }
+        match result {
+            Ok(()) => self.settle(now, worker, out),
+            Err(message) => {
+                self.successor_failed(now, worker, RollFailure::Unhealthy { message }, out);
+            }
+        }
+    }
+
+    fn settle(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        self.timers.cancel(Timer::Start(worker));
+        self.set_way(worker, Way::Settling);
+        if self.settings.settle.is_zero() {
+            return self.take_seat(now, worker, out);
+        }
+        self.tell_step(worker, RollStep::Settling, out);
+        self.timers.set_after(Timer::Settle(worker), now, self.settings.settle);
+    }
+
+    /// The settle time is over.
+    pub(super) fn settled(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        if self.is_on_its_way(worker, Way::Settling) {
+            self.take_seat(now, worker, out);
+        }
+    }
+
+    /// From here on connections go to the successor; only then its predecessor is asked to
+    /// leave.
+    fn take_seat(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        entry.place = Place::Seated;
+        let (slot, generation) = (entry.slot, entry.generation);
+        let Some(seat) = self.slots.get_mut(&slot) else { return };
+        let predecessor = seat.worker();
+        seat.seat = SeatState::Taken(worker);
+        seat.successor = None;
+        seat.generation = generation;
+        seat.history = History::default();
+        let role = seat.role;
+        self.timers.cancel(Timer::Restart(slot));
+        self.tell_step(worker, RollStep::Seated, out);
+        if role == Role::Serving {
+            self.notices.push_back(Notice::Serves { worker });
+        }
+        if let Some(predecessor) = predecessor {
+            if let Some(entry) = self.workers.get_mut(&predecessor) {
+                entry.place = Place::Former;
+            }
+            self.leave(now, predecessor, LeaveReason::Replaced, Stage::Disconnect, out);
+        }
+        self.roll_placed(now, slot, out);
+    }
+
+    pub(super) fn successor_timed_out(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let (after, rule) = (self.settings.ready_timeout, self.rule_for(worker));
+        let why = match self.is_on_its_way(worker, Way::Checking) {
+            true => RollFailure::Unhealthy { message: "the check took too long".into() },
+            false => RollFailure::NotReady { after, rule },
+        };
+        self.successor_failed(now, worker, why, out);
+    }
+
+    /// A successor is on its way out without having been asked to.
+    pub(super) fn successor_leaves(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        self.successor_failed(now, worker, RollFailure::Left, out);
+    }
+
+    fn successor_failed(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        why: RollFailure,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let (slot, Place::Successor(way)) = (entry.slot, entry.place) else { return };
+        if way != Way::Failed {
+            self.end_successor(now, worker, out);
+            self.roll_failed(now, (slot, worker), why, out);
+        }
+    }
+
+    /// Ends a successor that is not, or no longer, wanted.
+    pub(super) fn end_successor(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        self.set_way(worker, Way::Failed);
+        self.timers.cancel(Timer::Settle(worker));
+        self.leave(now, worker, LeaveReason::RolledBack, Stage::Terminate, out);
+    }
+
+    /// A successor's process is gone.
+    pub(super) fn successor_ended(
+        &mut self,
+        now: Instant,
+        (slot, worker): (SlotId, WorkerId),
+        way: Way,
+        why: RollFailure,
+        out: &mut VecDeque<Action>,
+    ) {
+        if let Some(entry) = self.slots.get_mut(&slot)
+            && entry.successor == Some(worker)
+        {
+            entry.successor = None;
+            self.may_go(slot);
+        }
+        match way {
+            Way::Failed => self.roll_on(now, out),
+            Way::Booting | Way::Checking | Way::Settling => {
+                self.roll_failed(now, (slot, worker), why, out);
+            }
+        }
+    }
+
+    /// Whether a successor has come this far, and nothing keeps it from going on.
+    fn is_on_its_way(&self, worker: WorkerId, way: Way) -> bool {
+        self.workers.get(&worker).is_some_and(|entry| {
+            // The end of its channel is mostly the first that is seen of a crash.
+            let is_there = entry.progress < Progress::Online || entry.channel == Channel::Open;
+            entry.place == Place::Successor(way) && entry.leaving.is_none() && is_there
+        })
+    }
+
+    fn set_way(&mut self, worker: WorkerId, way: Way) {
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.place = Place::Successor(way);
+        }
+    }
+
+    /// A spare cannot do more than ask for its address.
+    fn rule_for(&self, worker: WorkerId) -> ReadyRule {
+        match self.role_of(worker) {
+            Role::Serving => self.settings.ready,
+            Role::Spare => ReadyRule::Listening,
+        }
+    }
+
+    fn role_of(&self, worker: WorkerId) -> Role {
+        let slot = self.workers.get(&worker).and_then(|entry| self.slots.get(&entry.slot));
+        slot.map_or(Role::Serving, |slot| slot.role)
+    }
+
+    fn tell_step(&self, worker: WorkerId, step: RollStep, out: &mut VecDeque<Action>) {
+        if let Some(entry) = self.workers.get(&worker) {
+            out.push_back(Action::Emit(Event::RollStep { slot: entry.slot, worker, step }));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Listens for a worker's word that it is ready: `READY=1` on its `NOTIFY_SOCKET`
+//! (`sd_notify(3)`), which any program can send without speaking Node's protocol.
+//!
+//! ```text
+//!   waiting ──READY=1──▶ told        until dropped, at the worker's end
+//!    │   ▲                │  ▲
+//!    └───┘ anything else  └──┘ anything
+//! ```
+//!
+//! It goes on taking notifications once it has told: a program that keeps sending them
+//! would otherwise wait for room in the socket for ever.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::AsFd;
+
+use forkyard_core::{ReadySignal, WorkerId};
+use forkyard_sys::notify::{NotifySocket, Received, Sender, receive};
+use forkyard_sys::reactor::Watched;
+use tokio::io::Interest;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::Mail;
+
+/// The longest notification that is looked at.
+const LONGEST: usize = 4096;
+
+/// How many notifications are taken before others have their turn.
+const AT_ONCE: usize = 16;
+
+/// The system's user, who may speak for a worker of any other.
+const ROOT: u32 = 0;
+
+/// A task that listens to one worker until this is dropped.
+#[derive(Debug)]
+pub(super) struct NotifyWatch(AbortHandle);
+
+impl NotifyWatch {
+    /// Starts listening. The word counts if it comes from a process of root or of one of
+    /// `users`, and is passed on as [`Mail::Ready`] the first time.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl(2)`.
+    pub(super) fn start(
+        worker: WorkerId,
+        socket: NotifySocket,
+        users: Vec<u32>,
+        mail: mpsc::Sender<Mail>,
+    ) -> io::Result<Self> {
+        let socket = Watched::new(socket.into(), Interest::READABLE)?;
+        let listener = Listener { worker, socket, users };
+        Ok(Self(tokio::spawn(listener.run(mail)).abort_handle()))
+    }
+}
+
+impl Drop for NotifyWatch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Listener {
+    worker: WorkerId,
+    socket: Watched,
+    users: Vec<u32>,
+}
+
+/// What came of taking some notifications.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Turn {
+    /// One of them said that the worker is ready.
+    ready: bool,
+    /// There are no more for now.
+    silent: bool,
+}
+
+impl Listener {
+    async fn run(self, mail: mpsc::Sender<Mail>) {
+        let Err(error) = self.listen(mail).await;
+        let worker = self.worker;
+        tracing::warn!(%worker, %error, "failed to listen to a worker's notifications");
+    }
+
+    async fn listen(&self, mail: mpsc::Sender<Mail>) -> io::Result<Infallible> {
+        let mut mail = Some(mail);
+        loop {
+            let mut readable = self.socket.readable().await?;
+            let turn = self.take_some()?;
+            if turn.silent {
+                readable.clear_ready();
+            }
+            if turn.ready
+                && let Some(mail) = mail.take()
+            {
+                // A driver that is gone needs no mail.
+                let _ =
+                    mail.send(Mail::Ready { worker: self.worker, by: ReadySignal::Notify }).await;
+            }
+            // Whoever floods the socket waits until others have had their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// On a buffer that lives on the stack: a worker that says nothing costs no memory.
+    fn take_some(&self) -> io::Result<Turn> {
+        let mut buffer = [0; LONGEST];
+        let mut turn = Turn::default();
+        for _ in 0..AT_ONCE {
+            match receive(self.socket.get_ref().as_fd(), &mut buffer) {
+                Ok(Received::Notification { bytes, sender }) => {
+                    turn.ready |= says_ready(&buffer[..bytes]) && self.believes(sender);
+                }
+                Ok(Received::Unusable) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    turn.silent = true;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(turn)
+    }
+
+    fn believes(&self, sender: Sender) -> bool {
+        let believed = sender.uid == ROOT || self.users.contains(&sender.uid);
+        if !believed {
+            let Sender { pid, uid } = sender;
+            tracing::debug!(worker = %self.worker, pid, uid, "ignored a stranger's notification");
+        }
+        believed
+    }
+}
+
+/// Whether one of the lines is `READY=1`. All others are somebody else's business:
+/// `STATUS=…`, `STOPPING=1`, `RELOADING=1`, `WATCHDOG=1`, `MAINPID=…`.
+fn says_ready(notification: &[u8]) -> bool {
+    // Senders in C may have counted the zero at the end of their string.
+    let text = notification.strip_suffix(b"\0").unwrap_or(notification);
+    text.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| line == b"READY=1")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    use std::time::Duration;
+
+    use forkyard_sys::process::own_user;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// More than a socket holds (`net.unix.max_dgram_qlen`), so that a sender gets through
+    /// only if somebody takes them.
+    const MANY: usize = 2000;
+
+    const WORKER: WorkerId = WorkerId(7);
+
+    /// Only a failing test takes that long.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    /// Sends from a thread of its own, as it may have to wait for room.
+    async fn send(address: String, texts: Vec<&'static str>) {
+        let sending = tokio::task::spawn_blocking(move || {
+            let name = address.strip_prefix('@').unwrap();
+            let to = SocketAddr::from_abstract_name(name).unwrap();
+            let sender = UnixDatagram::unbound().unwrap();
+            for text in texts {
+                sender.send_to_addr(text.as_bytes(), &to).unwrap();
+            }
+        });
+        tokio::time::timeout(DEADLINE, sending).await.expect("they are taken").unwrap();
+    }
+
+    fn watch(users: Vec<u32>) -> (String, NotifyWatch, mpsc::Receiver<Mail>) {
+        let (mail, inbox) = mpsc::channel(8);
+        let socket = NotifySocket::bind().unwrap();
+        let address = socket.address().unwrap();
+        let watch = NotifyWatch::start(WORKER, socket, users, mail).unwrap();
+        (address, watch, inbox)
+    }
+
+    #[tokio::test]
+    async fn a_worker_is_told_ready_once_and_listened_to_for_ever() {
+        let (address, _watch, mut inbox) = watch(vec![own_user()]);
+        send(address.clone(), vec!["STATUS=loading", "STATUS=loaded\nREADY=1\n"]).await;
+        assert!(matches!(inbox.recv().await, Some(Mail::Ready { worker: WORKER, .. })));
+        send(address, vec!["READY=1"; MANY]).await;
+        assert!(inbox.recv().await.is_none(), "the only sender of mail has told and is gone");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_ready_is_not_told() {
+        let (address, watch, mut inbox) = watch(vec![own_user()]);
+        let texts = ["STATUS=READY=1", "READY=0", "READY=10", "XREADY=1", ""];
+        send(address, texts.into_iter().cycle().take(MANY).collect()).await;
+        drop(watch);
+        assert!(inbox.recv().await.is_none());
+    }
+
+    #[test]
+    fn only_root_and_the_named_users_are_believed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        let socket = Watched::new(NotifySocket::bind().unwrap().into(), Interest::READABLE);
+        let listener = Listener { worker: WORKER, socket: socket.unwrap(), users: vec![1000, 33] };
+        let believed = |uid| listener.believes(Sender { pid: 1, uid });
+        assert_eq!([0, 1000, 33].map(believed), [true; 3]);
+        assert_eq!([1001, 65534, u32::MAX].map(believed), [false; 3]);
+    }
+
+    proptest! {
+        /// Against the plainest reading there is.
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let lines = String::from_utf8_lossy(&bytes).replace('\r', "\n");
+            let lines = lines.strip_suffix('\0').unwrap_or(&lines);
+            prop_assert_eq!(says_ready(&bytes), lines.lines().any(|line| line == "READY=1"));
+        }
+
+        #[test]
+        fn one_line_among_others_is_enough(
+            before in prop::collection::vec("[A-Z_]{1,9}=[^\n\r]{0,9}", 0..4),
+            after in prop::collection::vec("[A-Z_]{1,9}=[^\n\r]{0,9}", 0..4),
+            end in prop::sample::select(vec!["", "\n", "\r\n", "\0", "\n\0"]),
+        ) {
+            let others = [before.clone(), after.clone()].concat();
+            let lines = [before, vec!["READY=1".into()], after].concat();
+            let text = |lines: Vec<String>| lines.join("\n") + end;
+            prop_assert!(says_ready(text(lines).as_bytes()));
+            if !others.iter().any(|line| line == "READY=1") {
+                prop_assert!(!says_ready(text(others).as_bytes()));
+            }
+        }
+    }
+}
