@@ -73,6 +73,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     contestants: Vec<Contestant>,
 
+    /// Options for `forkyard run`, separated by spaces, as in `--forkyard-args "--surge 2"`
+    #[arg(long, value_name = "ARGS", value_delimiter = ' ', allow_hyphen_values = true)]
+    forkyard_args: Vec<String>,
+
     /// Write all single figures to a file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -103,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let pm2 = Pm2Files::new(&peers.node, tools::install_pm2()?);
     let mut bench = Bench {
         args,
-        files: Files { peers, pm2 },
+        files: Files { peers, forkyard_args: args.forkyard_args.clone(), pm2 },
         ports: Ports::new(),
         results: Results::default(),
     };

@@ -51,6 +51,8 @@ pub(crate) enum Contestant {
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) peers: Peers,
+    /// Further options for `forkyard run`.
+    pub(crate) forkyard_args: Vec<String>,
     pub(crate) pm2: Pm2Files,
 }
 
@@ -105,7 +107,7 @@ impl Setup {
 
     fn start(self, files: &Files, port: u16) -> Result<Primary> {
         let mut command = match self.contestant {
-            Contestant::Forkyard => self.under_forkyard(&files.peers),
+            Contestant::Forkyard => self.under_forkyard(files),
             Contestant::NodeCluster => self.under_node(&files.peers),
             Contestant::Pm2 => {
                 return Pm2::start(&files.pm2, port, self.workers).map(Primary::Pm2);
@@ -114,13 +116,15 @@ impl Setup {
         Program::start(command.env("PORT", port.to_string())).map(Primary::Program)
     }
 
-    fn under_forkyard(self, peers: &Peers) -> Command {
+    fn under_forkyard(self, files: &Files) -> Command {
+        let Files { peers, forkyard_args, .. } = files;
         let mut command = Command::new(&peers.forkyard);
         command.args(["run", "--log-format", "json", "--workers", &self.workers.to_string()]);
         if self.spares > 0 {
             command.args(["--spares", &self.spares.to_string()]);
         }
-        command.arg("--interpreter").arg(&peers.node).arg(tools::program("plain.js"));
+        command.args(forkyard_args).arg("--interpreter").arg(&peers.node);
+        command.arg(tools::program("plain.js"));
         command
     }
 

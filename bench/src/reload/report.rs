@@ -26,12 +26,13 @@ pub(crate) fn print(
     writeln!(out, "{machine}")?;
     writeln!(
         out,
-        "{} workers, {} clients, {} rounds; deadline {} s, time-out {} s; times in ms",
+        "{} workers, {} clients, {} rounds; deadline {} s, time-out {} s; times in ms{}",
         args.workers,
         args.clients,
         args.rounds,
         DEADLINE.as_secs(),
-        TIME_OUT.as_secs()
+        TIME_OUT.as_secs(),
+        describe_arguments(&args.forkyard_args)
     )?;
     let tables = [failures(results), pauses(results), starts(results), rolls(results)];
     for rows in tables.into_iter().chain([upgrades(results), targets(results)]) {
@@ -41,6 +42,13 @@ pub(crate) fn print(
         }
     }
     print_examples(out, results)
+}
+
+fn describe_arguments(arguments: &[String]) -> String {
+    match arguments {
+        [] => String::new(),
+        _ => format!("; forkyard run {}", arguments.join(" ")),
+    }
 }
 
 /// Of wrong answers and failures of the client's own side, which should not happen.
@@ -88,9 +96,9 @@ fn pauses(results: &Results) -> Vec<Row> {
     let mut rows = head(&[
         "what clients saw of it",
         "clients",
-        "longest wait, median run",
+        "longest wait, median",
         "of all",
-        "longest gap, median run",
+        "longest without an answer, median",
         "of all",
         "a reload",
         "least to most",
@@ -109,7 +117,7 @@ fn pauses(results: &Results) -> Vec<Row> {
 }
 
 fn starts(results: &Results) -> Vec<Row> {
-    let head = head(&["until the port answers, 1 worker", "median", "least to most", "measured"]);
+    let head = head(&["until the port answers, 1 worker", "median", "least to most", "times"]);
     let rows = results.starts.iter().filter_map(|(start, times)| {
         let spread = spread(times.iter().copied())?;
         let name = match start {
@@ -117,13 +125,13 @@ fn starts(results: &Results) -> Vec<Row> {
             _ => format!("after kill -9: {}", start.name()),
         };
         let median = format!("{:.1}", spread.median);
-        Some(vec![name, median, reach(spread, 1), format!("{} times", times.len())])
+        Some(vec![name, median, reach(spread, 1), times.len().to_string()])
     });
     head.into_iter().chain(rows).collect()
 }
 
 fn rolls(results: &Results) -> Vec<Row> {
-    let mut rows = head(&["a reload takes", "workers", "median", "least to most", "measured"]);
+    let mut rows = head(&["a reload takes", "workers", "median", "least to most", "times"]);
     for (kind, times) in &results.rolls {
         let Some(spread) = spread(times.iter().copied()) else { continue };
         rows.push(vec![
@@ -131,7 +139,7 @@ fn rolls(results: &Results) -> Vec<Row> {
             kind.workers.to_string(),
             format!("{:.0}", spread.median),
             reach(spread, 0),
-            format!("{} times", times.len()),
+            times.len().to_string(),
         ]);
     }
     if let Some(ping) = spread(results.pm2_ping.iter().copied()) {
@@ -140,7 +148,7 @@ fn rolls(results: &Results) -> Vec<Row> {
             "any".into(),
             format!("{:.0}", ping.median),
             reach(ping, 0),
-            format!("{} times", results.pm2_ping.len()),
+            results.pm2_ping.len().to_string(),
         ]);
     }
     rows

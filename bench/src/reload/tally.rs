@@ -25,7 +25,8 @@ pub(crate) struct Tally {
     pub(crate) failures: Failures,
     /// The longest time from asking to an answer, or to knowing that none will come.
     pub(crate) longest_wait: Duration,
-    /// The longest time between two right answers to the same client.
+    /// The longest time that one client was without a right answer, from one to the next, or
+    /// to its last failure.
     pub(crate) longest_gap: Duration,
     /// The first failure that needs words.
     pub(crate) example: Option<String>,
@@ -89,8 +90,11 @@ impl Counter {
             Ok(_) => true,
             Err(failure) => self.count_failure(failure),
         };
-        if answered && let Some(before) = self.last_answer.replace(now) {
+        if let Some(before) = self.last_answer {
             self.tally.longest_gap = self.tally.longest_gap.max(now - before);
+        }
+        if answered {
+            self.last_answer = Some(now);
         }
     }
 
@@ -141,6 +145,15 @@ mod tests {
             example: Some("404".into()),
         };
         assert_eq!(tally, expected);
+    }
+
+    #[test]
+    fn a_gap_that_nothing_ends_counts_too() {
+        let start = Instant::now();
+        let mut counter = Counter::default();
+        counter.count(start, start, Ok(7));
+        counter.count(start, start + Duration::from_secs(5), Err(Failure::TimedOut));
+        assert_eq!(counter.into_tally().longest_gap, Duration::from_secs(5));
     }
 
     #[test]
