@@ -24,6 +24,7 @@ use super::probe;
 use crate::interrupt;
 use crate::program::Program;
 use crate::tools::{self, Peers};
+use crate::usage;
 
 /// How long an app may take until all its workers answer.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -36,6 +37,12 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often it is asked who answers, while not all workers have.
 const ASK_EVERY: Duration = Duration::from_millis(2);
+
+/// A process that has used no CPU time for so long has nothing to do.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Whose reload is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -178,21 +185,33 @@ impl App {
 
     /// Upgrades the primary to the binary that is on disk. Forkyard only.
     pub(crate) fn upgrade(&mut self) -> Result<Upgraded> {
-        let Primary::Program(program) = &mut self.primary else {
-            bail!("{} cannot upgrade its primary", self.setup.contestant.name());
-        };
-        program.signal(Signal::USR2)?;
-        let event = wait_for_event(program, "primary_upgraded")?;
+        if let Primary::Program(program) = &self.primary {
+            program.signal(Signal::USR2)?;
+        }
+        let event = self.wait_for("primary_upgraded")?;
         let pause = event["pause_ms"].as_f64().context("an upgrade without its pause")?;
         Ok(Upgraded { pause: Duration::from_secs_f64(pause / 1e3) })
     }
 
+    /// Waits until all spares have come as far as they come. That they have is told by
+    /// nobody: a spare is known to be up, and then waits, which takes no CPU time.
+    pub(crate) fn wait_for_spares(&mut self) -> Result<()> {
+        let Setup { workers, spares, .. } = self.setup;
+        let mut up = Vec::new();
+        while spares > 0 && up.len() < usize::from(workers + spares) {
+            let event = self.wait_for("worker_online")?;
+            let pid = event["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+            up.push(pid.context("a worker without a process id")?);
+        }
+        up.into_iter().try_for_each(wait_until_quiet)
+    }
+
     /// Waits for an event of Forkyard's.
-    pub(crate) fn wait_for(&mut self, event: &str) -> Result<()> {
+    pub(crate) fn wait_for(&mut self, event: &str) -> Result<Value> {
         let Primary::Program(program) = &mut self.primary else {
             bail!("{} prints no events", self.setup.contestant.name());
         };
-        wait_for_event(program, event).map(drop)
+        wait_for_event(program, event)
     }
 
     /// How long the command takes by which the app is reloaded, if it has nothing to do.
@@ -234,12 +253,29 @@ impl App {
     }
 }
 
+/// Waits until a process has used no CPU time for a while.
+fn wait_until_quiet(pid: u32) -> Result<()> {
+    let deadline = Instant::now() + START_LIMIT;
+    let mut before = usage::cpu_time(pid)?.scheduled;
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < QUIET {
+        ensure!(Instant::now() < deadline, "process {pid} does not come to rest");
+        interrupt::pause(LOOK_EVERY)?;
+        let now = usage::cpu_time(pid)?.scheduled;
+        if now != before {
+            (before, quiet_since) = (now, Instant::now());
+        }
+    }
+    Ok(())
+}
+
 /// Waits for an event, or for one that says that it will not come.
 fn wait_for_event(program: &mut Program, wanted: &str) -> Result<Value> {
     let event = program.wait_for_line(RELOAD_LIMIT, |line| {
         let event: Value = serde_json::from_str(line).ok()?;
         let name = event["event"].as_str()?;
-        let is_bad = ["roll_failed", "roll_denied", "upgrade_failed"].contains(&name);
+        let is_bad = ["roll_failed", "roll_aborted", "upgrade_failed", "app_failed", "failed"]
+            .contains(&name);
         (is_bad || name == wanted).then_some(event)
     })?;
     ensure!(event["event"] == wanted, "instead of {wanted} came: {event}");

@@ -15,9 +15,6 @@ use crate::tools::{self, Peers};
 /// How long the bare program may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// What Forkyard says of a spare that is ready to take over.
-const SPARE_READY: &str = "spare_ready";
-
 /// The bare start: from starting plain Node with the program to its first answer.
 pub(crate) fn bare_start(peers: &Peers, port: u16) -> Result<Duration> {
     let mut command = Command::new(&peers.node);
@@ -34,9 +31,7 @@ pub(crate) fn bare_start(peers: &Peers, port: u16) -> Result<Duration> {
 pub(crate) fn until_answer(setup: Setup, files: &Files, port: u16) -> Result<Duration> {
     ensure!(setup.workers == 1, "a second worker would answer at once");
     let mut app = App::start(setup, files, port)?;
-    if setup.spares > 0 {
-        app.wait_for(SPARE_READY)?;
-    }
+    app.wait_for_spares()?;
     let worker = *app.workers().first().context("an app without workers")?;
     let pid = Pid::from_raw(worker).context("failed to make sense of a process id")?;
     let process = pidfd_open(pid, PidfdFlags::empty()).context("failed to watch a worker")?;
@@ -46,6 +41,9 @@ pub(crate) fn until_answer(setup: Setup, files: &Files, port: u16) -> Result<Dur
     let began = Instant::now();
     pidfd_send_signal(&process, Signal::KILL).context("failed to kill a worker")?;
     let answer = probe::first_answer(port, began, Some(worker))?;
+    if setup.spares > 0 {
+        app.wait_for("spare_promoted")?;
+    }
     app.stop()?;
     Ok(answer.after)
 }
