@@ -3,13 +3,15 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::DEADLINE;
+use crate::tls::Trust;
+use crate::transport::{Duplex, Transport};
 
 /// Where a server is.
 #[derive(Clone, Debug)]
@@ -18,6 +20,13 @@ pub enum Target {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+    /// A TCP address where TLS is spoken.
+    Tls {
+        /// The address.
+        address: SocketAddr,
+        /// Who is expected there.
+        trust: Trust,
+    },
 }
 
 impl Target {
@@ -45,6 +54,8 @@ pub enum Failure {
     Closed,
     /// No answer within the deadline.
     TimedOut,
+    /// The right answer, but over the deadline.
+    Late(Duration),
     /// An answer, but not to what was asked.
     Wrong(String),
     /// Anything else.
@@ -53,14 +64,23 @@ pub enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
+        match Self::from(error.kind()) {
+            Self::Other(_) => Self::Other(error.to_string()),
+            known => known,
+        }
+    }
+}
+
+impl From<ErrorKind> for Failure {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
             ErrorKind::ConnectionRefused | ErrorKind::NotFound => Self::Refused,
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
                 Self::Reset
             }
             ErrorKind::UnexpectedEof => Self::Closed,
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::TimedOut,
-            _ => Self::Other(error.to_string()),
+            other => Self::Other(other.to_string()),
         }
     }
 }
@@ -97,8 +117,7 @@ impl Reply {
 
 /// A connection with a request on it that may not have been answered yet.
 pub struct Connection {
-    stream: Box<dyn Duplex>,
-    reader: BufReader<Box<dyn Duplex>>,
+    stream: BufReader<Box<dyn Duplex>>,
     local_port: u16,
 }
 
@@ -110,10 +129,6 @@ pub enum Reuse {
     /// HTTP/1.1's own way.
     KeepAlive,
 }
-
-trait Duplex: Read + Write + Send {}
-impl Duplex for TcpStream {}
-impl Duplex for UnixStream {}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,23 +143,17 @@ impl Connection {
     ///
     /// [`Failure::Refused`] and its like.
     pub fn open(target: &Target) -> Result<Self, Failure> {
-        let (stream, second, local_port): (Box<dyn Duplex>, Box<dyn Duplex>, u16) = match target {
-            Target::Tcp(address) => {
-                let stream = TcpStream::connect_timeout(address, DEADLINE)?;
-                stream.set_read_timeout(Some(DEADLINE))?;
-                stream.set_write_timeout(Some(DEADLINE))?;
-                stream.set_nodelay(true)?;
-                let port = stream.local_addr()?.port();
-                (Box::new(stream.try_clone()?), Box::new(stream), port)
-            }
-            Target::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(DEADLINE))?;
-                stream.set_write_timeout(Some(DEADLINE))?;
-                (Box::new(stream.try_clone()?), Box::new(stream), 0)
-            }
-        };
-        Ok(Self { stream, reader: BufReader::new(second), local_port })
+        Self::open_within(target, DEADLINE)
+    }
+
+    /// Connects, and waits for nothing on it for longer than `patience`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] and its like.
+    pub fn open_within(target: &Target, patience: Duration) -> Result<Self, Failure> {
+        let Transport { stream, local_port } = Transport::open(target, patience)?;
+        Ok(Self { stream: BufReader::new(stream), local_port })
     }
 
     /// The client's port, by which the server knows the connection. 0 on Unix sockets.
@@ -159,7 +168,9 @@ impl Connection {
     ///
     /// When the connection is gone.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        Ok(self.stream.write_all(bytes)?)
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes)?;
+        Ok(stream.flush()?)
     }
 
     /// Sends a GET.
@@ -179,7 +190,7 @@ impl Connection {
     /// When the connection ends first.
     pub fn line(&mut self) -> Result<String, Failure> {
         let mut line = String::new();
-        let length = self.reader.read_line(&mut line)?;
+        let length = self.stream.read_line(&mut line)?;
         if length == 0 || !line.ends_with('\n') {
             return Err(Failure::Closed);
         }
@@ -193,7 +204,7 @@ impl Connection {
     /// When the connection breaks instead.
     pub fn rest(&mut self) -> Result<String, Failure> {
         let mut text = String::new();
-        self.reader.read_to_string(&mut text)?;
+        self.stream.read_to_string(&mut text)?;
         Ok(text)
     }
 
@@ -249,7 +260,7 @@ impl Connection {
 
     fn exactly(&mut self, length: usize) -> Result<String, Failure> {
         let mut body = vec![0; length];
-        self.reader.read_exact(&mut body)?;
+        self.stream.read_exact(&mut body)?;
         String::from_utf8(body).map_err(|_| Failure::Wrong("a body that is not UTF-8".into()))
     }
 }

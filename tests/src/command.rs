@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use crate::client::Target;
 use crate::events::{Event, Log, Stream, story};
+use crate::releases::Releases;
 use crate::unread::Unread;
-use crate::{DEADLINE, Node, processes, tools};
+use crate::{DEADLINE, Node, OnDisk, processes, tools};
 
 /// Every process of a run has this variable, with a value of the run's own.
 const MARK: &str = "FORKYARD_TEST_RUN";
@@ -44,6 +45,13 @@ impl Launch {
         launch.node(Node::V24).program(tools::program(program))
     }
 
+    /// `forkyard run` on the release that counts, with the newest Node.
+    #[must_use]
+    pub fn releases(releases: &Releases) -> Self {
+        let launch = Self::bare("run").option("--log-format", "json");
+        launch.node(Node::V24).program(releases.program())
+    }
+
     /// `forkyard VERB` and nothing more.
     #[must_use]
     pub fn bare(verb: &'static str) -> Self {
@@ -69,6 +77,13 @@ impl Launch {
         let is_primary = binary.extension().is_some_and(|extension| extension == "js");
         let verb = is_primary.then_some("run");
         Self { binary: binary.to_path_buf(), verb, ..Self::bare("run") }
+    }
+
+    /// The command is found here, and may be exchanged there.
+    #[must_use]
+    pub fn on_disk(mut self, on_disk: &OnDisk) -> Self {
+        self.binary = on_disk.binary();
+        self
     }
 
     /// A line for the shell, on a terminal of its own made by `script`.
@@ -100,19 +115,27 @@ impl Launch {
     /// What runs the program. The last one named counts.
     #[must_use]
     pub fn interpreter(mut self, interpreter: impl Into<OsString>) -> Self {
-        self.without_interpreter_mut();
+        self.without_mut("--interpreter");
         self.option("--interpreter", interpreter)
     }
 
     /// Whatever the command finds by itself runs the program.
     #[must_use]
     pub fn own_interpreter(mut self) -> Self {
-        self.without_interpreter_mut();
+        self.without_mut("--interpreter");
         self
     }
 
-    fn without_interpreter_mut(&mut self) {
-        if let Some(at) = self.options.iter().position(|option| option == "--interpreter") {
+    /// It says what it has to say to people, not in JSON.
+    #[must_use]
+    pub fn as_text(mut self) -> Self {
+        self.without_mut("--log-format");
+        self
+    }
+
+    /// Takes back an option that has a value.
+    fn without_mut(&mut self, name: &str) {
+        if let Some(at) = self.options.iter().position(|option| option == name) {
             self.options.drain(at..at + 2);
         }
     }
@@ -128,6 +151,13 @@ impl Launch {
     #[must_use]
     pub fn impatient(self) -> Self {
         self.option("--drain-timeout", "300ms").option("--term-timeout", "300ms")
+    }
+
+    /// An option without a value.
+    #[must_use]
+    pub fn flag(mut self, name: &str) -> Self {
+        self.options.push(name.into());
+        self
     }
 
     /// A variable for the workers, by `--env`.
@@ -377,6 +407,13 @@ impl Forkyard {
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.log.events()
+    }
+
+    /// Has the command execute what is on disk now, and waits until that has taken over.
+    pub fn upgrade(&self) {
+        let before = self.events().iter().filter(|event| event.is("primary_upgraded")).count();
+        self.signal(Signal::USR2);
+        self.wait_count("primary_upgraded", before + 1);
     }
 
     /// Sends a signal to the command.

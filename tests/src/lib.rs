@@ -14,17 +14,26 @@ pub mod cgroups;
 pub mod client;
 pub mod command;
 pub mod events;
+mod http2;
 pub mod load;
+pub mod on_disk;
 pub mod ports;
 pub mod processes;
 pub mod record;
+pub mod releases;
+pub mod rolls;
+pub mod tally;
+pub mod tls;
 pub mod tools;
+mod transport;
 mod unread;
 pub mod waiting;
 pub mod watching;
+pub mod websocket;
 
 pub use command::{Ended, Forkyard, Launch};
 pub use events::{Event, Stream};
+pub use on_disk::OnDisk;
 pub use tools::Node;
 
 /// How long a test waits for something that has to happen.

@@ -1,44 +1,68 @@
 //! Many clients at once that count everything that goes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::client::{Connection, Failure, Reply, Reuse, Target};
-use crate::waiting;
+use crate::http2::{self, Http2};
+use crate::tally::Answered;
+pub use crate::tally::{Lost, Tally};
+use crate::websocket::Messages;
+use crate::{DEADLINE, waiting};
 
 /// No load goes on for longer, whatever a test forgets.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// How many clients of a load share a connection of HTTP/2.
+const STREAMS: usize = 4;
 
 /// Asks a server for one id after the other, from several threads.
 #[derive(Clone, Debug)]
 pub struct Load {
     target: Target,
-    reuse: Reuse,
-    threads: u64,
+    way: Way,
+    threads: usize,
     requests: u64,
+    patience: Duration,
+    folder: String,
+    pace: Pace,
 }
 
-/// A request that went wrong.
-#[derive(Clone, Debug)]
-pub struct Lost {
-    /// What was asked for.
-    pub id: String,
-    /// The client's port; 0 if it never got a connection.
-    pub local_port: u16,
-    /// How it went wrong.
-    pub failure: Failure,
+/// How the clients ask.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// Every request on a connection of its own.
+    Short,
+    /// On connections in turn, each client having so many.
+    KeepAlive(usize),
+    /// As streams of a few connections.
+    Http2,
+    /// By messages on a WebSocket each.
+    Messages,
 }
 
-/// What became of all requests.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// The ids answered rightly, with who answered.
-    pub answered: BTreeMap<String, i32>,
-    /// All others.
-    pub lost: Vec<Lost>,
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// The next request follows on the answer.
+    Full,
+    /// A client leaves the machine to others for a moment after each answer.
+    Modest,
+}
+
+/// Whoever asks a server, in a way of its own.
+pub(crate) trait Client {
+    /// Asks for `path`.
+    fn ask(&mut self, path: &str) -> Asked;
+}
+
+/// What came of one request.
+pub(crate) struct Asked {
+    /// The client's port; 0 if it never got a connection, or none that has one.
+    pub(crate) local_port: u16,
+    pub(crate) answer: Result<Reply, Failure>,
 }
 
 /// A load that is under way.
@@ -60,18 +84,45 @@ impl Load {
     /// Every request on a connection of its own.
     #[must_use]
     pub fn short(target: &Target) -> Self {
-        Self { target: target.clone(), reuse: Reuse::Close, threads: 8, requests: 20_000 }
+        Self {
+            target: target.clone(),
+            way: Way::Short,
+            threads: 8,
+            requests: 20_000,
+            patience: DEADLINE,
+            folder: "/".into(),
+            pace: Pace::Full,
+        }
     }
 
     /// As many requests on a connection as the server allows.
     #[must_use]
     pub fn keep_alive(target: &Target) -> Self {
-        Self { reuse: Reuse::KeepAlive, ..Self::short(target) }
+        Self { way: Way::KeepAlive(1), ..Self::short(target) }
+    }
+
+    /// The same, with so many connections for each client, asked on in turn: most of them
+    /// are idle at any time.
+    #[must_use]
+    pub fn mostly_idle(target: &Target, connections: usize) -> Self {
+        Self { way: Way::KeepAlive(connections), ..Self::short(target) }
+    }
+
+    /// As streams of HTTP/2, several clients to a connection.
+    #[must_use]
+    pub fn http2(target: &Target) -> Self {
+        Self { way: Way::Http2, ..Self::short(target) }
+    }
+
+    /// By messages on WebSockets.
+    #[must_use]
+    pub fn messages(target: &Target) -> Self {
+        Self { way: Way::Messages, ..Self::short(target) }
     }
 
     /// How many clients ask at the same time.
     #[must_use]
-    pub fn threads(self, threads: u64) -> Self {
+    pub fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }
 
@@ -81,14 +132,35 @@ impl Load {
         Self { requests, ..self }
     }
 
+    /// How long a request may take: one that takes longer counts as lost.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Where the ids are asked for: `/slow/100/` for `/slow/100/r17`.
+    #[must_use]
+    pub fn folder(self, folder: &str) -> Self {
+        Self { folder: folder.into(), ..self }
+    }
+
+    /// Leaves the machine to others for a moment after each answer, so that the load can
+    /// go on for as long as what is done under it.
+    #[must_use]
+    pub fn modest(self) -> Self {
+        Self { pace: Pace::Modest, requests: 200_000, ..self }
+    }
+
     /// Starts to ask.
     #[must_use]
     pub fn start(&self) -> Running {
         let shared = Arc::new(Shared::default());
-        let threads = (0..self.threads)
-            .map(|_| {
+        let clients: Vec<_> = self.clients();
+        let threads = clients
+            .into_iter()
+            .map(|client| {
                 let (load, shared) = (self.clone(), Arc::clone(&shared));
-                std::thread::spawn(move || load.ask_on(&shared))
+                std::thread::spawn(move || load.ask_on(client, &shared))
             })
             .collect();
         Running { shared, threads }
@@ -100,57 +172,95 @@ impl Load {
         self.start().finish()
     }
 
-    fn ask_on(&self, shared: &Shared) {
+    fn clients(&self) -> Vec<Box<dyn Client + Send>> {
+        let (target, patience) = (self.target.clone(), self.patience);
+        let http = |reuse, connections| {
+            let target = target.clone();
+            Box::new(Http1 { target, patience, reuse, connections, kept: VecDeque::new() })
+        };
+        let mut connections = (0..self.threads.div_ceil(STREAMS))
+            .map(|_| Arc::new(http2::Shared::new(&self.target, patience)))
+            .cycle();
+        (0..self.threads)
+            .map(|_| -> Box<dyn Client + Send> {
+                match self.way {
+                    Way::Short => http(Reuse::Close, 1),
+                    Way::KeepAlive(connections) => http(Reuse::KeepAlive, connections),
+                    Way::Http2 => Box::new(Http2(connections.next().expect("it never ends"))),
+                    Way::Messages => {
+                        Box::new(Messages { target: target.clone(), patience, open: None })
+                    }
+                }
+            })
+            .collect()
+    }
+
+    fn ask_on(&self, mut client: Box<dyn Client + Send>, shared: &Shared) {
         let end = Instant::now() + LONGEST;
-        let mut kept = None;
         while !shared.stop.load(Ordering::Relaxed) && Instant::now() < end {
             let number = shared.asked.fetch_add(1, Ordering::Relaxed);
             if number >= self.requests {
                 return;
             }
-            let id = format!("r{number}");
-            let (outcome, local_port) = self.ask_once(&mut kept, &id);
-            shared.note(id, local_port, outcome);
+            self.ask_once(&mut *client, format!("r{number}"), shared);
+            if matches!(self.pace, Pace::Modest) {
+                waiting::nap();
+            }
         }
     }
 
-    fn ask_once(&self, kept: &mut Option<Connection>, id: &str) -> (Result<i32, Failure>, u16) {
-        let opened = match kept.take() {
-            Some(connection) => Ok(connection),
-            None => Connection::open(&self.target),
-        };
-        let mut connection = match opened {
-            Ok(connection) => connection,
-            Err(failure) => return (Err(failure), 0),
-        };
-        let local_port = connection.local_port();
-        let reply =
-            connection.ask(&format!("/{id}"), self.reuse).and_then(|()| connection.answer());
-        if self.reuse == Reuse::KeepAlive && reply.as_ref().is_ok_and(|reply| reply.keeps_alive) {
-            *kept = Some(connection);
+    fn ask_once(&self, client: &mut dyn Client, id: String, shared: &Shared) {
+        let start = Instant::now();
+        let Asked { local_port, answer } = client.ask(&format!("{}{id}", self.folder));
+        let took = start.elapsed();
+        let answer = answer.and_then(|reply| Answered::check(&reply, &id));
+        let in_time = |by| if took > self.patience { Err(Failure::Late(took)) } else { Ok(by) };
+        match answer.and_then(in_time) {
+            Ok(by) => {
+                shared.tally().add_answered(id, by, took);
+                shared.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(failure) => shared.tally().add_lost(Lost { id, local_port, failure }),
         }
-        (reply.and_then(|reply| who_answered(&reply, id)), local_port)
     }
 }
 
-/// Who answered, if the answer is the one to this id.
-fn who_answered(reply: &Reply, id: &str) -> Result<i32, Failure> {
-    let json = reply.json();
-    let right = reply.status == 200 && json["id"] == id;
-    let pid = json["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-    pid.filter(|_| right).ok_or_else(|| Failure::Wrong(format!("{reply:?} to {id}")))
+/// A client that speaks HTTP/1.
+struct Http1 {
+    target: Target,
+    patience: Duration,
+    reuse: Reuse,
+    /// How many connections it has open, if the server allows.
+    connections: usize,
+    /// Those, the longest idle one first.
+    kept: VecDeque<Connection>,
+}
+
+impl Client for Http1 {
+    fn ask(&mut self, path: &str) -> Asked {
+        let mut connection = match self.connection() {
+            Ok(connection) => connection,
+            Err(failure) => return Asked { local_port: 0, answer: Err(failure) },
+        };
+        let local_port = connection.local_port();
+        let answer = connection.ask(path, self.reuse).and_then(|()| connection.answer());
+        if self.reuse == Reuse::KeepAlive && answer.as_ref().is_ok_and(|reply| reply.keeps_alive) {
+            self.kept.push_back(connection);
+        }
+        Asked { local_port, answer }
+    }
+}
+
+impl Http1 {
+    fn connection(&mut self) -> Result<Connection, Failure> {
+        let kept = if self.kept.len() < self.connections { None } else { self.kept.pop_front() };
+        kept.map_or_else(|| Connection::open_within(&self.target, self.patience), Ok)
+    }
 }
 
 impl Shared {
-    fn note(&self, id: String, local_port: u16, outcome: Result<i32, Failure>) {
-        let mut tally = self.tally.lock().expect("invariant: nobody panics while counting");
-        match outcome {
-            Ok(pid) => {
-                tally.answered.insert(id, pid);
-                self.answered.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(failure) => tally.lost.push(Lost { id, local_port, failure }),
-        }
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().expect("invariant: nobody panics while counting")
     }
 }
 
@@ -180,43 +290,6 @@ impl Running {
         for thread in self.threads {
             thread.join().expect("a client that does not panic");
         }
-        let mut tally = self.shared.tally.lock().expect("invariant: nobody panics while counting");
-        std::mem::take(&mut tally)
-    }
-}
-
-impl Tally {
-    /// The requests that went wrong in the given way.
-    #[must_use]
-    pub fn count(&self, failure: &Failure) -> usize {
-        let same =
-            |lost: &&Lost| std::mem::discriminant(&lost.failure) == std::mem::discriminant(failure);
-        self.lost.iter().filter(same).count()
-    }
-
-    /// How many requests each process answered.
-    #[must_use]
-    pub fn by_worker(&self) -> BTreeMap<i32, usize> {
-        let mut counts = BTreeMap::new();
-        for &pid in self.answered.values() {
-            *counts.entry(pid).or_default() += 1;
-        }
-        counts
-    }
-
-    /// Fails the test unless every request was answered rightly.
-    ///
-    /// # Panics
-    ///
-    /// When one was not.
-    pub fn assert_nothing_lost(&self) {
-        let lost = &self.lost[..self.lost.len().min(20)];
-        assert!(
-            self.lost.is_empty(),
-            "{} of {} requests were lost: {lost:#?}",
-            self.lost.len(),
-            self.lost.len() + self.answered.len(),
-        );
-        assert!(!self.answered.is_empty(), "nothing was asked");
+        std::mem::take(&mut self.shared.tally())
     }
 }

@@ -43,6 +43,22 @@ impl Node {
     }
 }
 
+/// Makes one test of each function for each version of [`Node`], in a module for each.
+#[macro_export]
+macro_rules! on_every_node {
+    ($($test:ident),* $(,)?) => {
+        $crate::on_every_node!(@ node18 V18 $($test)*);
+        $crate::on_every_node!(@ node20 V20 $($test)*);
+        $crate::on_every_node!(@ node22 V22 $($test)*);
+        $crate::on_every_node!(@ node24 V24 $($test)*);
+    };
+    (@ $module:ident $node:ident $($test:ident)*) => {
+        mod $module {
+            $(#[test] fn $test() { super::$test($crate::Node::$node); })*
+        }
+    };
+}
+
 /// The `deno` binary.
 ///
 /// # Panics

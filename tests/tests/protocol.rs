@@ -8,29 +8,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use forkyard_tests::client::{self, Connection, Failure, Target};
 use forkyard_tests::record::Record;
-use forkyard_tests::{DEADLINE, Forkyard, Launch, Node, ports, processes, tools, waiting};
+use forkyard_tests::tls::Identity;
+use forkyard_tests::{
+    DEADLINE, Forkyard, Launch, Node, on_every_node, ports, processes, tools, waiting,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// Makes one test of each function for each version of Node.
-macro_rules! on_every_node {
-    ($($test:ident),* $(,)?) => {
-        on_every_node!(@ node18 V18 $($test)*);
-        on_every_node!(@ node20 V20 $($test)*);
-        on_every_node!(@ node22 V22 $($test)*);
-        on_every_node!(@ node24 V24 $($test)*);
-    };
-    (@ $module:ident $node:ident $($test:ident)*) => {
-        mod $module {
-            $(#[test] fn $test() { super::$test(super::Node::$node); })*
-        }
-    };
-}
 
 on_every_node![
     serves_on_ipv4,
@@ -343,29 +331,6 @@ fn binds_anew_what_was_closed(node: Node) {
     assert!(rounds.iter().all(|round| round["port"] == rounds[0]["port"]), "{rounds:?}");
     let target = loopback_v4(forkyard.port());
     assert_eq!(client::read_all(&target), Ok("open\n".into()));
-}
-
-/// A key and a certificate for 127.0.0.1, made for one test.
-struct Identity {
-    folder: TempDir,
-}
-
-impl Identity {
-    fn new() -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let mut openssl = Command::new("openssl");
-        openssl.current_dir(folder.path()).args(["req", "-x509", "-nodes", "-days", "2"]);
-        openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
-        openssl.args(["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost"]);
-        let output = openssl.output().expect("openssl starts");
-        assert!(output.status.success(), "{output:?}");
-        Self { folder }
-    }
-
-    fn given_to(&self, launch: Launch) -> Launch {
-        let path = |name: &str| -> PathBuf { self.folder.path().join(name) };
-        launch.worker_env("TLS_KEY", path("key.pem")).worker_env("TLS_CERT", path("cert.pem"))
-    }
 }
 
 /// Runs a client program of the tests and gives what it prints.
