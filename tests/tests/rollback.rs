@@ -220,7 +220,7 @@ fn the_message_says_who_why_and_what_it_said() {
     forkyard.wait_for("a worker that listens", listens);
     releases.deploy("2", &Release::of("crash-at-boot.js"));
     forkyard.reload();
-    forkyard.wait_for("the end of it", |line| line.raw.contains("as it was before"));
+    forkyard.wait_for("the end of it", |line| line.raw.contains("the reload is undone"));
     forkyard.stop().assert_code(0).assert_says(&[
         "reload: 2 workers to replace",
         "reload failed: worker 3 in slot 0 exited with code 1",
