@@ -16,7 +16,7 @@ use crate::client::Target;
 use crate::events::{Event, Log, Stream, story};
 use crate::releases::Releases;
 use crate::unread::Unread;
-use crate::{DEADLINE, Node, processes, tools};
+use crate::{DEADLINE, Node, OnDisk, processes, tools};
 
 /// Every process of a run has this variable, with a value of the run's own.
 const MARK: &str = "FORKYARD_TEST_RUN";
@@ -77,6 +77,13 @@ impl Launch {
         let is_primary = binary.extension().is_some_and(|extension| extension == "js");
         let verb = is_primary.then_some("run");
         Self { binary: binary.to_path_buf(), verb, ..Self::bare("run") }
+    }
+
+    /// The command is found here, and may be exchanged there.
+    #[must_use]
+    pub fn on_disk(mut self, on_disk: &OnDisk) -> Self {
+        self.binary = on_disk.binary();
+        self
     }
 
     /// A line for the shell, on a terminal of its own made by `script`.
@@ -400,6 +407,13 @@ impl Forkyard {
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.log.events()
+    }
+
+    /// Has the command execute what is on disk now, and waits until that has taken over.
+    pub fn upgrade(&self) {
+        let before = self.events().iter().filter(|event| event.is("primary_upgraded")).count();
+        self.signal(Signal::USR2);
+        self.wait_count("primary_upgraded", before + 1);
     }
 
     /// Sends a signal to the command.

@@ -16,6 +16,7 @@ pub mod command;
 pub mod events;
 mod http2;
 pub mod load;
+pub mod on_disk;
 pub mod ports;
 pub mod processes;
 pub mod record;
@@ -32,6 +33,7 @@ pub mod websocket;
 
 pub use command::{Ended, Forkyard, Launch};
 pub use events::{Event, Stream};
+pub use on_disk::OnDisk;
 pub use tools::Node;
 
 /// How long a test waits for something that has to happen.

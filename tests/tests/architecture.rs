@@ -7,8 +7,8 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may use, of ours and of others' that matter for the layering.
-const MAY_USE: [(&str, &[&str]); 5] = [
-    ("forkyard-core", &[]),
+const MAY_USE: [(&str, &[&str]); 6] = [
+    ("forkyard-core", &["serde"]),
     ("forkyard-ipc", &["memchr", "serde", "serde_json", "thiserror"]),
     ("forkyard-sys", &["libc", "rustix", "tokio"]),
     (
@@ -21,9 +21,27 @@ const MAY_USE: [(&str, &[&str]); 5] = [
             "futures-core",
             "hyper",
             "hyper-util",
+            "serde",
+            "serde_json",
             "thiserror",
             "tokio",
             "tokio-rustls",
+            "tracing",
+        ],
+    ),
+    (
+        "forkyard-control",
+        &[
+            "axum",
+            "forkyard-sys",
+            "futures-core",
+            "http-body-util",
+            "hyper",
+            "hyper-util",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
             "tracing",
         ],
     ),
@@ -35,6 +53,7 @@ const MAY_USE: [(&str, &[&str]); 5] = [
             "axum",
             "clap",
             "forkyard",
+            "forkyard-control",
             "forkyard-sys",
             "humantime",
             "rustix",

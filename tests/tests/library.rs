@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use forkyard::{
     Cluster, ClusterBuilder, Dialect, Event, ExitStatus, Handle, HandleKind, Messages, Outcome,
-    Program, ReceivedMessage, RestartMode, RestartSettings, Signal, SlotId, Stage, Value,
+    Program, ReceivedMessage, RequestError, RestartMode, RestartSettings, Signal, SlotId, Stage,
+    Value,
 };
 use forkyard_tests::watching::event;
 use forkyard_tests::{DEADLINE, Node, tools};
@@ -199,4 +200,21 @@ async fn a_dropped_cluster_ends_its_workers() {
     let pid = i32::try_from(pid).unwrap();
     let ended = || (!forkyard_tests::processes::is_alive(pid)).then_some(());
     forkyard_tests::waiting::until("the worker ends", ended);
+}
+
+/// Its workers would not survive.
+#[tokio::test]
+async fn who_does_not_lend_its_first_thread_is_not_upgraded() {
+    let mut cluster = builder(Node::V20, "echo.js", Dialect::Json).start().unwrap();
+    let mut messages = cluster.messages();
+    let slot = cluster.fork().await.unwrap();
+    received(&mut messages).await;
+    let error = cluster.handle().upgrade().await.unwrap_err();
+    assert!(matches!(error, RequestError::NotUpgraded { .. }), "{error}");
+    assert!(error.to_string().contains("forkyard::host"), "{error}");
+    cluster.handle().send(slot, Value::from(json!("still"))).await.unwrap();
+    assert_eq!(received(&mut messages).await.message, Value::from(json!("still")));
+    cluster.stop(Stage::Disconnect).await.unwrap();
+    let over = |event| matches!(event, Event::Over(Outcome::Stopped)).then_some(());
+    event(&mut cluster, over).await;
 }

@@ -153,25 +153,16 @@ async fn one_slot_is_restarted_successor_first() {
 async fn a_spare_takes_over() {
     let (mut cluster, before) = serving(builder(), 1).await;
     let spare = cluster.handle().fork_spare().await.unwrap();
-    event(&mut cluster, |event| match event {
-        Event::Online(info) => (info.slot == spare).then_some(()),
+    let stands_by =
+        |event| matches!(event, Event::StandsBy(info) if info.slot == spare).then_some(());
+    event(&mut cluster, stands_by).await;
+    cluster.handle().signal(before[0].slot, forkyard::Signal::KILL).await.unwrap();
+    let promoted = event(&mut cluster, |event| match event {
+        Event::Promoted(info) => Some(info),
         _ => None,
     })
     .await;
-    // Online comes before it asks for its address: wait for a takeover, whoever it is by then.
-    let mut killed = before[0];
-    let promoted = loop {
-        cluster.handle().signal(killed.slot, forkyard::Signal::KILL).await.unwrap();
-        let next = event(&mut cluster, |event| match event {
-            Event::Promoted(info) => Some((info, true)),
-            Event::Listening { info, .. } => Some((info, false)),
-            _ => None,
-        });
-        match next.await {
-            (info, true) => break info,
-            (info, false) => killed = info,
-        }
-    };
+    assert_eq!(promoted.slot, spare);
     event(&mut cluster, |event| match event {
         Event::Listening { info, .. } => (info == promoted).then_some(()),
         _ => None,

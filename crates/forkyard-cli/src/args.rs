@@ -12,6 +12,8 @@ use forkyard::{Dialect, MAX_SLOTS, Policy, PolicyRule};
 
 pub(crate) use roll::RollOptions;
 
+use crate::control::ControlRule;
+
 /// Run a server on all cores of a machine: many workers behind one port, restarted when
 /// they crash.
 #[derive(Debug, Parser)]
@@ -19,7 +21,8 @@ pub(crate) use roll::RollOptions;
     name = "forkyard",
     version,
     after_help = "Exit codes: 0 stopped as asked, 1 unexpected error, 2 usage, \
-    3 the app failed (its workers crashed too often), 126 the program cannot be executed, \
+    3 the app failed (its workers crashed too often), 4 a reload failed and the workers serve \
+    on, 5 no such app is running, 126 the program cannot be executed, \
     127 the program or its interpreter was not found."
 )]
 pub(crate) struct Args {
@@ -31,6 +34,8 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Run a program in the foreground, with many workers behind one port
     Run(Box<Run>),
+    /// Replace all workers of a running app by new ones, and wait for the end
+    Reload(Reload),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -40,6 +45,7 @@ impl Verb {
     pub(crate) fn log_format(&self) -> LogFormat {
         match self {
             Self::Run(run) => run.log_format,
+            Self::Reload(reload) => reload.log_format,
             Self::Demo(demo) => demo.log_format,
         }
     }
@@ -129,6 +135,14 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) term_timeout: Duration,
 
+    /// How long a new version of this command may take to get ready when it takes over
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) upgrade_timeout: Duration,
+
+    /// Do without the control socket, by which `forkyard reload` finds the app
+    #[arg(long)]
+    no_control: bool,
+
     #[command(flatten)]
     pub(crate) roll: RollOptions,
 
@@ -136,6 +150,23 @@ pub(crate) struct Run {
     // One list, because only the last positional may be followed by what looks like options.
     #[arg(required = true, num_args = 1.., trailing_var_arg = true)]
     pub(crate) program: Vec<OsString>,
+}
+
+impl Run {
+    pub(crate) fn control_rule(&self) -> ControlRule {
+        if self.no_control { ControlRule::LeaveOut } else { ControlRule::Serve }
+    }
+}
+
+/// What `forkyard reload` can be told.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct Reload {
+    /// The app's name, or its primary's process id; not needed if only one is running
+    pub(crate) app: Option<String>,
+
+    /// How to print what happens
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
 }
 
 /// What `forkyard demo` can be told.

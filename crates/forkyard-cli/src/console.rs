@@ -20,7 +20,8 @@ const PENDING_BYTES: usize = 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Console {
     shared: Arc<Shared>,
-    written: watch::Receiver<()>,
+    /// How many bytes have been written. Its end is the thread's.
+    written: watch::Receiver<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ struct Pending {
     bytes: Vec<u8>,
     /// Lines that found no room.
     lost: u64,
+    /// How many bytes have been said, those that wait among them.
+    said: u64,
     /// Nothing more is said.
     closed: bool,
 }
@@ -42,7 +45,7 @@ impl Console {
     /// Starts the thread. `tell_lost` makes a line of how many lines were lost.
     pub(crate) fn start(tell_lost: impl Fn(u64) -> String + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let (alive, written) = watch::channel(());
+        let (progress, written) = watch::channel(0);
         let source = Arc::clone(&shared);
         thread::Builder::new().name("forkyard-console".into()).spawn(move || {
             while let Some((bytes, lost)) = source.next() {
@@ -50,8 +53,8 @@ impl Console {
                 if lost > 0 {
                     write(tell_lost(lost).as_bytes());
                 }
+                progress.send_modify(|written| *written += bytes.len() as u64);
             }
-            drop(alive);
         })?;
         Ok(Self { shared, written })
     }
@@ -68,7 +71,15 @@ impl Console {
             return;
         }
         pending.bytes.extend_from_slice(lines);
+        pending.said += lines.len() as u64;
         self.shared.news.notify_one();
+    }
+
+    /// Waits until all that has been said by now is written.
+    pub(crate) async fn flush(&self) {
+        let said = self.shared.lock().said;
+        // If the thread is gone, nothing more will be.
+        let _ = self.written.clone().wait_for(|written| *written >= said).await;
     }
 
     /// Nothing more is said: waits until all that was is written.
@@ -76,7 +87,6 @@ impl Console {
         self.shared.lock().closed = true;
         self.shared.news.notify_one();
         let mut written = self.written.clone();
-        // Nothing is ever sent: the thread's end is the message.
         while written.changed().await.is_ok() {}
     }
 }
@@ -123,7 +133,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted() {
         let shared = Arc::new(Shared::default());
-        let console = Console { shared: Arc::clone(&shared), written: watch::channel(()).1 };
+        let console = Console { shared: Arc::clone(&shared), written: watch::channel(0).1 };
         let line = vec![b'x'; PENDING_BYTES / 2];
         for _ in 0..5 {
             console.say(&line);

@@ -7,15 +7,21 @@ use axum::routing::get;
 use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
+use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
-use crate::run::{Staff, serve};
+use crate::run::{Desk, Staff, serve};
+use crate::signals::HeldSignals;
 use crate::sink::Printer;
 
 /// Runs the primary.
-pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Failure> {
+pub(crate) fn demo(
+    options: &Demo,
+    signals: HeldSignals,
+    reporter: &Reporter,
+) -> Result<ExitCode, Failure> {
     let program =
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
     let workers = options.workers.count();
@@ -33,7 +39,12 @@ pub(crate) fn demo(options: &Demo, reporter: &Reporter) -> Result<ExitCode, Fail
         policy: options.policy.policy,
     };
     let staff = Staff { workers, spares: 0 };
-    serve(builder, staff, reporter, &opening, Reloads::new(&source, rule))
+    let desk = Desk {
+        reporter,
+        reloads: Reloads::new(&source, rule),
+        control: Control::of(&opening.app, ControlRule::Serve),
+    };
+    serve(builder, staff, signals, &opening, desk)
 }
 
 /// As a worker serves the page.

@@ -12,6 +12,10 @@ const UNEXPECTED: u8 = 1;
 const USAGE: u8 = 2;
 /// The app was given up: its workers crashed too often.
 const APP_FAILED: u8 = 3;
+/// A reload that was asked for failed, and the workers serve on.
+const NOT_RELOADED: u8 = 4;
+/// The app that was named does not run.
+const NO_SUCH_APP: u8 = 5;
 /// The program is there but cannot be executed, as shells have it.
 const CANNOT_EXECUTE: u8 = 126;
 /// The program or its interpreter is not there, as shells have it.
@@ -31,6 +35,14 @@ impl Failure {
 
     pub(crate) fn usage(message: String) -> Self {
         Self { code: USAGE, message }
+    }
+
+    pub(crate) fn not_reloaded(message: String) -> Self {
+        Self { code: NOT_RELOADED, message }
+    }
+
+    pub(crate) fn no_such_app(message: String) -> Self {
+        Self { code: NO_SUCH_APP, message }
     }
 
     pub(crate) fn cannot_execute(message: String) -> Self {

@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use forkyard::Program;
+use forkyard_control::folder::runtime_dir;
 
 use crate::args::{Run, Workers, parse_workers};
 use crate::directory;
@@ -86,7 +87,8 @@ impl Launch {
         match interpreter(run.interpreter.as_deref(), named, &self.start)? {
             Some(interpreter) => {
                 let script = script(named, cwd)?;
-                Ok(Program::new(&interpreter)
+                Ok(self
+                    .with_agent(Program::new(&interpreter))
                     .args(type_stripping(&interpreter, named)?)
                     .args(node_args)
                     .arg(script))
@@ -97,6 +99,15 @@ impl Launch {
                 named.display()
             ))),
             None => Ok(Program::new(executable(named, cwd)?)),
+        }
+    }
+
+    /// Only Node can load it.
+    fn with_agent(&self, interpreter: Program) -> Program {
+        let name = interpreter.path().file_name().unwrap_or_default().to_string_lossy();
+        match name.starts_with("node") && !self.run.roll.no_agent {
+            true => interpreter.agent(runtime_dir()),
+            false => interpreter,
         }
     }
 

@@ -4,7 +4,9 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod ask;
 mod console;
+mod control;
 mod demo;
 mod directory;
 mod env_file;
@@ -29,32 +31,70 @@ use tracing_subscriber::fmt::MakeWriter;
 use args::{Args, LogFormat, Verb};
 use exit_code::Failure;
 use report::Reporter;
+use signals::HeldSignals;
 
 fn main() -> ExitCode {
-    let verb = Args::parse().verb;
-    let format = verb.log_format();
-    obey(verb).unwrap_or_else(|failure| {
-        anstream::eprint!("{}", report::failure(format, &failure));
-        failure.code()
-    })
+    // A worker of the demo is an ordinary program, and so is whoever only asks for something.
+    if forkyard::is_worker() || !is_primary() {
+        return command(None);
+    }
+    match HeldSignals::hold() {
+        Ok(signals) => forkyard::host(move || command(Some(signals))),
+        Err(error) => {
+            let failure = Failure::unexpected("failed to listen for signals", &error);
+            fail(LogFormat::Text, &failure)
+        }
+    }
 }
 
-fn obey(verb: Verb) -> Result<ExitCode, Failure> {
-    match verb {
-        Verb::Run(run) => {
+/// Whether this process is to run an app. It has to be known before there is another thread.
+fn is_primary() -> bool {
+    let verb = std::env::args_os().nth(1);
+    verb.is_some_and(|verb| verb == "run" || verb == "demo")
+}
+
+/// What is done by the command, in the end with this code. Always returns: a primary's former
+/// image may have to be gone back to.
+fn command(signals: Option<HeldSignals>) -> ExitCode {
+    let verb = match Args::try_parse() {
+        Ok(args) => args.verb,
+        Err(error) => {
+            // There is nobody else to be told.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX));
+        }
+    };
+    let format = verb.log_format();
+    obey(verb, signals).unwrap_or_else(|failure| fail(format, &failure))
+}
+
+fn fail(format: LogFormat, failure: &Failure) -> ExitCode {
+    anstream::eprint!("{}", report::failure(format, failure));
+    failure.code()
+}
+
+fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
+    match (verb, signals) {
+        (Verb::Demo(options), None) => {
+            trace(std::io::stderr);
+            demo::work(options.port)
+        }
+        (Verb::Run(run), signals) => {
+            let signals = signals.map_or_else(HeldSignals::hold, Ok);
+            let signals = signals
+                .map_err(|error| Failure::unexpected("failed to listen for signals", &error))?;
             let reporter = reporter(run.log_format)?;
             // Before anything that is not Rust could have opened a descriptor. As a worker
             // the demo has its channel among them, and takes it itself.
             let inherited = InheritedFds::take().map_err(|error| {
                 Failure::unexpected("failed to look for inherited sockets", &error)
             })?;
-            run::run(&run, inherited, &reporter)
+            run::run(&run, inherited, signals, &reporter)
         }
-        Verb::Demo(options) if forkyard::is_worker() => {
-            trace(std::io::stderr);
-            demo::work(options.port)
+        (Verb::Reload(options), _) => ask::reload(&options, &reporter(options.log_format)?),
+        (Verb::Demo(options), Some(signals)) => {
+            demo::demo(&options, signals, &reporter(options.log_format)?)
         }
-        Verb::Demo(options) => demo::demo(&options, &reporter(options.log_format)?),
     }
 }
 

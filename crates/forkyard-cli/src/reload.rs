@@ -12,12 +12,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use forkyard::{
-    ClusterHandle, Event, RollPlan, RollReason, RollStep, SlotId, Surge, WhenBusy, WorkerInfo,
+    ClusterHandle, Event, RollPlan, RollReason, RollStep, Signal, SlotId, Surge, WhenBusy,
+    WorkerInfo,
 };
+
+use forkyard_control::server::Watcher;
+use forkyard_control::types::{Update, Worker};
 
 use crate::exit_code::Failure;
 use crate::launch::Plan;
-use crate::report::Reporter;
+use crate::report::{self, Reporter, describe_failure};
 
 /// How often it is said what a roll is waiting for.
 pub(crate) const REMINDER: Duration = Duration::from_secs(5);
@@ -47,22 +51,66 @@ pub(crate) struct Reloads<'a> {
     state: State,
     /// Successors on their way, and since when they are where they are.
     steps: BTreeMap<SlotId, (WorkerInfo, RollStep, Instant)>,
+    /// Who wants to know how the present one goes, and who waits for the next.
+    watching: Vec<Watcher>,
+    waiting: Vec<Watcher>,
+    /// How the present one went wrong.
+    failure: Option<Update>,
 }
 
 impl<'a> Reloads<'a> {
     pub(crate) fn new(source: &'a Source<'a>, rule: ReloadRule) -> Self {
-        Self { source, rule, state: State::Idle, steps: BTreeMap::new() }
+        Self {
+            source,
+            rule,
+            state: State::Idle,
+            steps: BTreeMap::new(),
+            watching: Vec::new(),
+            waiting: Vec::new(),
+            failure: None,
+        }
     }
 
-    /// Somebody wants a reload.
-    pub(crate) async fn wanted(&mut self, handle: &ClusterHandle, reporter: &Reporter) {
+    /// Goes on where the image before was: a roll may be under way.
+    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>) {
+        if rolling == Some(RollReason::Reload) {
+            self.state = State::UnderWay;
+        }
+    }
+
+    /// The image after this one goes on. What waits is wanted of that one, as if by a signal
+    /// that has just come.
+    fn leave(&self, reporter: &Reporter) {
+        if self.state == State::OneWaits
+            && let Err(error) = forkyard_sys::signals::send_to_self(Signal::HUP)
+        {
+            reporter.warning(format!("failed to leave a reload that waits: {error}"));
+        }
+    }
+
+    /// Somebody wants a reload, and perhaps to know how it goes.
+    pub(crate) async fn wanted(
+        &mut self,
+        watcher: Option<Watcher>,
+        handle: &ClusterHandle,
+        reporter: &Reporter,
+    ) {
         match (self.state, self.rule.second) {
-            (State::Idle, _) => self.begin(handle, reporter).await,
+            (State::Idle, _) => {
+                self.watching.extend(watcher);
+                self.begin(handle, reporter).await;
+            }
             (State::UnderWay | State::OneWaits, WhenBusy::Wait) => {
                 self.state = State::OneWaits;
+                watcher.iter().for_each(|watcher| watcher.tell(Update::Waiting));
+                self.waiting.extend(watcher);
                 reporter.reload_put_off("a reload is under way; the next one begins after it");
             }
             (State::UnderWay | State::OneWaits, WhenBusy::Refuse) => {
+                let reason = "another reload is under way".to_owned();
+                watcher.iter().for_each(|watcher| {
+                    watcher.tell(Update::Refused { reason: reason.clone() });
+                });
                 reporter.reload_put_off("refused a reload, because one is under way");
             }
         }
@@ -70,9 +118,10 @@ impl<'a> Reloads<'a> {
 
     /// What is found on disk is what it begins with, however long it had to wait.
     async fn begin(&mut self, handle: &ClusterHandle, reporter: &Reporter) {
+        self.failure = None;
         let found = match (self.source)() {
             Ok(plan) => plan,
-            Err(failure) => return reporter.reload_failed(&failure.to_string()),
+            Err(failure) => return self.not_begun(&failure.to_string(), reporter),
         };
         let plan = RollPlan::default()
             .program(found.program)
@@ -82,8 +131,22 @@ impl<'a> Reloads<'a> {
         match handle.roll(plan).await {
             // Its end is told by events.
             Ok(_ticket) => self.state = State::UnderWay,
-            Err(error) => reporter.reload_failed(&error.to_string()),
+            Err(error) => self.not_begun(&error.to_string(), reporter),
         }
+    }
+
+    fn not_begun(&mut self, why: &str, reporter: &Reporter) {
+        reporter.reload_failed(why);
+        self.tell_end(&Update::Refused { reason: why.to_owned() });
+    }
+
+    fn tell(&self, update: &Update) {
+        self.watching.iter().for_each(|watcher| watcher.tell(update.clone()));
+    }
+
+    fn tell_end(&mut self, update: &Update) {
+        self.tell(update);
+        self.watching.clear();
     }
 
     /// Takes note of how far it has come.
@@ -93,6 +156,7 @@ impl<'a> Reloads<'a> {
         handle: &ClusterHandle,
         reporter: &Reporter,
     ) {
+        self.tell_progress(event);
         match event {
             Event::RollStarted { reason: RollReason::Reload | RollReason::Replace, .. } => {
                 self.steps.clear();
@@ -101,20 +165,50 @@ impl<'a> Reloads<'a> {
             Event::RollStep { info, step } => {
                 self.steps.insert(info.slot, (*info, *step, Instant::now()));
             }
-            Event::RollFailed { info, .. } | Event::RollBackFailed { info, .. } => {
+            Event::RollFailed { info, reason, stderr_tail, .. } => {
                 self.steps.remove(&info.slot);
+                let stderr_tail = stderr_tail.clone();
+                let reason = describe_failure(reason);
+                let worker = Some(shown(*info));
+                self.failure.get_or_insert(Update::Failed { worker, reason, stderr_tail });
             }
-            Event::RollFinished { .. } | Event::RolledBack { .. } => {
-                self.steps.clear();
-                if std::mem::replace(&mut self.state, State::Idle) == State::OneWaits {
-                    self.begin(handle, reporter).await;
-                }
+            Event::RollBackFailed { info, .. } => drop(self.steps.remove(&info.slot)),
+            Event::RollFinished { took, .. } => {
+                let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                self.ended(&Update::Finished { took_ms }, handle, reporter).await;
             }
+            Event::RolledBack { .. } => {
+                let failure = self.failure.take().unwrap_or_else(stopped);
+                self.ended(&failure, handle, reporter).await;
+            }
+            Event::Upgrading => self.leave(reporter),
             Event::RollAborted { .. } => {
                 self.steps.clear();
                 self.state = State::Idle;
+                self.watching.append(&mut self.waiting);
+                self.tell_end(&stopped());
             }
             _ => {}
+        }
+    }
+
+    async fn ended(&mut self, how: &Update, handle: &ClusterHandle, reporter: &Reporter) {
+        self.steps.clear();
+        self.tell_end(how);
+        if std::mem::replace(&mut self.state, State::Idle) == State::OneWaits {
+            self.watching.append(&mut self.waiting);
+            self.begin(handle, reporter).await;
+        }
+    }
+
+    /// The end is told by itself.
+    fn tell_progress(&self, event: &Event) {
+        let is_end = matches!(event, Event::RollFinished { .. } | Event::RolledBack { .. });
+        if !self.watching.is_empty()
+            && !is_end
+            && let Some(text) = report::text_of(event)
+        {
+            self.tell(&Update::Progress { text });
         }
     }
 
@@ -127,4 +221,13 @@ impl<'a> Reloads<'a> {
             }
         }
     }
+}
+
+fn shown(info: WorkerInfo) -> Worker {
+    Worker { slot: info.slot.0, worker: info.worker.0, pid: info.pid }
+}
+
+fn stopped() -> Update {
+    let reason = "the app is stopping".to_owned();
+    Update::Failed { worker: None, reason, stderr_tail: Vec::new() }
 }

@@ -8,12 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 use forkyard::{Event, Outcome, Policy, RollStep, Stage, WorkerInfo};
+use forkyard_control::types::Update;
 use serde_json::{Map, Value, json};
 
 use crate::args::LogFormat;
 use crate::console::Console;
 use crate::exit_code::Failure;
 use describe::{counted, describe};
+pub(crate) use roll::{describe_failure, with_tail};
 
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,16 @@ impl Reporter {
         self.console.finish().await;
     }
 
+    /// Waits until all that was told by now is printed.
+    pub(crate) async fn flush(&self) {
+        self.console.flush().await;
+    }
+
+    /// An upgrade was not even begun.
+    pub(crate) fn upgrade_failed(&self, reason: &str) {
+        self.print(&describe::upgrade_failed(reason, &[]));
+    }
+
     pub(crate) fn opening(&self, opening: &Opening) {
         let pid = std::process::id();
         let Opening { app, program, workers, policy } = opening;
@@ -159,6 +171,13 @@ impl Reporter {
         self.print(&Entry::new(Level::Warn, "reload_put_off", text.to_owned(), fields));
     }
 
+    /// A running app tells how its reload goes.
+    pub(crate) fn update(&self, update: &Update) {
+        if let Some(entry) = roll::of_update(update) {
+            self.print(&entry);
+        }
+    }
+
     /// A reload was not begun. The workers serve on.
     pub(crate) fn reload_failed(&self, why: &str) {
         let text = format!("reload failed, and the workers serve on: {why}");
@@ -186,6 +205,11 @@ fn formatted(entry: &Entry, format: LogFormat) -> String {
         LogFormat::Text => as_text(entry),
         LogFormat::Json => as_json(entry),
     }
+}
+
+/// How an event reads; nothing for what is of interest to machines only.
+pub(crate) fn text_of(event: &Event) -> Option<String> {
+    describe(event).map(|entry| entry.text).filter(|text| !text.is_empty())
 }
 
 /// What is said when the command cannot do what it was asked to.

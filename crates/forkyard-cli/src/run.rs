@@ -5,17 +5,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Outcome, Output,
+    Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Origin, Outcome, Output,
     RequestError, RestartMode, RestartSettings, Stage,
 };
+use tokio::task::JoinSet;
 
 use crate::args::{RollOptions, Run};
+use crate::control::{Asked, Control};
 use crate::exit_code::{Failure, number_of};
 use crate::keys::{Key, Keys};
 use crate::launch::Launch;
 use crate::reload::{REMINDER, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
-use crate::signals::{self, Signals, Wish};
+use crate::signals::{self, HeldSignals, Signals, Wish};
 use crate::sink::Printer;
 
 /// How long whoever asked twice to stop waits for readers of the output.
@@ -25,6 +27,7 @@ const HURRIED_WAIT: Duration = Duration::from_secs(1);
 pub(crate) fn run(
     run: &Run,
     inherited: InheritedFds,
+    signals: HeldSignals,
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
@@ -48,7 +51,12 @@ pub(crate) fn run(
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
-    serve(builder, staff, reporter, &opening, Reloads::new(&source, rule))
+    let desk = Desk {
+        reporter,
+        reloads: Reloads::new(&source, rule),
+        control: Control::of(&opening.app, run.control_rule()),
+    };
+    serve(builder, staff, signals, &opening, desk)
 }
 
 /// Room for as many connections as the system allows. Returns what workers get.
@@ -76,7 +84,8 @@ fn settings(run: &Run) -> ClusterBuilder {
         .restart(restart)
         .when_idle(IdleRule::Finish)
         .drain_timeout(run.drain_timeout)
-        .term_timeout(run.term_timeout);
+        .term_timeout(run.term_timeout)
+        .upgrade_timeout(run.upgrade_timeout);
     let builder = match run.start_timeout {
         Some(limit) => builder.start_timeout(limit),
         None => builder,
@@ -105,27 +114,55 @@ pub(crate) struct Staff {
     pub(crate) spares: usize,
 }
 
+/// Where an operator's wishes arrive, besides by signals and keys, and where he is told things.
+pub(crate) struct Desk<'a> {
+    pub(crate) reporter: &'a Reporter,
+    pub(crate) reloads: Reloads<'a>,
+    pub(crate) control: Control,
+}
+
+impl Desk<'_> {
+    async fn answer(&mut self, asked: Asked, handle: &ClusterHandle) {
+        match asked {
+            // Whoever asked may have gone.
+            Asked::Status(answer) => drop(answer.send(self.control.status(handle).await)),
+            Asked::Reload(watcher) => {
+                self.reloads.wanted(Some(watcher), handle, self.reporter).await;
+            }
+        }
+    }
+}
+
 /// Starts the primary and its workers, reports what happens, and obeys signals.
 pub(crate) fn serve(
     builder: ClusterBuilder,
     staff: Staff,
-    reporter: &Reporter,
+    signals: HeldSignals,
     opening: &Opening,
-    mut reloads: Reloads<'_>,
+    mut desk: Desk<'_>,
 ) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::unexpected("failed to start", &error))?;
     runtime.block_on(async {
-        let signals = Signals::listen();
+        let signals = Signals::listen(signals);
         let mut signals =
             signals.map_err(|error| Failure::unexpected("failed to listen for signals", &error))?;
         let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
-        reporter.opening(opening);
-        let ended = supervise(&mut cluster, staff, &mut signals, (reporter, &mut reloads)).await;
-        leave(&cluster, &ended, &mut signals, reporter).await;
+        desk.control.open(desk.reporter);
+        let ended = match cluster.origin() {
+            Origin::Fresh => {
+                desk.reporter.opening(opening);
+                supervise(&mut cluster, staff, &mut signals, &mut desk).await
+            }
+            Origin::TakenOver { rolling } => {
+                desk.reloads.take_over(rolling);
+                watch(&mut cluster, &mut signals, &mut desk).await
+            }
+        };
+        leave(&cluster, &ended, &mut signals, desk.reporter).await;
         ended.map(|ended| ended.code)
     })
 }
@@ -141,7 +178,7 @@ async fn supervise(
     cluster: &mut Cluster,
     staff: Staff,
     signals: &mut Signals,
-    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
+    desk: &mut Desk<'_>,
 ) -> Result<Ended, Failure> {
     let handle = cluster.handle();
     for _ in 0..staff.workers.get() {
@@ -150,7 +187,7 @@ async fn supervise(
     for _ in 0..staff.spares {
         handle.fork_spare().await.map_err(not_forked)?;
     }
-    watch(cluster, signals, (reporter, reloads)).await
+    watch(cluster, signals, desk).await
 }
 
 fn not_forked(error: RequestError) -> Failure {
@@ -160,10 +197,11 @@ fn not_forked(error: RequestError) -> Failure {
 async fn watch(
     cluster: &mut Cluster,
     signals: &mut Signals,
-    (reporter, reloads): (&Reporter, &mut Reloads<'_>),
+    desk: &mut Desk<'_>,
 ) -> Result<Ended, Failure> {
-    let handle = cluster.handle();
+    let (handle, reporter) = (cluster.handle(), desk.reporter);
     let mut next_stop = Stage::Disconnect;
+    let mut upgrade = Upgrade::default();
     let mut reminder = tokio::time::interval(REMINDER);
     let mut keys = read_keys(reporter);
     loop {
@@ -174,27 +212,91 @@ async fn watch(
                 }
                 Some(event) => {
                     reporter.event(&event);
-                    reloads.event(&event, &handle, reporter).await;
+                    upgrade.take_note(&event);
+                    match (&event, &keys) {
+                        // The next image is to find the terminal as this one did.
+                        (Event::Upgrading, _) => keys = None,
+                        (Event::UpgradeFailed { .. }, None) => keys = read_keys(reporter),
+                        _ => {}
+                    }
+                    desk.reloads.event(&event, &handle, reporter).await;
                     if signals.is_init() && matches!(event, Event::Exited { .. }) {
                         reap_after_worker(&handle, reporter).await;
+                    }
+                    if upgrade.is_imminent() {
+                        // What is not written by then is lost with this image.
+                        reporter.flush().await;
                     }
                 }
                 None => return Err(primary_died()),
             },
-            wish = signals.next() => match wish {
+            denied = upgrade.denied() => reporter.upgrade_failed(&denied),
+            // Signals that come now are for the next image. Whoever asks now sees the connection
+            // end, and knows that nothing was done.
+            wish = signals.next(), if !upgrade.is_imminent() => match wish {
                 Wish::Stop(signal) => {
                     // A primary that has ended is noticed by its events.
                     let _ = handle.stop(next_stop).await;
                     reporter.signal(signal, next_stop);
                     next_stop = next_stop.next();
                 }
-                Wish::Reload => reloads.wanted(&handle, reporter).await,
+                Wish::Upgrade => upgrade.ask(&handle),
+                Wish::Reload => desk.reloads.wanted(None, &handle, reporter).await,
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
-            Key::Reload = next_key(keys.as_mut()) => reloads.wanted(&handle, reporter).await,
-            _ = reminder.tick() => reloads.remind(reporter),
+            asked = desk.control.next(), if !upgrade.is_imminent() => {
+                desk.answer(asked, &handle).await;
+            }
+            Key::Reload = next_key(keys.as_mut()) => {
+                desk.reloads.wanted(None, &handle, reporter).await;
+            }
+            _ = reminder.tick() => desk.reloads.remind(reporter),
         }
+    }
+}
+
+/// Upgrades that were asked for.
+#[derive(Debug, Default)]
+struct Upgrade {
+    asked: JoinSet<Option<String>>,
+    imminent: bool,
+}
+
+impl Upgrade {
+    /// How it goes on is told by events.
+    fn ask(&mut self, handle: &ClusterHandle) {
+        let handle = handle.clone();
+        self.asked.spawn(async move {
+            match handle.upgrade().await {
+                Err(RequestError::NotUpgraded { reason }) => Some(reason.to_owned()),
+                Err(_) => None,
+            }
+        });
+    }
+
+    /// Why one was not even begun.
+    async fn denied(&mut self) -> String {
+        loop {
+            match self.asked.join_next().await {
+                Some(Ok(Some(reason))) => return reason,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn take_note(&mut self, event: &Event) {
+        match event {
+            Event::Upgrading => self.imminent = true,
+            Event::UpgradeFailed { .. } => self.imminent = false,
+            _ => {}
+        }
+    }
+
+    /// Whether the next image may go on any moment.
+    fn is_imminent(&self) -> bool {
+        self.imminent
     }
 }
 

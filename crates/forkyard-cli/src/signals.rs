@@ -1,9 +1,15 @@
 //! Signals to the primary.
+//!
+//! They are read from a descriptor, not caught: whatever arrives while nobody reads waits in
+//! the kernel, also while this process executes another program at an upgrade.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::OwnedFd;
 
 use forkyard::{ClusterHandle, Signal};
-use tokio::signal::unix::{self, SignalKind};
+use forkyard_sys::process::{is_ignored, is_init};
+use forkyard_sys::reactor::Watched;
+use tokio::io::Interest;
 
 /// What an operator wants by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,23 +18,40 @@ pub(crate) enum Wish {
     Stop(&'static str),
     /// Replace all workers by those of the next generation.
     Reload,
+    /// Replace the primary's program by the one that is on disk now.
+    Upgrade,
     /// Hand the signal on to every worker.
     Forward(Signal),
     /// A child has ended that is no worker of ours.
     Reap,
 }
 
+/// Signals that wait to be read.
+#[derive(Debug)]
+pub(crate) struct HeldSignals(OwnedFd);
+
+impl HeldSignals {
+    /// Holds the signals back from now on, in this thread and in all that it starts. To be
+    /// called before there is another one.
+    pub(crate) fn hold() -> io::Result<Self> {
+        let mut signals = vec![Signal::INT, Signal::TERM, Signal::USR1, Signal::USR2];
+        // Not under `nohup`, which has it ignored.
+        if !is_ignored(Signal::HUP)? {
+            signals.push(Signal::HUP);
+        }
+        // What PID 1 has to care for besides.
+        if is_init() {
+            signals.extend([Signal::CHLD, Signal::QUIT, Signal::WINCH]);
+        }
+        forkyard_sys::signals::take(&signals).map(Self)
+    }
+}
+
 /// The signals that are listened for.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-    /// Not under `nohup`, which has it ignored.
-    hang_up: Option<unix::Signal>,
-    user1: unix::Signal,
-    user2: unix::Signal,
+    held: Watched,
     terminal: Terminal,
-    init: Option<Init>,
 }
 
 /// The terminal that the command was started on, if any. Its end is told by the same signal
@@ -60,41 +83,27 @@ impl Terminal {
     }
 }
 
-/// What PID 1 has to care for besides.
-#[derive(Debug)]
-struct Init {
-    child: unix::Signal,
-    quit: unix::Signal,
-    window: unix::Signal,
-}
-
 impl Signals {
-    pub(crate) fn listen() -> io::Result<Self> {
-        let init = if forkyard_sys::process::is_init() { Some(Init::listen()?) } else { None };
-        let hang_up = match forkyard_sys::process::is_ignored(Signal::HUP)? {
-            true => None,
-            false => Some(unix::signal(SignalKind::hangup())?),
-        };
-        Ok(Self {
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-            hang_up,
-            user1: unix::signal(SignalKind::user_defined1())?,
-            user2: unix::signal(SignalKind::user_defined2())?,
-            terminal: Terminal::find(),
-            init,
-        })
+    pub(crate) fn listen(held: HeldSignals) -> io::Result<Self> {
+        let held = Watched::new(held.0, Interest::READABLE)?;
+        Ok(Self { held, terminal: Terminal::find() })
     }
 
+    /// May be dropped while it waits, and nothing is lost.
     pub(crate) async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.interrupt.recv() => Wish::Stop("SIGINT"),
-            _ = self.terminate.recv() => Wish::Stop("SIGTERM"),
-            () = hung_up(self.hang_up.as_mut()) => self.terminal.wish(),
-            _ = self.user1.recv() => Wish::Forward(Signal::USR1),
-            _ = self.user2.recv() => Wish::Forward(Signal::USR2),
-            wish = Init::next(self.init.as_mut()) => wish,
+        while let Ok(mut ready) = self.held.readable().await {
+            match forkyard_sys::signals::next(self.held.get_ref()) {
+                Ok(signal) => {
+                    if let Some(wish) = self.wish(signal) {
+                        return wish;
+                    }
+                }
+                // That there is none is the only reason.
+                Err(_) => ready.clear_ready(),
+            }
         }
+        // The runtime is ending.
+        std::future::pending().await
     }
 
     /// Waits until somebody wants it to stop.
@@ -102,35 +111,21 @@ impl Signals {
         while !matches!(self.next().await, Wish::Stop(_)) {}
     }
 
-    /// Whether this process has the duties of PID 1.
-    pub(crate) fn is_init(&self) -> bool {
-        self.init.is_some()
-    }
-}
-
-impl Init {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            child: unix::signal(SignalKind::child())?,
-            quit: unix::signal(SignalKind::quit())?,
-            window: unix::signal(SignalKind::window_change())?,
+    fn wish(&self, signal: Signal) -> Option<Wish> {
+        Some(match signal {
+            Signal::INT => Wish::Stop("SIGINT"),
+            Signal::TERM => Wish::Stop("SIGTERM"),
+            Signal::HUP => self.terminal.wish(),
+            Signal::USR2 => Wish::Upgrade,
+            Signal::USR1 | Signal::QUIT | Signal::WINCH => Wish::Forward(signal),
+            Signal::CHLD => Wish::Reap,
+            _ => return None,
         })
     }
 
-    async fn next(init: Option<&mut Self>) -> Wish {
-        let Some(init) = init else { return std::future::pending().await };
-        tokio::select! {
-            _ = init.child.recv() => Wish::Reap,
-            _ = init.quit.recv() => Wish::Forward(Signal::QUIT),
-            _ = init.window.recv() => Wish::Forward(Signal::WINCH),
-        }
-    }
-}
-
-async fn hung_up(hang_up: Option<&mut unix::Signal>) {
-    match hang_up {
-        Some(hang_up) => drop(hang_up.recv().await),
-        None => std::future::pending().await,
+    /// Whether this process has the duties of PID 1.
+    pub(crate) fn is_init(&self) -> bool {
+        is_init()
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use crate::dispatch::{DispatchSettings, Dispatcher, Seat};
 use crate::id::{Generation, ListenerId, SlotId, WorkerId};
-use crate::input::{Action, Admission, Input, Request};
+use crate::input::{Action, Admission, Denied, Input, Request};
+use crate::snapshot::Snapshot;
 use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor};
 
 /// All that the core can be told beforehand.
@@ -37,6 +38,26 @@ impl Core {
             dispatcher: Dispatcher::new(settings.dispatch, leave_linger),
             actions: VecDeque::new(),
         }
+    }
+
+    /// A primary that goes on where another one was, `now` being the moment of its snapshot.
+    /// What was under way outside of the core is asked for again.
+    #[must_use]
+    pub fn resume(settings: Settings, snapshot: Snapshot, now: Instant) -> Self {
+        let mut core = Self::new(settings);
+        core.dispatcher.resume(snapshot.dispatcher, now);
+        core.supervisor.resume(snapshot.supervisor, now, &mut core.actions);
+        core
+    }
+
+    /// All that it knows, once every action has been carried out.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping: there is nothing to go on with.
+    pub fn snapshot(&self, now: Instant) -> Result<Snapshot, Denied> {
+        let supervisor = self.supervisor.snapshot(now)?;
+        Ok(Snapshot { supervisor, dispatcher: self.dispatcher.snapshot(now) })
     }
 
     /// Takes note of something that happened. Never waits; actions follow.
@@ -129,6 +150,13 @@ impl Core {
     #[must_use]
     pub fn needs(&self, generation: Generation) -> bool {
         self.supervisor.needs(generation)
+    }
+
+    /// Whether this question for an address is a spare's, and waits for the spare to be
+    /// needed.
+    #[must_use]
+    pub fn has_put_off(&self, worker: WorkerId, seq: u64) -> bool {
+        self.dispatcher.has_put_off(worker, seq)
     }
 
     /// A listener by which this worker can be given a connection of the primary's own making;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Generation, SlotId, WorkerId};
 use crate::input::Stage;
 use crate::supervise::{ExitStatus, ReadyRule};
@@ -120,6 +122,13 @@ pub enum Event {
         /// The generation that was to be brought in.
         generation: Generation,
     },
+    /// A spare has come to its first question for an address, and waits.
+    StandsBy {
+        /// The spare's seat.
+        slot: SlotId,
+        /// The spare.
+        worker: WorkerId,
+    },
     /// A spare took the place of a worker that had ended.
     Promoted {
         /// The spare's seat.
@@ -163,7 +172,8 @@ pub enum Event {
 }
 
 /// What a roll is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RollReason {
     /// The next generation comes.
     Reload,
@@ -232,7 +242,8 @@ pub enum FailReason {
 }
 
 /// Why a worker is leaving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
     /// The whole app is stopping.
     Stop,

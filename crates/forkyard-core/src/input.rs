@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dispatch::{ListenerSpec, Policy, Refusal};
 use crate::event::{Event, Outcome};
 use crate::id::{ConnectionId, Generation, ListenerId, SlotId, WorkerId};
@@ -123,7 +125,7 @@ pub enum Input {
 }
 
 /// A worker's wish to listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
     /// Who asks.
     pub worker: WorkerId,
@@ -144,7 +146,8 @@ impl Query {
 }
 
 /// How a worker says that it is ready, if not by listening.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReadySignal {
     /// By the message `ready` on its channel.
     Message,
@@ -312,7 +315,8 @@ impl fmt::Display for Denied {
 impl std::error::Error for Denied {}
 
 /// The steps by which a worker is ended, the mildest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// It is asked to close its servers and to leave when its connections are done.
     Disconnect,

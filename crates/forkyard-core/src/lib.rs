@@ -33,6 +33,7 @@ mod jitter;
 mod restart;
 #[cfg(test)]
 mod script;
+mod snapshot;
 mod supervise;
 mod timers;
 
@@ -44,6 +45,7 @@ pub use event::{Event, FailReason, LeaveReason, Outcome, RollFailure, RollReason
 pub use id::{ConnectionId, Generation, ListenerId, SlotId, WorkerId};
 pub use input::{Action, Admission, Denied, Input, Query, ReadySignal, Request, Stage, Verdict};
 pub use restart::{RestartMode, RestartSettings};
+pub use snapshot::Snapshot;
 pub use supervise::{
     CheckRule, ExitStatus, IdleRule, MAX_SLOTS, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
 };

@@ -79,9 +79,9 @@ pub(crate) enum Decision {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// Restarts since a worker was last stable.
-    streak: u32,
+    pub(crate) streak: u32,
     /// When the restarts within the window happened, the oldest first.
-    recent: VecDeque<Instant>,
+    pub(crate) recent: VecDeque<Instant>,
 }
 
 impl History {

@@ -30,8 +30,10 @@ pub(crate) enum Show {
     AllButEvents,
 }
 
-/// A core with its own clock.
+/// A core with its own clock. Before each row of a table it is handed over to another
+/// one, which is to go on as if nothing had been.
 pub(crate) struct Script {
+    settings: Settings,
     core: Core,
     now: Instant,
     show: Show,
@@ -40,7 +42,8 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new(settings: Settings, show: Show) -> Self {
-        Self { core: Core::new(settings), now: Instant::now(), show, next_connection: 0 }
+        let core = Core::new(settings.clone());
+        Self { settings, core, now: Instant::now(), show, next_connection: 0 }
     }
 
     /// Lets things happen without looking at what the core does.
@@ -54,6 +57,7 @@ impl Script {
     #[track_caller]
     pub(crate) fn check(&mut self, rows: &[(&str, &str)]) {
         for (number, (happening, expected)) in rows.iter().enumerate() {
+            self.hand_over();
             let seen = self.play(happening);
             assert_eq!(seen, *expected, "row {number}: {happening}");
         }
@@ -77,6 +81,18 @@ impl Script {
         }
         self.drain(&mut seen);
         seen.join(", ")
+    }
+
+    fn hand_over(&mut self) {
+        // A core that is stopping is not handed over.
+        let Ok(snapshot) = self.core.snapshot(self.now) else { return };
+        let written = serde_json::to_vec(&snapshot).unwrap();
+        let read = serde_json::from_slice(&written).unwrap();
+        self.core = Core::resume(self.settings.clone(), read, self.now);
+        // Checks that are under way are asked for again.
+        while let Some(action) = self.core.next_action() {
+            assert!(matches!(action, Action::Check { .. }), "{action:?}");
+        }
     }
 
     fn pass(&mut self, duration: Duration, seen: &mut Vec<String>) {
@@ -266,6 +282,7 @@ fn show_event(event: Event) -> String {
         Event::RollBackFailed { worker, .. } => format!("(roll back failed: {worker})"),
         Event::RolledBack { generation, .. } => format!("(rolled back to {generation})"),
         Event::RollAborted { .. } => "(roll aborted)".to_owned(),
+        Event::StandsBy { worker, .. } => format!("({worker} stands by)"),
         Event::Promoted { worker, .. } => format!("(promoted {worker})"),
         Event::RestartScheduled { delay, restarts, .. } if delay.is_zero() => {
             format!("(restart #{restarts} now)")

@@ -39,7 +39,13 @@ impl<K: Ord + Copy> Timers<K> {
         }
     }
 
-    fn set(&mut self, key: K, at: Instant) {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (K, Instant)> {
+        self.due.iter().map(|(key, at)| (*key, *at))
+    }
+
+    /// Sets a deadline.
+    pub(crate) fn set(&mut self, key: K, at: Instant) {
         self.cancel(key);
         self.order.insert((at, key));
         self.due.insert(key, at);

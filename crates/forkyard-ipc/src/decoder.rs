@@ -51,17 +51,32 @@ pub struct Decoder {
     skip: Skip,
 }
 
+/// All that a [`Decoder`] holds once every complete frame has been handed out, to be gone on
+/// with in another process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecoderState {
+    /// What has not been handed out.
+    pub rest: Vec<u8>,
+    /// What is being thrown away.
+    pub skip: Skip,
+}
+
 /// What is being thrown away.
-#[derive(Debug, Clone, Copy)]
-enum Skip {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Skip {
+    /// Nothing.
+    #[default]
     Nothing,
     /// The rest of a line.
     Line {
+        /// How many bytes have been.
         skipped: usize,
     },
     /// The rest of a frame whose length was announced.
     Bytes {
+        /// How many bytes have been.
         skipped: usize,
+        /// How many are still to come.
         left: usize,
     },
 }
@@ -81,6 +96,17 @@ impl Decoder {
     /// newline or length prefix not counted.
     pub fn new(dialect: Dialect, limit: usize) -> Self {
         Self { dialect, limit, buffer: Vec::new(), start: 0, scanned: 0, skip: Skip::Nothing }
+    }
+
+    /// A decoder that goes on where another one was.
+    pub fn resume(dialect: Dialect, limit: usize, state: DecoderState) -> Self {
+        let DecoderState { rest, skip } = state;
+        Self { buffer: rest, skip, ..Self::new(dialect, limit) }
+    }
+
+    /// What it holds.
+    pub fn state(&self) -> DecoderState {
+        DecoderState { rest: self.buffer[self.start..].to_vec(), skip: self.skip }
     }
 
     /// Adds what was read from the channel.
@@ -278,6 +304,24 @@ mod tests {
                 }
             })
             .collect()
+    }
+
+    /// At any cut the decoder may be exchanged for one that goes on.
+    #[test]
+    fn a_decoder_goes_on_elsewhere() {
+        for dialect in [Dialect::Json, Dialect::Advanced] {
+            let bytes = stream(dialect, &MIXED);
+            for cut in 0..=bytes.len() {
+                let mut first = Decoder::new(dialect, LIMIT);
+                first.feed(&bytes[..cut]);
+                let mut frames = drain(&mut first);
+                let mut second = Decoder::resume(dialect, LIMIT, first.state());
+                assert_eq!(second.unfinished(), first.unfinished());
+                second.feed(&bytes[cut..]);
+                frames.extend(drain(&mut second));
+                assert_eq!(frames, expected(), "cut at {cut}");
+            }
+        }
     }
 
     #[test]

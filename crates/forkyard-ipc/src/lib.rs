@@ -34,11 +34,11 @@ mod value;
 mod worker_message;
 
 pub use agent::{AgentOrder, AgentReport};
-pub use decoder::{Decoder, FrameError};
+pub use decoder::{Decoder, DecoderState, FrameError, Skip};
 pub use dialect::{Dialect, UnknownDialect};
 pub use error::{EncodeError, ParseError};
 pub use handle::{HandleKind, Transport};
-pub use outbox::{Chunk, Frame, Outbox, OutboxFull};
+pub use outbox::{Chunk, Frame, Outbox, OutboxFull, OutboxState};
 pub use primary_message::PrimaryMessage;
 pub use query::{AddressType, ServerQuery};
 pub use reply::{Family, ServerReply, SockName};

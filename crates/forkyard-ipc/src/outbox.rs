@@ -78,6 +78,22 @@ pub struct Frame<H> {
     pub handle: Option<H>,
 }
 
+/// All that an [`Outbox`] holds, to be gone on with in another process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxState<H> {
+    /// The frames that wait, the oldest first.
+    pub waiting: Vec<Frame<H>>,
+    /// How many bytes of the first of them have been written. If it brings a handle and this
+    /// is not 0, the handle is in `sent` instead.
+    pub written: usize,
+    /// Handles not acknowledged, the oldest first.
+    pub sent: Vec<H>,
+    /// Bytes written since the last frame with a handle began to be written.
+    pub run: usize,
+    /// Whether the last handle has to be acknowledged before the next one follows.
+    pub stopped: bool,
+}
+
 /// Bytes to be written now, in one `sendmsg` together with the handle.
 #[derive(Debug)]
 pub struct Chunk<'a, H> {
@@ -117,6 +133,39 @@ impl<H> Outbox<H> {
             run: 0,
             pipelining: Pipelining::Possible,
             spare: Vec::new(),
+        }
+    }
+
+    /// An outbox that goes on where another one was.
+    pub fn resume(limit: usize, state: OutboxState<H>) -> Self {
+        let OutboxState { waiting, written, sent, run, stopped } = state;
+        let first = waiting.first().map_or(0, |frame| frame.bytes.len());
+        let written = written.min(first.saturating_sub(1));
+        let bytes: usize = waiting.iter().map(|frame| frame.bytes.len()).sum();
+        Self {
+            limit,
+            waiting: waiting.into(),
+            waiting_bytes: bytes - written,
+            written,
+            sent: sent.into(),
+            run,
+            pipelining: if stopped { Pipelining::Stopped } else { Pipelining::Possible },
+            spare: Vec::new(),
+        }
+    }
+
+    /// What it holds, with each handle as `tell` puts it.
+    pub fn state<'a, T>(&'a self, mut tell: impl FnMut(&'a H) -> T) -> OutboxState<T> {
+        let waiting = self.waiting.iter().map(|frame| Frame {
+            bytes: frame.bytes.clone(),
+            handle: frame.handle.as_ref().map(&mut tell),
+        });
+        OutboxState {
+            waiting: waiting.collect(),
+            written: self.written,
+            sent: self.sent.iter().map(&mut tell).collect(),
+            run: self.run,
+            stopped: self.pipelining == Pipelining::Stopped,
         }
     }
 
@@ -379,6 +428,43 @@ mod tests {
             (outbox.is_empty(), outbox.unacknowledged(), outbox.waiting_bytes()),
             (true, 0, 0)
         );
+    }
+
+    /// Wherever it is interrupted, the same is written as without interruption.
+    #[test]
+    fn an_outbox_goes_on_elsewhere() {
+        let frames =
+            || [with_handle(100, 1), plain(READ_BYTES), with_handle(60, 2), plain(7), plain(1)];
+        for written in 0..=300 {
+            let mut first = outbox(frames());
+            first.advance(written.min(100));
+            first.advance(written.saturating_sub(100));
+            let mut second = Outbox::resume(NO_LIMIT, first.state(|handle| *handle));
+            assert_eq!(first.waiting_bytes(), second.waiting_bytes());
+            assert_eq!(first.unacknowledged(), second.unacknowledged());
+            for _ in 0..3 {
+                assert_eq!(write_all(&mut first), write_all(&mut second));
+                assert_eq!(first.waiting_bytes(), second.waiting_bytes());
+                assert_eq!(first.acknowledge(), second.acknowledge());
+            }
+            assert!(first.is_empty() && second.is_empty());
+        }
+    }
+
+    /// A state may come from a program that counts otherwise.
+    #[test]
+    fn a_state_that_makes_no_sense_does_no_harm() {
+        let state = OutboxState {
+            waiting: vec![plain(10)],
+            written: 99,
+            sent: vec![],
+            run: usize::MAX,
+            stopped: true,
+        };
+        let mut outbox = Outbox::resume(NO_LIMIT, state);
+        assert_eq!(outbox.next().unwrap().bytes.len(), 1);
+        write_all(&mut outbox);
+        assert_eq!((outbox.is_empty(), outbox.waiting_bytes()), (true, 0));
     }
 
     #[test]

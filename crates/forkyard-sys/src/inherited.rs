@@ -1,11 +1,12 @@
 //! Descriptors this process was started with.
 //!
-//! A number becomes an owned descriptor in two ways only: [`take_channel`] for
-//! the one announced in the environment, and [`InheritedFds::take`] for the rest.
-//! Both accept only what lacks `CLOEXEC`: a descriptor that came through an exec
+//! A number becomes an owned descriptor in three ways only: [`take_channel`] for
+//! the one announced in the environment, [`take_one`] for what a former program of
+//! this process left by number, and [`InheritedFds::take`] for the rest. All
+//! accept only what lacks `CLOEXEC`: a descriptor that came through an exec
 //! cannot have it, and what Rust code opens does. A table of the numbers taken
-//! sees to it that none is owned twice. If a process does both, the channel goes
-//! first.
+//! sees to it that none is owned twice. If a process does several, the rest goes
+//! last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -22,6 +23,9 @@ const FIRST: RawFd = 3;
 static TAKEN: Mutex<Taken> = Mutex::new(Taken { numbers: BTreeSet::new(), table: false });
 
 /// What has been given out in this process.
+///
+/// A number stays taken when its descriptor is closed, so what is opened under it later is
+/// never mistaken for an inherited one.
 struct Taken {
     numbers: BTreeSet<RawFd>,
     table: bool,
@@ -73,6 +77,11 @@ impl InheritedFds {
         self.fds.get(&number).map(AsFd::as_fd)
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fds.values().map(AsFd::as_fd)
+    }
+
     /// The numbers passed in, ascending.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
         self.fds.keys().copied()
@@ -106,6 +115,26 @@ pub fn take_channel(number: RawFd) -> io::Result<OwnedFd> {
     Ok(channel)
 }
 
+/// Owns one descriptor that came through an exec, whatever it is, and makes it `CLOEXEC`.
+///
+/// # Errors
+///
+/// - `EBADF` if nothing is open under that number, or what is has `CLOEXEC` and so was not
+///   inherited.
+/// - `AlreadyExists` if that number has been taken before.
+pub fn take_one(number: RawFd) -> io::Result<OwnedFd> {
+    let mut taken = taken();
+    if taken.numbers.contains(&number) {
+        return Err(already("that descriptor has been taken"));
+    }
+    if number < FIRST {
+        return Err(Errno::BADF.into());
+    }
+    let fd = claim(number)?.ok_or(Errno::BADF)?;
+    taken.numbers.insert(number);
+    Ok(fd)
+}
+
 /// The open numbers from [`FIRST`] on. Includes the one used to list them, which
 /// is closed again when this returns.
 fn open_numbers() -> io::Result<Vec<RawFd>> {
@@ -131,7 +160,7 @@ fn claim(number: RawFd) -> io::Result<Option<OwnedFd>> {
     }
     look(number, |fd| Ok(fcntl_setfd(fd, FdFlags::CLOEXEC)?))?;
     // SAFETY: it is open and was inherited, as the lack of CLOEXEC shows, so no
-    // code of this process has opened it and owns it. Both callers hold the table
+    // code of this process has opened it and owns it. All callers hold the table
     // of taken numbers, have looked this one up and enter it.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
 }

@@ -17,15 +17,23 @@
 //! | module | is about |
 //! |---|---|
 //! | [`channel`] | the socket between primary and worker, and descriptors passed over it |
+//! | [`clock`] | a clock that two processes can compare |
+//! | [`image`] | replacing the program of this process |
 //! | [`process`] | starting, signalling, watching and reaping processes |
 //! | [`reactor`] | having tokio watch a descriptor |
 //! | [`sockets`] | binding, listening, accepting, and what a descriptor is |
 //! | [`inherited`] | descriptors this process was started with |
+//! | [`memory`] | sealed memory, to hand on what a process knows |
 //! | [`notify`] | the socket on which a worker says that it is ready |
+//! | [`signals`] | signals read from a descriptor |
 
 pub mod channel;
+pub mod clock;
+pub mod image;
 pub mod inherited;
+pub mod memory;
 pub mod notify;
 pub mod process;
 pub mod reactor;
+pub mod signals;
 pub mod sockets;

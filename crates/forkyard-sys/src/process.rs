@@ -147,6 +147,25 @@ impl Process {
         })
     }
 
+    /// Takes charge of a child that a former program of this process has started with
+    /// [`spawn`] and left by its number and its pidfd.
+    ///
+    /// # Errors
+    ///
+    /// - `ECHILD` if it is no child of this process, or has been reaped.
+    /// - `InvalidInput` if the pidfd is another process's, or none.
+    pub fn inherit(pid: u32, pidfd: OwnedFd) -> io::Result<Self> {
+        let other =
+            || io::Error::new(io::ErrorKind::InvalidInput, "the pidfd is another process's");
+        let number = to_rustix(pid).filter(|_| pid_of(&pidfd) == Some(pid)).ok_or_else(other)?;
+        let (stdin, stdout, stderr) = (None, None, None);
+        let child = Self { pid: number, pidfd, stdin, stdout, stderr, reaped: false };
+        // Asks the system whether it is a child.
+        child.exited()?;
+        children::enrolled().insert(pid);
+        Ok(child)
+    }
+
     fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
         // Locked until the number is struck out: from the reaping on it can be
         // given to a new process.
@@ -181,6 +200,13 @@ impl fmt::Debug for Process {
             .field("pidfd", &self.pidfd.as_raw_fd())
             .finish_non_exhaustive()
     }
+}
+
+/// The process that a pidfd means, as the kernel shows it (`proc_pid_fdinfo(5)`).
+fn pid_of(pidfd: &OwnedFd) -> Option<u32> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let info = std::fs::read_to_string(path).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
 }
 
 /// The user that this process runs as (`getuid(2)`), which is also what the kernel says

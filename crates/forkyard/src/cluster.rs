@@ -17,15 +17,18 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::RestartSettings;
 use crate::event::{Event, Policy, WorkerInfo};
 use crate::output::{Drained, Output};
+use crate::primary::upgrade::{Arrival, TakeOver, UpgradeFailure};
 use crate::primary::{
-    self, CheckSettings, Command, DrainSettings, Handle, Mail, PolicyRule, PrimaryHandle,
-    PrimarySettings, ReceivedMessage, SignalRule, Wanted,
+    self, Beginning, CheckSettings, Command, DrainSettings, Handle, Mail, PolicyRule,
+    PrimaryHandle, PrimarySettings, ReceivedMessage, SignalRule, UpgradeRefusal, Wanted,
 };
 use crate::program::Program;
-use crate::roll::{RollPlan, RollTicket};
+use crate::roll::{RollPlan, RollReason, RollTicket};
 
 /// How many messages from workers may wait to be fetched.
 const MESSAGES: usize = 1024;
+/// How long a new program may take by default to get ready.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest message that a worker may send by default.
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
 
@@ -35,6 +38,12 @@ pub enum StartError {
     /// The system does not say which program this is.
     #[error("failed to find this program's own file; name one with ClusterBuilder::program")]
     Itself(#[source] io::Error),
+    /// The program was started to take over from a running one, and cannot.
+    #[error("failed to take over: {reason}")]
+    TakeOver {
+        /// Why.
+        reason: String,
+    },
     /// A thread or its event queue could not be made.
     #[error("failed to start the primary's threads")]
     Threads(#[source] io::Error),
@@ -49,6 +58,15 @@ pub enum RequestError {
     /// The primary has ended.
     #[error("the primary has ended")]
     Ended,
+    /// The primary cannot be upgraded, or not now. No event tells of it.
+    #[error("failed to upgrade: {reason}")]
+    NotUpgraded {
+        /// Why.
+        reason: &'static str,
+    },
+    /// An upgrade came to nothing, as [`Event::UpgradeFailed`] has told.
+    #[error("failed to upgrade: {0}")]
+    UpgradeFailed(UpgradeFailure),
     /// The system or the worker would not.
     #[error(transparent)]
     Failed(#[from] io::Error),
@@ -69,6 +87,7 @@ pub struct ClusterBuilder {
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
     nofile_soft: Option<u64>,
+    upgrade_timeout: Duration,
 }
 
 impl ClusterBuilder {
@@ -86,6 +105,7 @@ impl ClusterBuilder {
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
             nofile_soft: None,
+            upgrade_timeout: UPGRADE_TIMEOUT,
         }
     }
 
@@ -250,33 +270,76 @@ impl ClusterBuilder {
         self
     }
 
-    /// Starts the primary, without any worker yet.
+    /// How long a new program may take to get ready when the primary is upgraded
+    /// ([`ClusterHandle::upgrade`]). 10 s by default.
+    #[must_use]
+    pub fn upgrade_timeout(mut self, limit: Duration) -> Self {
+        self.upgrade_timeout = limit;
+        self
+    }
+
+    /// Starts the primary, without any worker yet; or, in an image that was executed by an
+    /// upgrade, takes over what the one before has left ([`Cluster::origin`]). Does not return
+    /// in a rehearsal ([`is_rehearsal`](crate::is_rehearsal)).
     ///
     /// # Errors
     ///
     /// If its threads cannot be started, or no program was named and this one's file is
-    /// not known.
+    /// not known, or it cannot take over.
     pub fn start(self) -> Result<Cluster, StartError> {
-        let program = match self.program {
-            Some(program) => program,
-            None => Program::itself().map_err(StartError::Itself)?,
+        let take_over = match Arrival::take() {
+            Ok(Some(Arrival::TakeOver(take_over))) => Some(take_over),
+            Ok(Some(Arrival::Rehearsal { state, answer })) => {
+                primary::upgrade::rehearse(&self.core, *state, answer)
+            }
+            Ok(None) => None,
+            Err(error) => return Err(StartError::TakeOver { reason: error.to_string() }),
         };
+        let origin = take_over
+            .as_ref()
+            .map_or(Origin::Fresh, |left| Origin::TakenOver { rolling: left.state.core.rolling() });
+        let (settings, program, output) = self.settings(take_over.as_deref())?;
+        let beginning = match take_over {
+            Some(left) => Beginning::TakeOver(left),
+            None => Beginning::Afresh(program.map_or_else(Program::itself, Ok).map_err(itself)?),
+        };
+        let PrimaryHandle { mail, events, tap, drained, owner } =
+            primary::start(settings, beginning, output).map_err(StartError::Threads)?;
+        let handle = ClusterHandle { mail };
+        let events = Watching { events, returned: 0, told: None };
+        Ok(Cluster { handle, events, tap, drained, origin, _owner: owner })
+    }
+
+    /// What has been left is gone on with, whatever this program would choose.
+    fn settings(
+        self,
+        left: Option<&TakeOver>,
+    ) -> Result<(PrimarySettings, Option<Program>, Output), StartError> {
+        let binary = match left {
+            Some(left) => left.state.binary.clone().into(),
+            None => forkyard_sys::image::own_path().map_err(itself)?,
+        };
+        let dialect = left.and_then(|left| left.state.dialect.parse().ok());
         let settings = PrimarySettings {
             core: self.core,
             policies: self.policies,
-            dialect: self.dialect,
+            dialect: dialect.unwrap_or(self.dialect),
             stop_signal: self.stop_signal,
             drain: self.drain,
             check: self.check,
             message_limit: self.message_limit,
             signals: self.signals,
             inherited: self.inherited,
-            nofile_soft: self.nofile_soft,
+            nofile_soft: left.map_or(self.nofile_soft, |left| left.state.nofile_soft),
+            binary,
+            upgrade_timeout: self.upgrade_timeout,
         };
-        let PrimaryHandle { mail, events, tap, drained, owner } =
-            primary::start(settings, program, self.output).map_err(StartError::Threads)?;
-        Ok(Cluster { handle: ClusterHandle { mail }, events, tap, drained, _owner: owner })
+        Ok((settings, self.program, self.output))
     }
+}
+
+fn itself(error: io::Error) -> StartError {
+    StartError::Itself(error)
 }
 
 /// A number that differs from run to run, so that primaries that start together do not
@@ -286,6 +349,62 @@ fn seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
+/// Where a cluster comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It has just been started, and has no worker yet.
+    Fresh,
+    /// It has been taken over from the image before, with all its slots and workers.
+    TakenOver {
+        /// What the roll that is under way is for, if one is.
+        rolling: Option<RollReason>,
+    },
+}
+
+/// Events as they come, and what has become of them.
+#[derive(Debug)]
+struct Watching {
+    events: broadcast::Receiver<Event>,
+    /// How many have been returned or lost. When the next one is asked for they have been
+    /// handled.
+    returned: u64,
+    /// While an upgrade waits for it: how many have been told to be handled.
+    told: Option<u64>,
+}
+
+impl Watching {
+    async fn next(&mut self, mail: &mpsc::Sender<Mail>) -> Option<Event> {
+        loop {
+            self.tell(mail).await;
+            match self.events.recv().await {
+                Ok(event) => {
+                    self.returned += 1;
+                    match event {
+                        Event::Upgrading => self.told = Some(0),
+                        Event::UpgradeFailed { .. } => self.told = None,
+                        _ => {}
+                    }
+                    return Some(event);
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    self.returned += missed;
+                    tracing::warn!(missed, "events were read too slowly and lost");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Tells an upgrade that all events so far have been handled. May be dropped at any await.
+    async fn tell(&mut self, mail: &mpsc::Sender<Mail>) {
+        if self.told.is_some_and(|told| told != self.returned) {
+            // A primary that has ended is noticed by the events.
+            let _ = mail.send(Mail::EventsHandled(self.returned)).await;
+            self.told = Some(self.returned);
+        }
+    }
+}
+
 /// A running primary.
 ///
 /// Dropping it stops the app: workers get their stop signal and are killed if they do not
@@ -293,9 +412,10 @@ fn seed() -> u64 {
 /// the end to do so.
 pub struct Cluster {
     handle: ClusterHandle,
-    events: broadcast::Receiver<Event>,
+    events: Watching,
     tap: crate::primary::MessageTap,
     drained: Option<Drained>,
+    origin: Origin,
     /// The primary stops the app when this is gone.
     _owner: oneshot::Sender<Infallible>,
 }
@@ -319,18 +439,17 @@ impl Cluster {
         self.handle.clone()
     }
 
+    /// Whether it has just been started, or taken over.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// The next event; `None` once the primary has ended. A reader that falls thousands of
-    /// events behind loses the oldest.
+    /// events behind loses the oldest. Asking for the next event says that the ones before
+    /// have been handled.
     pub async fn next_event(&mut self) -> Option<Event> {
-        loop {
-            match self.events.recv().await {
-                Ok(event) => return Some(event),
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    tracing::warn!(missed, "events were read too slowly and lost");
-                }
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
+        self.events.next(&self.handle.mail).await
     }
 
     /// Waits until the cluster is over and all that its workers wrote has been passed on to
@@ -511,6 +630,28 @@ impl ClusterHandle {
     /// If the primary has ended.
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, RequestError> {
         self.ask(Command::Workers).await
+    }
+
+    /// Has this process execute the program that is on disk now, which goes on with the same
+    /// process number, workers, channels and sockets; neither workers nor clients notice. Does
+    /// not return if that succeeds: this image of the program is gone then. What else the
+    /// program holds is lost with it.
+    ///
+    /// The new program is tried out first, while everything goes on. It is found by the path by
+    /// which this one was started, and gets the same arguments and environment.
+    ///
+    /// # Errors
+    ///
+    /// If the program does not lend its first thread ([`host`](crate::host)), if the app is
+    /// stopping, if another upgrade is under way, if the new program cannot take over or takes
+    /// too long to say that it can, or if events or messages are not fetched. All goes on as it
+    /// was.
+    pub async fn upgrade(&self) -> Result<Infallible, RequestError> {
+        let result = self.ask(Command::Upgrade).await?;
+        result.map_err(|refusal| match refusal {
+            UpgradeRefusal::Denied(reason) => RequestError::NotUpgraded { reason },
+            UpgradeRefusal::Failed(failure) => RequestError::UpgradeFailed(failure),
+        })
     }
 
     async fn request(&self, request: Request) -> Result<Admission, RequestError> {

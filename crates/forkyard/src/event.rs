@@ -135,6 +135,8 @@ pub enum Event {
         /// The generation that was to be brought in.
         generation: Generation,
     },
+    /// A spare is booted up to its `listen()` call, and waits.
+    StandsBy(WorkerInfo),
     /// A spare took the part of a worker that had ended.
     Promoted(WorkerInfo),
     /// An empty seat will be taken again.
@@ -187,6 +189,28 @@ pub enum Event {
         info: WorkerInfo,
         /// What, and what follows.
         message: String,
+    },
+    /// This primary is about to be replaced by another image of its program. Whoever reads
+    /// this brings to an end what must not be cut off: the next call of
+    /// [`Cluster::next_event`](crate::Cluster::next_event) says that this is done, and may be
+    /// the last that this image does. Nothing is accepted meanwhile; after two seconds the
+    /// upgrade is given up.
+    Upgrading,
+    /// An upgrade came to nothing, and all goes on as it was.
+    UpgradeFailed {
+        /// Why.
+        reason: String,
+        /// The last lines that the new program wrote to stderr.
+        stderr_tail: Vec<String>,
+    },
+    /// This image has taken over from the one before. The first event there is.
+    Upgraded {
+        /// The primary's process, which is the same.
+        pid: u32,
+        /// The library's version now.
+        version: String,
+        /// For how long nothing was accepted.
+        pause: Duration,
     },
     /// All is over; no event follows.
     Over(Outcome),

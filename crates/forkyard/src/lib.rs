@@ -38,12 +38,18 @@
 //! thread does nothing but start processes, because that blocks; it lives as long as the
 //! primary, since the system kills a worker together with the thread that started it.
 //! A third one reads the workers' output if it is captured.
+//!
+//! If the program lends its first thread ([`host`]), that one starts the processes, and the
+//! primary can be upgraded ([`ClusterHandle::upgrade`]): the process executes the program that
+//! is on disk by then, and keeps its workers, their channels and all sockets.
 #![forbid(unsafe_code)]
 // Output goes through one place, so that it can be prefixed and formatted.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod agent;
 mod cluster;
 mod event;
+mod host;
 mod output;
 mod primary;
 mod program;
@@ -59,7 +65,9 @@ pub mod value {
 
 use std::num::NonZeroUsize;
 
-pub use cluster::{Cluster, ClusterBuilder, ClusterHandle, Messages, RequestError, StartError};
+pub use cluster::{
+    Cluster, ClusterBuilder, ClusterHandle, Messages, Origin, RequestError, StartError,
+};
 pub use event::{
     Event, ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage, WorkerInfo,
 };
@@ -71,7 +79,9 @@ pub use forkyard_ipc::{Dialect, HandleKind, Value};
 pub use forkyard_sys::inherited::InheritedFds;
 pub use forkyard_sys::process::Signal;
 pub use forkyard_sys::sockets::LocalAddress;
+pub use host::{host, is_rehearsal};
 pub use output::{Output, OutputLine, OutputSink, StreamKind};
+pub use primary::upgrade::UpgradeFailure;
 pub use primary::{CheckSettings, CheckSettingsError, Handle, PolicyRule, ReceivedMessage};
 pub use program::Program;
 pub use roll::{RollError, RollFailure, RollPlan, RollReason, RollStep, RollTicket, WhenBusy};

@@ -10,6 +10,10 @@
 //!                      ▲       └── last lines of stderr ──▶ primary
 //!                      └── the process has ended: read what is there, and no further
 //! ```
+//!
+//! For an upgrade of the primary the thread can be brought to rest between two reads: it
+//! gives away its pipes with the lines that have begun, and takes them back if the upgrade
+//! comes to nothing.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::event::WorkerInfo;
+use crate::primary::rest::{RestSignal, RestSwitch};
 
 /// A line longer than this is passed on in pieces.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -102,15 +107,38 @@ impl Tail {
     }
 }
 
+/// One of a worker's pipes that nobody reads at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct RestingPipe {
+    /// Gone when it has been read to the end.
+    pub(crate) pipe: Option<OwnedFd>,
+    /// The line that has begun.
+    pub(crate) unfinished: Vec<u8>,
+}
+
+impl RestingPipe {
+    fn new(pipe: Option<OwnedFd>) -> Self {
+        Self { pipe, unfinished: Vec::new() }
+    }
+}
+
 /// The pipes of one worker, and the ways to and from whoever watches for its end.
 #[derive(Debug)]
-struct Pipes {
-    info: WorkerInfo,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
+pub(crate) struct Pipes {
+    pub(crate) info: WorkerInfo,
+    pub(crate) stdout: RestingPipe,
+    pub(crate) stderr: RestingPipe,
     finish: oneshot::Receiver<()>,
     done: oneshot::Sender<()>,
     tail: SharedTail,
+}
+
+/// What the output thread is told.
+#[derive(Debug)]
+enum Job {
+    Follow(Pipes),
+    /// Give away what is there, once everything read so far has been passed on.
+    Rest(oneshot::Sender<Vec<Pipes>>),
 }
 
 /// The output of a worker, for whoever watches for its end.
@@ -129,12 +157,17 @@ impl Capture {
     /// Says that the worker has ended, so that its pipes are read as far as there is
     /// anything to read, also if somebody else holds them open.
     ///
-    /// Returns the last lines of stderr when all is passed on; or after `limit` those
-    /// known by then, while the rest is passed on without anybody waiting.
-    pub(crate) async fn finish(self, limit: Duration) -> Vec<String> {
+    /// Returns the last lines of stderr when all is passed on; or after `limit`, or when
+    /// everything is to rest, those known by then, while what is missing is passed on without
+    /// anybody waiting.
+    pub(crate) async fn finish(self, limit: Duration, rest: &mut RestSignal) -> Vec<String> {
         // An output thread that has read to the end already has dropped the other end.
         let _ = self.finish.send(());
-        let _ = timeout(limit, self.done).await;
+        tokio::select! {
+            _ = timeout(limit, self.done) => {}
+            // Nobody waits for a slow taker while everything else rests.
+            () = rest.wait() => {}
+        }
         Tail(self.tail).lines()
     }
 }
@@ -154,7 +187,7 @@ impl Drained {
 /// Where to send the pipes of a worker that was just started.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputPump {
-    jobs: mpsc::Sender<Pipes>,
+    jobs: mpsc::Sender<Job>,
 }
 
 impl OutputPump {
@@ -173,46 +206,116 @@ impl OutputPump {
     }
 
     /// Hands over the pipes of a worker. Blocks when a thousand workers wait already, so
-    /// only the spawner calls it.
+    /// only the thread that starts processes calls it.
     pub(crate) fn capture(
         &self,
         info: WorkerInfo,
         stdout: Option<OwnedFd>,
         stderr: Option<OwnedFd>,
     ) -> Capture {
-        let (finish, finished) = oneshot::channel();
-        let (done, passed_on) = oneshot::channel();
-        let tail = SharedTail::default();
-        let capture = Capture { finish, done: passed_on, tail: Arc::clone(&tail) };
-        let pipes = Pipes { info, stdout, stderr, finish: finished, done, tail };
+        let pipes = (RestingPipe::new(stdout), RestingPipe::new(stderr));
+        let (pipes, capture) = pair(info, pipes, Vec::new());
         // An output thread that is gone has said so by the dropped `done`.
-        drop(self.jobs.blocking_send(pipes));
+        drop(self.jobs.blocking_send(Job::Follow(pipes)));
         capture
     }
-}
 
-async fn pump(mut inbox: mpsc::Receiver<Pipes>, sink: &SharedSink) {
-    let mut workers = JoinSet::new();
-    while let Some(pipes) = inbox.recv().await {
-        workers.spawn(read_worker(pipes, Arc::clone(sink)));
-        while workers.try_join_next().is_some() {}
+    /// Goes on with the pipes of a worker where another output thread was, with the last
+    /// lines of stderr that it knew.
+    pub(crate) fn take_over(
+        &self,
+        info: WorkerInfo,
+        pipes: (RestingPipe, RestingPipe),
+        tail: Vec<String>,
+    ) -> Capture {
+        let (pipes, capture) = pair(info, pipes, tail);
+        self.follow(pipes);
+        capture
     }
-    while workers.join_next().await.is_some() {}
+
+    /// Brings the output thread to rest. The answer comes when all that was read has been
+    /// passed on.
+    pub(crate) fn rest(&self) -> oneshot::Receiver<Vec<Pipes>> {
+        let (answer, answered) = oneshot::channel();
+        // If there is no room, or nobody, the dropped answer says so.
+        drop(self.jobs.try_send(Job::Rest(answer)));
+        answered
+    }
+
+    /// Gives back what a thread at rest has given away.
+    pub(crate) fn follow(&self, pipes: Pipes) {
+        // There is room: a thread that has come to rest has nothing else to do.
+        if self.jobs.try_send(Job::Follow(pipes)).is_err() {
+            tracing::error!("the thread that reads the workers' output is gone");
+        }
+    }
 }
 
-async fn read_worker(pipes: Pipes, sink: SharedSink) {
-    let Pipes { info, stdout, stderr, finish, done, tail } = pipes;
+fn pair(
+    info: WorkerInfo,
+    (stdout, stderr): (RestingPipe, RestingPipe),
+    tail: Vec<String>,
+) -> (Pipes, Capture) {
+    let (finish, finished) = oneshot::channel();
+    let (done, passed_on) = oneshot::channel();
+    let tail = Arc::new(Mutex::new(VecDeque::from(tail)));
+    let capture = Capture { finish, done: passed_on, tail: Arc::clone(&tail) };
+    (Pipes { info, stdout, stderr, finish: finished, done, tail }, capture)
+}
+
+async fn pump(mut inbox: mpsc::Receiver<Job>, sink: &SharedSink) {
+    let (mut workers, switch) = (JoinSet::new(), RestSwitch::default());
+    let follow = |workers: &mut JoinSet<_>, pipes| {
+        workers.spawn(read_worker(pipes, Arc::clone(sink), switch.signal()));
+        while workers.try_join_next().is_some() {}
+    };
+    while let Some(job) = inbox.recv().await {
+        match job {
+            Job::Follow(pipes) => follow(&mut workers, pipes),
+            Job::Rest(answer) => {
+                switch.rest();
+                let resting = join_all(&mut workers).await;
+                switch.go_on();
+                // Whoever has stopped waiting gets nothing: it all goes on.
+                for pipes in answer.send(resting).err().into_iter().flatten() {
+                    follow(&mut workers, pipes);
+                }
+            }
+        }
+    }
+    join_all(&mut workers).await;
+}
+
+/// Waits until nobody reads any more. Returns what has not been read to the end.
+async fn join_all(workers: &mut JoinSet<Option<Pipes>>) -> Vec<Pipes> {
+    let mut resting = Vec::new();
+    while let Some(ended) = workers.join_next().await {
+        resting.extend(ended.ok().flatten());
+    }
+    resting
+}
+
+/// Reads to the end; returns the pipes if it comes to rest before.
+async fn read_worker(pipes: Pipes, sink: SharedSink, mut rest: RestSignal) -> Option<Pipes> {
+    let Pipes { info, stdout, stderr, mut finish, done, tail } = pipes;
     let mut out = Stream::new(stdout, Lines::new(info, StreamKind::Stdout, None));
-    let mut err = Stream::new(stderr, Lines::new(info, StreamKind::Stderr, Some(tail)));
-    tokio::select! {
+    let mut err = Stream::new(stderr, Lines::new(info, StreamKind::Stderr, Some(tail.clone())));
+    let is_over = tokio::select! {
+        biased;
+        () = rest.wait() => false,
         // Whoever would have told us is gone, which tells the same.
-        _ = finish => {}
-        _ = async { tokio::join!(out.follow(&sink), err.follow(&sink)) } => {}
+        _ = &mut finish => true,
+        _ = async { tokio::join!(out.follow(&sink), err.follow(&sink)) } => true,
+    };
+    if !is_over {
+        let (stdout, stderr) = (out.into_resting(), err.into_resting());
+        return Some(Pipes { info, stdout, stderr, finish, done, tail });
     }
     out.finish(&sink);
     err.finish(&sink);
     // The primary may have given up waiting.
     let _ = done.send(());
+    None
 }
 
 /// One of a worker's pipes.
@@ -223,9 +326,16 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(pipe: Option<OwnedFd>, lines: Lines) -> Self {
+    fn new(resting: RestingPipe, lines: Lines) -> Self {
+        let RestingPipe { pipe, unfinished } = resting;
         let pipe = pipe.and_then(|pipe| pipe::Receiver::from_owned_fd(pipe).ok());
-        Self { pipe, lines }
+        Self { pipe, lines: Lines { unfinished, ..lines } }
+    }
+
+    /// To be gone on with by another one.
+    fn into_resting(self) -> RestingPipe {
+        let pipe = self.pipe.and_then(|pipe| pipe.into_nonblocking_fd().ok());
+        RestingPipe { pipe, unfinished: self.lines.unfinished }
     }
 
     /// Reads to the end, which may never come. May be dropped at any await.
@@ -378,6 +488,42 @@ mod tests {
         assert_eq!(tail.last().unwrap(), "99");
     }
 
+    /// What was read is passed on once, and what was not is found by whoever goes on.
+    #[tokio::test]
+    async fn a_line_may_begin_in_one_thread_and_end_in_another() {
+        use std::io::Write;
+        let start = || {
+            let seen = Arc::<Mutex<Vec<String>>>::default();
+            let sink = Collected(Arc::clone(&seen));
+            (OutputPump::start(Box::new(sink)).unwrap(), seen)
+        };
+        let ((first, _), seen_first) = start();
+        let (reader, mut writer) = io::pipe().unwrap();
+        let capture = tokio::task::spawn_blocking({
+            let first = first.clone();
+            move || first.capture(INFO, None, Some(reader.into()))
+        });
+        let capture = capture.await.unwrap();
+        writer.write_all(b"whole\nbeg").unwrap();
+        while capture.tail().lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut resting = first.rest().await.unwrap();
+        writer.write_all(b"un\nlast").unwrap();
+        let pipes = resting.pop().unwrap();
+        assert_eq!((pipes.info, pipes.stderr.unfinished.as_slice()), (INFO, b"beg".as_slice()));
+        let ((second, drained), seen_second) = start();
+        let capture = second.take_over(INFO, (pipes.stdout, pipes.stderr), capture.tail().lines());
+        drop(writer);
+        let mut rest = RestSwitch::default().signal();
+        let tail = capture.finish(Duration::from_secs(30), &mut rest).await;
+        assert_eq!(tail, ["whole", "begun", "last"]);
+        drop(second);
+        drained.wait().await;
+        assert_eq!(*seen_first.lock().unwrap(), ["whole"]);
+        assert_eq!(*seen_second.lock().unwrap(), ["begun", "last"]);
+    }
+
     /// A sink that takes one line for each word it gets.
     struct Slow(Arc<Mutex<Vec<String>>>, std::sync::mpsc::Receiver<()>);
 
@@ -402,7 +548,7 @@ mod tests {
             (pump.capture(INFO, None, Some(reader.into())), pump)
         });
         let (capture, pump) = pump.await.unwrap();
-        capture.finish(Duration::ZERO).await;
+        capture.finish(Duration::ZERO, &mut RestSwitch::default().signal()).await;
         assert!(seen.lock().unwrap().is_empty());
         drop((pump, hurry));
         drained.wait().await;

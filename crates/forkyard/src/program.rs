@@ -5,6 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::agent;
+use crate::primary::upgrade::state::ProgramState;
+use crate::primary::upgrade::{Text, VARIABLES};
+
 /// A program with its arguments, environment and working directory. No shell is involved.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -12,12 +16,14 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     cwd: Option<PathBuf>,
+    /// Where the agent's file is kept, if Node is to load it.
+    agent: Option<PathBuf>,
 }
 
 impl Program {
     /// The program at `path`, or found by that name in `PATH`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), args: Vec::new(), env: Vec::new(), cwd: None }
+        Self { path: path.into(), args: Vec::new(), env: Vec::new(), cwd: None, agent: None }
     }
 
     /// This very program with the arguments it was started with, as Node's cluster does.
@@ -63,6 +69,15 @@ impl Program {
         self
     }
 
+    /// Has every worker load the agent, which drains it when it is to leave. For programs that
+    /// Node runs. The agent's file is kept in this folder, which is made if it is missing; see
+    /// [`agent::install`]. If that is not possible a worker is started without it.
+    #[must_use]
+    pub fn agent(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.agent = Some(dir.into());
+        self
+    }
+
     /// The program's file or name.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -85,16 +100,53 @@ impl Program {
         self.cwd.as_deref()
     }
 
+    /// As it is left to another image of the primary.
+    pub(crate) fn state(&self) -> ProgramState {
+        let Self { path, args, env, cwd, agent } = self;
+        let pair = |(key, value): &(OsString, OsString)| (Text::of(key), Text::of(value));
+        ProgramState {
+            path: Text::of(path),
+            args: args.iter().map(Text::of).collect(),
+            env: env.iter().map(pair).collect(),
+            cwd: cwd.as_ref().map(Text::of),
+            agent: agent.as_ref().map(Text::of),
+        }
+    }
+
     /// A command for one worker; stdin is empty, because a worker in a process group of
     /// its own would be stopped for reading from the terminal.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
+        // Looked for each time: somebody may have cleaned up since.
+        match self.agent.as_deref().map(agent::install) {
+            Some(Ok(file)) => drop(command.arg("--require").arg(file)),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "starting a worker without the agent, which drains it");
+            }
+            None => {}
+        }
         command.args(&self.args).stdin(Stdio::null());
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }
         command
+    }
+}
+
+impl From<ProgramState> for Program {
+    fn from(state: ProgramState) -> Self {
+        let pair = |(key, value): (Text, Text)| (key.into(), value.into());
+        Self {
+            path: state.path.into(),
+            args: state.args.into_iter().map(OsString::from).collect(),
+            env: state.env.into_iter().map(pair).collect(),
+            cwd: state.cwd.map(PathBuf::from),
+            agent: state.agent.map(PathBuf::from),
+        }
     }
 }
 
@@ -110,6 +162,9 @@ mod tests {
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["app.js", "a", "b"]);
         assert_eq!(command.get_current_dir(), Some(Path::new("/")));
         let env: Vec<_> = command.get_envs().collect();
-        assert_eq!(env, [(OsStr::new("K"), Some(OsStr::new("V")))]);
+        assert!(env.contains(&(OsStr::new("K"), Some(OsStr::new("V")))));
+        for name in VARIABLES {
+            assert!(env.contains(&(OsStr::new(name), None)), "{name} is for the primary alone");
+        }
     }
 }

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use super::{Entry, Level, roll};
 
-/// `None` for the end, which the reporter tells by itself.
+/// `None` for the end, which the reporter tells by itself, and for what concerns nobody else.
 pub(super) fn describe(event: &Event) -> Option<Entry> {
     of_worker(event)
         .or_else(|| of_listener(event))
         .or_else(|| of_supervision(event))
         .or_else(|| roll::of_roll(event))
         .or_else(|| of_stop(event))
+        .or_else(|| of_upgrade(event))
 }
 
 /// A worker's life, from start to end.
@@ -106,6 +107,32 @@ fn of_stop(event: &Event) -> Option<Entry> {
         Event::Escalated { info, stage } => escalated(*info, *stage),
         _ => return None,
     })
+}
+
+fn of_upgrade(event: &Event) -> Option<Entry> {
+    Some(match event {
+        Event::Upgraded { pid, version, pause } => {
+            let pause_ms = pause.as_millis() as u64;
+            let text =
+                format!("primary {pid} runs forkyard {version} now, after {pause_ms} ms of pause");
+            let fields = json!({ "pid": pid, "version": version, "pause_ms": pause_ms });
+            Entry::new(Level::Info, "primary_upgraded", text, fields)
+        }
+        Event::UpgradeFailed { reason, stderr_tail } => upgrade_failed(reason, stderr_tail),
+        _ => return None,
+    })
+}
+
+pub(super) fn upgrade_failed(reason: &str, stderr_tail: &[String]) -> Entry {
+    let mut text = format!("failed to upgrade, all goes on as before: {reason}");
+    if !stderr_tail.is_empty() {
+        text.push_str("\nthe last that the new program wrote to stderr:");
+        for line in stderr_tail {
+            text.push_str(&format!("\n  {line}"));
+        }
+    }
+    let fields = json!({ "reason": reason, "stderr_tail": stderr_tail });
+    Entry::new(Level::Warn, "upgrade_failed", text, fields)
 }
 
 fn restart_scheduled(slot: SlotId, delay: Duration, restarts: u32) -> Entry {

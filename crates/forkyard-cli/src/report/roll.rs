@@ -5,6 +5,7 @@ use std::time::Duration;
 use forkyard::{
     Event, ExitStatus, Generation, ReadyRule, RollFailure, RollReason, RollStep, WorkerInfo,
 };
+use forkyard_control::types::Update;
 use serde_json::json;
 
 use super::describe::{counted, signal_name};
@@ -47,12 +48,42 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
             let fields = json!({ "generation": generation.0 });
             Entry::new(Level::Warn, "roll_aborted", "reload given up to stop".into(), fields)
         }
+        Event::StandsBy(info) => {
+            let text = format!("worker {} in slot {} stands by as a spare", info.worker, info.slot);
+            Entry::about(Level::Info, "spare_ready", *info, text)
+        }
         Event::Promoted(info) => {
             let text =
                 format!("worker {} in slot {} takes over; it was a spare", info.worker, info.slot);
             Entry::about(Level::Info, "spare_promoted", *info, text)
         }
         _ => return None,
+    })
+}
+
+/// How a reload goes in another process; its failure is said by the command's own end.
+pub(super) fn of_update(update: &Update) -> Option<Entry> {
+    Some(match update {
+        Update::Waiting => {
+            let text = "another reload is under way; this one begins after it".to_owned();
+            Entry::new(Level::Info, "reload_waiting", text, json!({}))
+        }
+        Update::Progress { text } => {
+            Entry::new(Level::Info, "reload_progress", text.clone(), json!({ "text": text }))
+        }
+        Update::Finished { took_ms } => {
+            let text = format!("reload finished after {}", shown(Duration::from_millis(*took_ms)));
+            Entry::new(Level::Info, "reload_finished", text, json!({ "took_ms": took_ms }))
+        }
+        Update::Failed { worker, reason, stderr_tail } => {
+            let fields = json!({ "worker": worker, "reason": reason, "stderr_tail": stderr_tail });
+            // People read it once, at the end.
+            Entry::new(Level::Error, "reload_failed", String::new(), fields)
+        }
+        Update::Refused { reason } => {
+            let fields = json!({ "reason": reason });
+            Entry::new(Level::Error, "reload_refused", String::new(), fields)
+        }
     })
 }
 
@@ -122,7 +153,7 @@ fn failed(
         .with("stderr_tail", stderr_tail.to_vec())
 }
 
-fn describe_failure(reason: &RollFailure) -> String {
+pub(crate) fn describe_failure(reason: &RollFailure) -> String {
     match reason {
         RollFailure::NotStarted { message } => format!("could not be started: {message}"),
         RollFailure::Ended { status: ExitStatus::Code(code) } => {
@@ -154,7 +185,7 @@ fn way_out(rule: ReadyRule) -> &'static str {
     }
 }
 
-fn with_tail(mut text: String, tail: &[String]) -> String {
+pub(crate) fn with_tail(mut text: String, tail: &[String]) -> String {
     if !tail.is_empty() {
         text.push_str("\nthe last that it wrote to stderr:");
         tail.iter().for_each(|line| text.push_str(&format!("\n  {line}")));

@@ -76,6 +76,7 @@ fn events() -> Vec<Event> {
         },
         Event::RolledBack { generation: Generation(2), took: Duration::from_millis(250) },
         Event::RollAborted { generation: Generation(3) },
+        Event::StandsBy(info),
         Event::Promoted(info),
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::ZERO, restarts: 1 },
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::from_millis(97), restarts: 2 },
@@ -84,6 +85,11 @@ fn events() -> Vec<Event> {
         Event::Stopping { stage: Stage::Disconnect, workers: 2 },
         Event::Escalated { info, stage: Stage::Kill },
         Event::AcceptFailed { address: "[::]:8000".into(), message: "too many files".into() },
+        Event::Upgraded { pid: 4000, version: "1.2.3".into(), pause: Duration::from_millis(17) },
+        Event::UpgradeFailed {
+            reason: "the program at /usr/bin/forkyard ended with code 3".into(),
+            stderr_tail: vec!["no such option".into()],
+        },
         Event::ChannelTrouble { info, message: "ignored a message that makes no sense".into() },
     ]
 }

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{ConnectionId, SlotId, WorkerId};
 
 /// How connections reach the workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// The primary accepts and hands each connection to a worker.
     RoundRobin,
@@ -27,7 +30,8 @@ impl Policy {
 }
 
 /// The address part of an [`Endpoint`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Host {
     /// None was given: every address, over IPv6 where the system has it.
     Any,
@@ -38,7 +42,8 @@ pub enum Host {
 }
 
 /// What travels over a descriptor that was inherited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// Connections.
     Stream,
@@ -47,7 +52,8 @@ pub enum Transport {
 }
 
 /// A place to listen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Endpoint {
     /// A TCP port.
     Tcp {
@@ -125,7 +131,7 @@ impl Endpoint {
 /// UDP sockets on one address): the first such request of every worker means the same
 /// port. For everything else it is 0, because Node before 22.23 counts it up when a
 /// server is closed and opened again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ListenerSpec {
     /// Where.
     pub endpoint: Endpoint,
@@ -156,7 +162,8 @@ pub enum Refusal {
 }
 
 /// Who keeps a listener from being closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Hold {
     /// This worker listens.
     Worker(WorkerId),
@@ -172,7 +179,7 @@ pub(super) struct Closer {
 }
 
 /// A worker that takes connections from a listener.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Member {
     /// How often in a row it declined; 0 when it may be offered connections.
     pub(super) declined: u32,
@@ -192,7 +199,8 @@ impl Member {
 }
 
 /// Whether a listener is bound yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Binding {
     /// Asked for; these questions wait for the answer.
     Opening { waiting: Vec<(WorkerId, u64)> },

@@ -21,9 +21,12 @@
 
 mod keeping;
 mod listener;
+pub(crate) mod snapshot;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::id::{ConnectionId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Query, Verdict};
@@ -74,7 +77,8 @@ pub(crate) enum Seat {
     GoesAway,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Timer {
     Linger(ListenerId),
     AcceptPause(ListenerId),
@@ -82,7 +86,8 @@ enum Timer {
 }
 
 /// Whether a worker takes part in serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Standing {
     /// It gets connections.
     Serving,
@@ -195,6 +200,12 @@ impl Dispatcher {
             self.query(now, query, out);
         }
         self.place_for(now, worker, out);
+    }
+
+    /// Whether this question of a spare waits for the spare to be needed.
+    pub(crate) fn has_put_off(&self, worker: WorkerId, seq: u64) -> bool {
+        let asked = self.workers.get(&worker).map(|entry| &entry.asked);
+        asked.is_some_and(|asked| asked.iter().any(|query| query.seq == seq))
     }
 
     /// A listener by which this worker can be given a connection.

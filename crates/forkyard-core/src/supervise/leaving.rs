@@ -15,13 +15,15 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use super::worker::{Channel, Progress};
 use super::{Notice, Supervisor, Timer};
 use crate::event::{Event, LeaveReason};
 use crate::id::WorkerId;
 use crate::input::{Action, Stage};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Leaving {
     pub(super) stage: Stage,
     pub(super) reason: LeaveReason,

@@ -21,6 +21,7 @@
 //! | [`succession`] | how a successor comes to a seat that is taken |
 //! | [`roll`] | all seats, one after the other |
 //! | [`spares`] | seats whose workers wait to take over another's part |
+//! | [`snapshot`] | all of this, for another process to go on with |
 //!
 //! A stop outranks every restart rule: once it has begun no seat is taken again.
 
@@ -29,12 +30,15 @@ mod roll;
 mod seats;
 mod settings;
 mod slot;
+pub(crate) mod snapshot;
 mod spares;
 mod succession;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
 
 use crate::dispatch::Standing;
 use crate::event::{Event, LeaveReason, Outcome};
@@ -90,7 +94,8 @@ pub(crate) enum Refill {
     No,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Timer {
     /// A seat's delay is over.
     Restart(SlotId),

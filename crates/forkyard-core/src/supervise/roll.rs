@@ -17,6 +17,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use super::settings::{Role, RollPlan};
 use super::slot::Slot;
 use super::worker::{Place, Worker};
@@ -25,7 +27,8 @@ use crate::event::{Event, LeaveReason, RollFailure, RollReason};
 use crate::id::{Generation, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Direction {
     Forward,
     Back,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::Generation;
 use crate::restart::RestartSettings;
 
@@ -34,7 +36,8 @@ pub enum IdleRule {
 }
 
 /// What a seat is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Its worker serves.
     Serving,
@@ -77,7 +80,8 @@ pub struct RollPlan {
 }
 
 /// How many workers more than it has an app may have while it rolls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Surge {
     /// So many. 0 counts as 1.
     Workers(usize),

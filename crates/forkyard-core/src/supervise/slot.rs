@@ -1,11 +1,14 @@
 //! A seat for a worker, and how it comes to be empty.
 
+use serde::{Deserialize, Serialize};
+
 use super::settings::{ExitStatus, Role};
 use crate::id::{Generation, WorkerId};
 use crate::restart::History;
 
 /// Who has a seat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum SeatState {
     /// Nobody. It is taken when a delay is over, or by a successor.
     Waiting,
@@ -16,7 +19,8 @@ pub(super) enum SeatState {
 }
 
 /// Whether a slot is to stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Tenure {
     Kept,
     /// It goes away together with its worker.

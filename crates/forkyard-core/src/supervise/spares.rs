@@ -23,6 +23,8 @@ impl Supervisor {
         let is_spare = self.slots.get(&entry.slot).is_some_and(|slot| slot.role == Role::Spare);
         if is_spare && entry.progress < Progress::Listening {
             entry.progress = Progress::Listening;
+            let slot = entry.slot;
+            out.push_back(Action::Emit(Event::StandsBy { slot, worker }));
             self.may_be_ready(now, worker, out);
             self.timers.cancel(Timer::Start(worker));
         }

@@ -216,7 +216,7 @@ impl Supervisor {
     }
 
     /// Whether a successor has come this far, and nothing keeps it from going on.
-    fn is_on_its_way(&self, worker: WorkerId, way: Way) -> bool {
+    pub(super) fn is_on_its_way(&self, worker: WorkerId, way: Way) -> bool {
         self.workers.get(&worker).is_some_and(|entry| {
             // The end of its channel is mostly the first that is seen of a crash.
             let is_there = entry.progress < Progress::Online || entry.channel == Channel::Open;

@@ -10,6 +10,8 @@
 
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use super::leaving::Leaving;
 use super::settings::ReadyRule;
 use crate::event::LeaveReason;
@@ -18,7 +20,8 @@ use crate::input::{ReadySignal, Stage};
 use crate::restart::{Life, RestartSettings};
 
 /// How far a worker has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Progress {
     /// Its process was asked for.
     Starting,
@@ -30,14 +33,16 @@ pub(super) enum Progress {
     Listening,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Channel {
     Open,
     Ended,
 }
 
 /// How a worker stands to its slot's seat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Place {
     /// It has the seat.
     Seated,
@@ -48,7 +53,8 @@ pub(super) enum Place {
 }
 
 /// A successor's way to the seat; see [`super::succession`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Way {
     Booting,
     Checking,

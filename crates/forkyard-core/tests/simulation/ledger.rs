@@ -172,7 +172,7 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 25] = [
+pub const SIGHTS: [&str; 26] = [
     "a connection served",
     "a connection dropped with its listener",
     "a connection declined",
@@ -198,6 +198,7 @@ pub const SIGHTS: [&str; 25] = [
     "an end by stop",
     "an end by itself",
     "an end by failure",
+    "a primary handed over",
 ];
 
 impl Ledger {

@@ -43,6 +43,7 @@ struct Socket {
 }
 
 pub struct World {
+    settings: Settings,
     core: Core,
     start: Instant,
     now: Instant,
@@ -77,7 +78,8 @@ impl World {
         };
         let now = Instant::now();
         Self {
-            core: Core::new(settings),
+            core: Core::new(settings.clone()),
+            settings,
             start: now,
             now,
             chance,
@@ -164,11 +166,25 @@ impl World {
             }
             200..400 => self.accept_one(),
             400..690 => self.some_process_acts(),
-            690..970 => self.some_process_is_heard(),
+            690..966 => self.some_process_is_heard(),
+            966..970 => self.hand_over(),
             970..985 => self.answer_opening(),
             985..993 => self.answer_check(),
             _ => self.operate(),
         }
+    }
+
+    /// Another process goes on, as at an upgrade of the primary. A check that is under way is
+    /// begun again there.
+    fn hand_over(&mut self) -> Result<(), Violation> {
+        let Ok(snapshot) = self.core.snapshot(self.now) else { return Ok(()) };
+        self.trail.note(|| "hand over".to_owned());
+        let written = serde_json::to_vec(&snapshot).map_err(|error| error.to_string())?;
+        let read = serde_json::from_slice(&written).map_err(|error| error.to_string())?;
+        self.core = Core::resume(self.settings.clone(), read, self.now);
+        self.checks.clear();
+        *self.ledger.sights.entry("a primary handed over").or_default() += 1;
+        self.perform_all()
     }
 
     // Time.

@@ -88,7 +88,7 @@ impl Signal {
     }
 
     /// The same signal for rustix.
-    pub(super) fn for_rustix(self) -> rustix::process::Signal {
+    pub(crate) fn for_rustix(self) -> rustix::process::Signal {
         // SAFETY: the number is between 1 and 64, so not zero and known to the
         // kernel. rustix asks further that no signal reserved by libc be used,
         // for libc's sake; it is only ever sent to another process here, which

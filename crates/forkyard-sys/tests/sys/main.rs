@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test's own steps may fail it")]
 
 mod channel;
+mod image;
 mod inherited;
 mod notify;
 mod orphans;
 mod own_process;
 mod process;
+mod signals;
 mod sockets;
 mod waiting;

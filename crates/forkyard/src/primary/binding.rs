@@ -23,7 +23,7 @@ pub(super) struct Bound {
     pub(super) socket: OwnedFd,
     pub(super) kind: SocketKind,
     /// Removed together with this.
-    _file: Option<SocketFile>,
+    pub(super) file: Option<SocketFile>,
 }
 
 impl Bound {
@@ -60,7 +60,7 @@ pub(super) fn bind(
             let only_v6 = if *only_v6 { OnlyV6::Yes } else { OnlyV6::No };
             let socket =
                 on_host(*host, *port, |address| forkyard_sys::sockets::bind_tcp(address, only_v6))?;
-            Bound { socket, kind: SocketKind::Tcp, _file: None }
+            Bound { socket, kind: SocketKind::Tcp, file: None }
         }
         Endpoint::Udp { host, port, only_v6, reuse_address } => {
             let only_v6 = if *only_v6 { OnlyV6::Yes } else { OnlyV6::No };
@@ -68,14 +68,14 @@ pub(super) fn bind(
             let socket = on_host(*host, *port, |address| {
                 forkyard_sys::sockets::bind_udp(address, only_v6, reuse)
             })?;
-            Bound { socket, kind: SocketKind::Udp, _file: None }
+            Bound { socket, kind: SocketKind::Udp, file: None }
         }
         Endpoint::Unix { path, readable_all, writable_all } => {
             bind_file(path, *readable_all, *writable_all)?
         }
         Endpoint::Abstract { name } => {
             let socket = forkyard_sys::sockets::bind_unix_abstract(name.as_bytes())?;
-            Bound { socket, kind: SocketKind::UnixStream, _file: None }
+            Bound { socket, kind: SocketKind::UnixStream, file: None }
         }
         Endpoint::Descriptor { number, transport } => adopt(*number, *transport, inherited)?,
     };
@@ -109,7 +109,7 @@ fn bind_file(path: &str, readable_all: bool, writable_all: bool) -> io::Result<B
     let socket = forkyard_sys::sockets::bind_unix(&short)?;
     let file = SocketFile::remember(path.into())?;
     open_up(Path::new(path), readable_all, writable_all)?;
-    Ok(Bound { socket, kind: SocketKind::UnixStream, _file: Some(file) })
+    Ok(Bound { socket, kind: SocketKind::UnixStream, file: Some(file) })
 }
 
 /// A socket's path must fit into 107 bytes. Node binds the relative path if it is shorter
@@ -148,15 +148,16 @@ fn adopt(number: i32, transport: Transport, inherited: &InheritedFds) -> io::Res
     }
     let socket = socket.try_clone_to_owned()?;
     forkyard_sys::sockets::set_nonblocking(&socket)?;
-    Ok(Bound { socket, kind, _file: None })
+    Ok(Bound { socket, kind, file: None })
 }
 
 /// A socket's file, removed when this is dropped. By its identity: if somebody has put
 /// another in its place, that one stays.
 #[derive(Debug)]
 pub(super) struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
+    pub(super) path: PathBuf,
+    /// Device and inode.
+    pub(super) identity: (u64, u64),
 }
 
 impl SocketFile {

@@ -13,6 +13,7 @@ use forkyard_ipc::{Decoder, Dialect, FrameError, HandleKind, Value, WorkerMessag
 use forkyard_sys::reactor::Watched;
 use tokio::sync::{mpsc, oneshot};
 
+use super::rest::RestSignal;
 use super::{Handle, Mail, ReceivedMessage};
 use crate::event::WorkerInfo;
 
@@ -35,8 +36,34 @@ impl MessageTap {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
     }
 
+    /// Whether everything that was passed on has been fetched.
+    pub(super) fn is_drained(&self) -> bool {
+        let is_empty = |sender: mpsc::Sender<_>| {
+            sender.is_closed() || sender.capacity() == sender.max_capacity()
+        };
+        self.sender().is_none_or(is_empty)
+    }
+
     fn sender(&self) -> Option<mpsc::Sender<ReceivedMessage>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What has been read of a channel and not been passed on.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(super) decoder: Decoder,
+    /// Descriptors that arrived before the message they belong to was complete.
+    pub(super) handles: VecDeque<OwnedFd>,
+    /// Messages that could not be used.
+    pub(super) unusable: u64,
+}
+
+impl Unread {
+    /// Nothing, of a fresh channel.
+    pub(super) fn nothing(dialect: Dialect, limit: usize) -> Self {
+        let decoder = Decoder::new(dialect, limit);
+        Self { decoder, handles: VecDeque::new(), unusable: 0 }
     }
 }
 
@@ -46,15 +73,10 @@ pub(super) struct Reader {
     info: WorkerInfo,
     channel: SharedChannel,
     dialect: Dialect,
-    decoder: Decoder,
-    /// Descriptors that arrived before the message they belong to was complete.
-    handles: VecDeque<OwnedFd>,
-    mail: mpsc::Sender<Mail>,
-    tap: MessageTap,
+    unread: Unread,
+    outlets: (mpsc::Sender<Mail>, MessageTap),
     /// Whether the program has said that it is ready.
     readiness: Readiness,
-    /// Messages that could not be used.
-    unusable: u64,
     /// Says that the writer is gone.
     finish: Finish,
 }
@@ -101,34 +123,22 @@ impl Reader {
     pub(super) fn new(
         info: WorkerInfo,
         channel: SharedChannel,
-        (dialect, limit): (Dialect, usize),
-        mail: mpsc::Sender<Mail>,
-        tap: MessageTap,
+        (dialect, unread): (Dialect, Unread),
+        outlets: (mpsc::Sender<Mail>, MessageTap),
         finish: oneshot::Receiver<()>,
     ) -> Self {
-        let decoder = Decoder::new(dialect, limit);
-        let (handles, finish) = (VecDeque::new(), Finish::NotYet(finish));
-        Self {
-            info,
-            channel,
-            dialect,
-            decoder,
-            handles,
-            mail,
-            tap,
-            readiness: Readiness::Unsaid,
-            unusable: 0,
-            finish,
-        }
+        let (readiness, finish) = (Readiness::Unsaid, Finish::NotYet(finish));
+        Self { info, channel, dialect, unread, outlets, readiness, finish }
     }
 
     /// Reads to the end; or, once `finish` says that the writer is gone, as far as there
-    /// is anything to read.
-    pub(super) async fn run(mut self) {
+    /// is anything to read. If it is to rest before, it returns what it has not passed on.
+    pub(super) async fn run(mut self, mut rest: RestSignal) -> Option<Unread> {
         let channel = Arc::clone(&self.channel);
         loop {
             tokio::select! {
                 biased;
+                () = rest.wait() => return Some(self.unread),
                 () = self.finish.wait() => {
                     self.read_out().await;
                     break;
@@ -147,6 +157,7 @@ impl Reader {
             }
         }
         self.end().await;
+        None
     }
 
     async fn read_out(&mut self) {
@@ -160,10 +171,10 @@ impl Reader {
     fn read(&mut self) -> Chunk {
         let mut buffer = [0; CHUNK];
         let channel = self.channel.get_ref().as_fd();
-        match forkyard_sys::channel::receive(channel, &mut buffer, &mut self.handles) {
+        match forkyard_sys::channel::receive(channel, &mut buffer, &mut self.unread.handles) {
             Ok(received) if received.bytes == 0 => Chunk::End,
             Ok(received) => {
-                self.decoder.feed(&buffer[..received.bytes]);
+                self.unread.decoder.feed(&buffer[..received.bytes]);
                 // A read stops behind a descriptor; otherwise a short one means that
                 // nothing was left, and whatever comes then wakes us anew.
                 let whole = received.bytes < CHUNK && received.handles == 0 && !received.truncated;
@@ -198,15 +209,15 @@ impl Reader {
                 Err(trouble) => self.complain(trouble).await,
             }
         }
-        if self.handles.len() > STRAY_HANDLES {
-            self.handles.clear();
+        if self.unread.handles.len() > STRAY_HANDLES {
+            self.unread.handles.clear();
             self.complain("closed descriptors that no message was about".into()).await;
         }
     }
 
     fn next_message(&mut self) -> Option<Result<WorkerMessage, String>> {
         let dialect = self.dialect;
-        let frame = self.decoder.next_frame()?;
+        let frame = self.unread.decoder.next_frame()?;
         Some(match frame {
             Ok(frame) => WorkerMessage::parse(dialect, frame)
                 .map_err(|error| format!("ignored a message that makes no sense: {error}")),
@@ -234,7 +245,7 @@ impl Reader {
 
     /// The descriptor of the message at hand, with the acknowledgement under way.
     async fn take_handle(&mut self) -> Option<OwnedFd> {
-        let fd = self.handles.pop_front();
+        let fd = self.unread.handles.pop_front();
         let intact = fd.is_some();
         self.post(Mail::HandleArrived { worker: self.info.worker, intact }).await;
         fd
@@ -243,7 +254,7 @@ impl Reader {
     /// Without anybody listening a message is dropped, and a descriptor closed. A slow
     /// listener is waited for while the worker lives.
     async fn deliver(&mut self, message: Value, handle: Option<Handle>) {
-        let Some(sender) = self.tap.sender() else { return };
+        let Some(sender) = self.outlets.1.sender() else { return };
         let received = ReceivedMessage { info: self.info, message, handle };
         let permit = tokio::select! {
             biased;
@@ -259,9 +270,9 @@ impl Reader {
 
     /// Says so the first time, the second, the fourth and so on.
     async fn complain(&mut self, trouble: String) {
-        self.unusable += 1;
-        if self.unusable.is_power_of_two() {
-            let message = match self.unusable {
+        self.unread.unusable += 1;
+        if self.unread.unusable.is_power_of_two() {
+            let message = match self.unread.unusable {
                 1 => trouble,
                 count => format!("{trouble} ({count} such messages by now)"),
             };
@@ -270,7 +281,7 @@ impl Reader {
     }
 
     async fn end(mut self) {
-        let unfinished = self.decoder.unfinished();
+        let unfinished = self.unread.decoder.unfinished();
         if unfinished > 0 {
             let message = format!("the channel ended within a message, {unfinished} bytes into it");
             self.complain(message).await;
@@ -280,6 +291,6 @@ impl Reader {
 
     async fn post(&self, mail: Mail) {
         // A driver that is gone needs no mail.
-        let _ = self.mail.send(mail).await;
+        let _ = self.outlets.0.send(mail).await;
     }
 }

@@ -5,41 +5,48 @@
 //!   Command ────────▶ commands ─────▲            └───────▶ telling ──▶ events
 //! ```
 
+mod arriving;
+mod attending;
 mod checking;
 mod commands;
+mod departing;
 mod incoming;
 mod performing;
 mod rolling;
 mod telling;
+mod upgrading;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::mpsc::SyncSender;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use forkyard_core::{Core, Input, Outcome, WorkerId};
 use forkyard_ipc::Value;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
+use super::announcer::Announcer;
 use super::channel::MessageTap;
 use super::listeners::{Arrival, Connections, Listeners};
+use super::rest::RestSwitch;
 use super::rolls::Rolls;
 use super::seats::Seats;
-use super::spawner::Job;
+use super::spawner::Spawner;
 use super::{Mail, PrimarySettings};
 use crate::event::Event;
 use crate::program::Program;
+use upgrading::Upgrade;
+pub(crate) use upgrading::{UpgradeAnswer, UpgradeRefusal};
 
 /// Where the driver sends things.
 #[derive(Debug)]
 pub(super) struct Outlets {
     pub(super) mail: mpsc::Sender<Mail>,
-    pub(super) events: broadcast::Sender<Event>,
+    pub(super) events: Announcer,
     pub(super) tap: MessageTap,
-    pub(super) spawner: SyncSender<Job>,
+    pub(super) spawner: Spawner,
 }
 
 /// Where the driver's news comes from, besides listeners and the clock.
@@ -79,6 +86,10 @@ enum Wake {
     Deadline,
     /// Whoever started the primary has let go of it.
     Abandoned,
+    /// Everything has come to rest for an upgrade.
+    Quiet,
+    /// Something does not come to rest.
+    NotQuiet(&'static str),
 }
 
 /// Owns everything that belongs to one primary.
@@ -99,11 +110,18 @@ pub(super) struct Driver {
     rolls: Rolls,
     /// Mail handled since it was last looked for connections.
     mail_in_a_row: u32,
+    /// Tells whoever attends to workers when to rest.
+    rest: RestSwitch,
+    upgrade: Upgrade,
     outcome: Option<Outcome>,
 }
 
 impl Driver {
     pub(super) fn new(settings: PrimarySettings, program: Program, outlets: Outlets) -> Self {
+        Self::with(settings, Rolls::new(program), outlets)
+    }
+
+    fn with(settings: PrimarySettings, rolls: Rolls, outlets: Outlets) -> Self {
         Self {
             core: Core::new(settings.core.clone()),
             settings,
@@ -114,8 +132,10 @@ impl Driver {
             questions: HashMap::new(),
             next_number: 0,
             stderr_tail: Vec::new(),
-            rolls: Rolls::new(program),
+            rolls,
             mail_in_a_row: 0,
+            rest: RestSwitch::default(),
+            upgrade: Upgrade::default(),
             outcome: None,
         }
     }
@@ -131,14 +151,20 @@ impl Driver {
                 Wake::Arrival(arrival) => self.handle_arrival(arrival),
                 Wake::Deadline => self.core.handle_timeout(Instant::now()),
                 Wake::Abandoned => self.handle_abandoned(),
+                Wake::NotQuiet(why) => self.go_on(why.into()),
+                Wake::Quiet => {
+                    let Some((driver, failure)) = self.depart().await else { return };
+                    self = driver;
+                    self.go_on(failure);
+                }
             }
             self.perform_all();
+            self.give_way_to_stop();
         }
         // With their sockets' files, before anybody learns that it is over.
         drop(self.listeners);
         if let Some(outcome) = self.outcome {
-            // Nobody needs to be watching.
-            let _ = self.outlets.events.send(Event::Over(outcome));
+            self.outlets.events.announce(Event::Over(outcome));
         }
     }
 
@@ -157,6 +183,9 @@ impl Driver {
         sources: &mut Sources,
         sleep: Pin<&mut Sleep>,
     ) -> Poll<Wake> {
+        if self.upgrade.is_pausing() {
+            return self.poll_pause(cx, sources);
+        }
         if self.core.next_deadline().is_some() && sleep.poll(cx).is_ready() {
             return Poll::Ready(Wake::Deadline);
         }

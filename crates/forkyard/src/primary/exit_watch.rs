@@ -3,6 +3,10 @@
 //! The order matters: the process has ended, its group is killed, its channel is read to
 //! the end, its output is passed on, and only then the exit is reported. Only whoever takes
 //! the output may be too slow for that; then the report goes ahead of the last lines.
+//!
+//! For an upgrade of the primary it comes to rest together with the channel's reader. That is
+//! safe at any moment: a process that has exited is not reaped before its exit has been
+//! reported, so whoever goes on watching finds it as it is, and does the same again.
 
 use std::io;
 use std::time::Duration;
@@ -14,6 +18,8 @@ use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::channel::Unread;
+use super::rest::RestSignal;
 use super::{Mail, SharedProcess};
 use crate::output::Capture;
 
@@ -27,28 +33,67 @@ pub(super) struct Watch {
     pub(super) process: SharedProcess,
     /// Tells the channel's reader that nothing more will be written.
     pub(super) finish: oneshot::Sender<()>,
-    pub(super) reader: JoinHandle<()>,
+    pub(super) reader: JoinHandle<Option<Unread>>,
     /// Its output, if that is captured.
     pub(super) output_done: Option<Capture>,
+    /// Tells when to rest.
+    pub(super) rest: RestSignal,
+}
+
+/// A worker that nobody attends to at the moment: what is needed to go on, besides its
+/// process and its channel.
+#[derive(Debug)]
+pub(crate) struct Unattended {
+    /// `None` when the channel has been read to its end.
+    pub(super) unread: Option<Unread>,
+    /// Its output, if that is captured.
+    pub(super) output: Option<Capture>,
 }
 
 impl Watch {
-    pub(super) async fn run(self, mail: mpsc::Sender<Mail>) {
-        let status = wait(&self.process).await;
+    pub(super) async fn run(mut self, mail: mpsc::Sender<Mail>) {
+        let report = match self.end().await {
+            Some(status) => self.exited(status).await,
+            None => self.at_rest().await,
+        };
+        // A driver that is gone needs no report.
+        let _ = mail.send(report).await;
+    }
+
+    /// How the process ended; `None` if everything is to rest first.
+    async fn end(&mut self) -> Option<ExitStatus> {
+        tokio::select! {
+            biased;
+            () = self.rest.wait() => None,
+            status = wait(&self.process) => Some(status),
+        }
+    }
+
+    async fn exited(mut self, status: ExitStatus) -> Mail {
+        let worker = self.worker;
         if let Err(error) = self.process.signal_group(Signal::KILL) {
-            tracing::warn!(worker = %self.worker, %error, "failed to kill a worker's group");
+            tracing::warn!(%worker, %error, "failed to kill a worker's group");
         }
         // A reader that ended already has dropped the other end.
         let _ = self.finish.send(());
-        let _ = self.reader.await;
+        if let Ok(Some(unread)) = self.reader.await {
+            // It was to rest before it knew. Whoever goes on finds the process as it is.
+            let unattended = Unattended { unread: Some(unread), output: self.output_done };
+            return Mail::Unattended { worker, unattended };
+        }
         let stderr_tail = match self.output_done {
-            Some(output) => output.finish(OUTPUT_GRACE).await,
+            Some(output) => output.finish(OUTPUT_GRACE, &mut self.rest).await,
             None => Vec::new(),
         };
-        drop(self.process);
-        let exited = Mail::Exited { worker: self.worker, status, stderr_tail };
-        // A driver that is gone needs no report.
-        let _ = mail.send(exited).await;
+        Mail::Exited { worker, status, stderr_tail }
+    }
+
+    async fn at_rest(self) -> Mail {
+        let Self { worker, reader, output_done: output, finish, .. } = self;
+        let unread = reader.await.ok().flatten();
+        // Not before: it would tell the reader that the writer is gone.
+        drop(finish);
+        Mail::Unattended { worker, unattended: Unattended { unread, output } }
     }
 }
 

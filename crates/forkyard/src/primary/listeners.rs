@@ -30,6 +30,15 @@ struct Entry {
     data: Option<Value>,
 }
 
+/// What is known of a bound address beside its socket.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub(super) policy: Policy,
+    pub(super) key: String,
+    pub(super) address: String,
+    pub(super) data: Option<Value>,
+}
+
 /// All bound addresses.
 #[derive(Debug)]
 pub(super) struct Listeners {
@@ -68,15 +77,28 @@ impl Listeners {
         (backlog, inherited): (Option<u32>, &InheritedFds),
     ) -> io::Result<String> {
         let bound = bind(endpoint, backlog, inherited)?;
-        let acceptor = match policy {
-            Policy::RoundRobin => Acceptor::Unwatched,
-            Policy::Shared => Acceptor::Workers,
-        };
+        let acceptor = acceptor_for(policy);
         let address = bound.describe(endpoint);
         let key = format!("{address}#{id}");
         let entry = Entry { bound, acceptor, policy, key, address: address.clone(), data: None };
         self.entries.insert(id, entry);
         Ok(address)
+    }
+
+    /// Goes on with an address that was bound by another program of this process.
+    pub(super) fn resume(&mut self, id: ListenerId, bound: binding::Bound, listed: Listed) {
+        let Listed { policy, key, address, data } = listed;
+        let acceptor = acceptor_for(policy);
+        self.entries.insert(id, Entry { bound, acceptor, policy, key, address, data });
+    }
+
+    /// All of them, to be gone on with by another program of this process.
+    pub(super) fn all(&self) -> impl Iterator<Item = (ListenerId, &binding::Bound, Listed)> {
+        self.entries.iter().map(|(id, entry)| {
+            let Entry { policy, key, address, data, .. } = entry;
+            let (key, address, data) = (key.clone(), address.clone(), data.clone());
+            (*id, &entry.bound, Listed { policy: *policy, key, address, data })
+        })
     }
 
     pub(super) fn close(&mut self, id: ListenerId) {
@@ -169,6 +191,13 @@ impl Listeners {
     }
 }
 
+fn acceptor_for(policy: Policy) -> Acceptor {
+    match policy {
+        Policy::RoundRobin => Acceptor::Unwatched,
+        Policy::Shared => Acceptor::Workers,
+    }
+}
+
 fn first_arrival<'a>(
     entries: impl Iterator<Item = (&'a ListenerId, &'a mut Entry)>,
     cx: &mut Context<'_>,
@@ -205,6 +234,10 @@ impl Connections {
 
     pub(super) fn get(&self, id: ConnectionId) -> Option<Arc<OwnedFd>> {
         self.open.get(&id).cloned()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (ConnectionId, &OwnedFd)> {
+        self.open.iter().map(|(id, socket)| (*id, &**socket))
     }
 
     pub(super) fn release(&mut self, id: ConnectionId) {

@@ -14,6 +14,7 @@
 
 mod acceptor;
 mod address;
+mod announcer;
 mod binding;
 mod channel;
 mod check;
@@ -22,14 +23,17 @@ mod exit_watch;
 mod listeners;
 mod notify;
 mod outgoing;
+pub(crate) mod rest;
 mod rolls;
 mod seats;
 mod signals;
 mod spawner;
+pub(crate) mod upgrade;
 
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -43,14 +47,18 @@ use forkyard_sys::process::{Process, Signal};
 use forkyard_sys::sockets::{PrivatePair, SocketKind};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use announcer::Announcer;
 pub(crate) use channel::MessageTap;
 pub use check::{CheckSettings, CheckSettingsError};
+pub(crate) use driver::{UpgradeAnswer, UpgradeRefusal};
 pub(crate) use rolls::Wanted;
+use upgrade::{TakeOver, UpgradeFailure};
 
 use crate::event::{Event, WorkerInfo};
 use crate::output::{Drained, Output, OutputPump};
 use crate::program::Program;
 use crate::roll::RollTicket;
+use spawner::{Recipe, Spawner};
 
 /// How much mail may wait. Readers and the spawner wait when it is full; the driver never
 /// sends to itself.
@@ -73,13 +81,13 @@ pub struct PolicyRule {
 pub(crate) struct DrainSettings {
     /// How long its idle connections are served and told to close.
     pub(crate) grace: Duration,
-    /// What its program is told.
+    /// What its program is told besides.
     pub(crate) messages: Vec<String>,
 }
 
 impl Default for DrainSettings {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(2), messages: vec!["forkyard:drain".into()] }
+        Self { grace: Duration::from_secs(2), messages: Vec::new() }
     }
 }
 
@@ -103,6 +111,10 @@ pub(crate) struct PrimarySettings {
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
     pub(crate) nofile_soft: Option<u64>,
+    /// Where the program of this process is looked for at an upgrade.
+    pub(crate) binary: PathBuf,
+    /// How long a new program may take to get ready.
+    pub(crate) upgrade_timeout: Duration,
 }
 
 /// What reaches the driver from tasks, threads and handles.
@@ -145,6 +157,15 @@ pub(crate) enum Mail {
         status: ExitStatus,
         stderr_tail: Vec<String>,
     },
+    /// A worker has come to rest for an upgrade.
+    Unattended {
+        worker: WorkerId,
+        unattended: exit_watch::Unattended,
+    },
+    /// The program that is on disk now has been tried out. Its version, or what is wrong.
+    Rehearsed(Result<String, UpgradeFailure>),
+    /// Whoever watches the events has handled so many.
+    EventsHandled(u64),
     Command(Command),
 }
 
@@ -164,6 +185,7 @@ pub(crate) enum Command {
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
+    Upgrade(UpgradeAnswer),
 }
 
 /// A message that a worker sent with `process.send` or [`Worker::send`](crate::Worker::send).
@@ -217,14 +239,23 @@ pub(crate) struct PrimaryHandle {
     pub(crate) owner: oneshot::Sender<Infallible>,
 }
 
+/// What a primary begins with.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// A program to start workers from.
+    Afresh(Program),
+    /// What another image has left.
+    TakeOver(Box<TakeOver>),
+}
+
 /// Starts the primary's threads.
 pub(crate) fn start(
     settings: PrimarySettings,
-    program: Program,
+    beginning: Beginning,
     output: Output,
 ) -> io::Result<PrimaryHandle> {
     let (mail, inbox) = mpsc::channel(MAILBOX);
-    let (events, watching) = broadcast::channel(EVENTS);
+    let (events, watching) = Announcer::new(EVENTS);
     let tap = MessageTap::default();
     let (pump, drained) = match output {
         Output::Inherit => (None, None),
@@ -233,7 +264,7 @@ pub(crate) fn start(
             (Some(pump), Some(drained))
         }
     };
-    let spawner = spawner::start(spawner::Recipe::new(&settings, pump), mail.clone())?;
+    let spawner = Spawner::start(Recipe::new(&settings, pump), mail.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (owner, lifeline) = oneshot::channel();
     let (mail_in, tap_in) = (mail.clone(), tap.clone());
@@ -247,8 +278,12 @@ pub(crate) fn start(
             if settings.signals == SignalRule::Stop {
                 tokio::spawn(signals::stop_on_signals(outlets.mail.clone()));
             }
-            let driver = driver::Driver::new(settings, program, outlets);
-            tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await
+            let driver = match beginning {
+                Beginning::TakeOver(left) => driver::Driver::take_over(settings, outlets, *left)?,
+                Beginning::Afresh(program) => driver::Driver::new(settings, program, outlets),
+            };
+            tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await?;
+            io::Result::Ok(())
         };
         if let Err(error) = runtime.block_on(driving) {
             tracing::error!(%error, "the primary failed");

@@ -10,18 +10,19 @@
 //! It goes on taking notifications once it has told: a program that keeps sending them
 //! would otherwise wait for room in the socket for ever.
 
-use std::convert::Infallible;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use forkyard_core::{ReadySignal, WorkerId};
-use forkyard_sys::notify::{NotifySocket, Received, Sender, receive};
+use forkyard_sys::notify::{Received, Sender, receive};
 use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::Mail;
+use super::rest::RestSignal;
 
 /// The longest notification that is looked at.
 const LONGEST: usize = 4096;
@@ -32,32 +33,63 @@ const AT_ONCE: usize = 16;
 /// The system's user, who may speak for a worker of any other.
 const ROOT: u32 = 0;
 
-/// A task that listens to one worker until this is dropped.
+/// A task that listens to one worker until this is dropped, with pauses while everything is
+/// to rest.
 #[derive(Debug)]
-pub(super) struct NotifyWatch(AbortHandle);
+pub(super) struct NotifyWatch {
+    listener: Arc<Listener>,
+    outlets: (mpsc::Sender<Mail>, RestSignal),
+    task: JoinHandle<()>,
+}
 
 impl NotifyWatch {
-    /// Starts listening. The word counts if it comes from a process of root or of one of
-    /// `users`, and is passed on as [`Mail::Ready`] the first time.
+    /// Starts listening on a [`NotifySocket`](forkyard_sys::notify::NotifySocket). The word
+    /// counts if it comes from a process of root or of one of `users`, and is passed on as
+    /// [`Mail::Ready`] the first time.
     ///
     /// # Errors
     ///
     /// Those of `epoll_ctl(2)`.
     pub(super) fn start(
         worker: WorkerId,
-        socket: NotifySocket,
+        socket: OwnedFd,
         users: Vec<u32>,
-        mail: mpsc::Sender<Mail>,
+        outlets: (mpsc::Sender<Mail>, RestSignal),
     ) -> io::Result<Self> {
-        let socket = Watched::new(socket.into(), Interest::READABLE)?;
-        let listener = Listener { worker, socket, users };
-        Ok(Self(tokio::spawn(listener.run(mail)).abort_handle()))
+        let socket = Watched::new(socket, Interest::READABLE)?;
+        let listener = Arc::new(Listener { worker, socket, users });
+        let task = listen(&listener, &outlets);
+        Ok(Self { listener, outlets, task })
     }
+
+    /// Where it listens.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.listener.socket.get_ref().as_fd()
+    }
+
+    /// Whether it has come to rest, or cannot listen any more.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Listens again, if it rests.
+    pub(super) fn go_on(&mut self) {
+        if self.is_at_rest() {
+            self.task = listen(&self.listener, &self.outlets);
+        }
+    }
+}
+
+fn listen(
+    listener: &Arc<Listener>,
+    (mail, rest): &(mpsc::Sender<Mail>, RestSignal),
+) -> JoinHandle<()> {
+    tokio::spawn(Arc::clone(listener).run(mail.clone(), rest.clone()))
 }
 
 impl Drop for NotifyWatch {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -78,16 +110,22 @@ struct Turn {
 }
 
 impl Listener {
-    async fn run(self, mail: mpsc::Sender<Mail>) {
-        let Err(error) = self.listen(mail).await;
-        let worker = self.worker;
-        tracing::warn!(%worker, %error, "failed to listen to a worker's notifications");
+    async fn run(self: Arc<Self>, mail: mpsc::Sender<Mail>, rest: RestSignal) {
+        if let Err(error) = self.listen(mail, rest).await {
+            let worker = self.worker;
+            tracing::warn!(%worker, %error, "failed to listen to a worker's notifications");
+        }
     }
 
-    async fn listen(&self, mail: mpsc::Sender<Mail>) -> io::Result<Infallible> {
+    /// Until everything is to rest.
+    async fn listen(&self, mail: mpsc::Sender<Mail>, mut rest: RestSignal) -> io::Result<()> {
         let mut mail = Some(mail);
         loop {
-            let mut readable = self.socket.readable().await?;
+            let mut readable = tokio::select! {
+                biased;
+                () = rest.wait() => return Ok(()),
+                readable = self.socket.readable() => readable?,
+            };
             let turn = self.take_some()?;
             if turn.silent {
                 readable.clear_ready();
@@ -96,8 +134,8 @@ impl Listener {
                 && let Some(mail) = mail.take()
             {
                 // A driver that is gone needs no mail.
-                let _ =
-                    mail.send(Mail::Ready { worker: self.worker, by: ReadySignal::Notify }).await;
+                let ready = Mail::Ready { worker: self.worker, by: ReadySignal::Notify };
+                let _ = mail.send(ready).await;
             }
             // Whoever floods the socket waits until others have had their turn.
             tokio::task::yield_now().await;
@@ -148,10 +186,12 @@ mod tests {
     use std::os::unix::net::{SocketAddr, UnixDatagram};
     use std::time::Duration;
 
+    use forkyard_sys::notify::NotifySocket;
     use forkyard_sys::process::own_user;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::primary::rest::RestSwitch;
 
     /// More than a socket holds (`net.unix.max_dgram_qlen`), so that a sender gets through
     /// only if somebody takes them.
@@ -179,17 +219,24 @@ mod tests {
         let (mail, inbox) = mpsc::channel(8);
         let socket = NotifySocket::bind().unwrap();
         let address = socket.address().unwrap();
-        let watch = NotifyWatch::start(WORKER, socket, users, mail).unwrap();
+        let watch = NotifyWatch::start(
+            WORKER,
+            socket.into(),
+            users,
+            (mail, RestSwitch::default().signal()),
+        )
+        .unwrap();
         (address, watch, inbox)
     }
 
     #[tokio::test]
     async fn a_worker_is_told_ready_once_and_listened_to_for_ever() {
-        let (address, _watch, mut inbox) = watch(vec![own_user()]);
+        let (address, watch, mut inbox) = watch(vec![own_user()]);
         send(address.clone(), vec!["STATUS=loading", "STATUS=loaded\nREADY=1\n"]).await;
         assert!(matches!(inbox.recv().await, Some(Mail::Ready { worker: WORKER, .. })));
         send(address, vec!["READY=1"; MANY]).await;
-        assert!(inbox.recv().await.is_none(), "the only sender of mail has told and is gone");
+        drop(watch);
+        assert!(inbox.recv().await.is_none(), "it was told once");
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use forkyard_core::{ConnectionId, MAX_LISTENERS};
-use forkyard_ipc::{Dialect, Frame, Outbox, PrimaryMessage, Transport};
+use forkyard_ipc::{Dialect, Frame, Outbox, OutboxState, PrimaryMessage, Transport};
 use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
 
@@ -80,6 +80,25 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn new(channel: SharedChannel, dialect: Dialect) -> Self {
         Self { channel, dialect, outbox: Outbox::new(LIMIT), room: None }
+    }
+
+    /// One that goes on where another one was.
+    pub(super) fn resume(
+        channel: SharedChannel,
+        dialect: Dialect,
+        state: OutboxState<Sent>,
+    ) -> Self {
+        Self { channel, dialect, outbox: Outbox::resume(LIMIT, state), room: None }
+    }
+
+    /// What is still to be sent, with each descriptor as `tell` puts it.
+    pub(super) fn state<'a, T>(&'a self, tell: impl FnMut(&'a Sent) -> T) -> OutboxState<T> {
+        self.outbox.state(tell)
+    }
+
+    /// The channel that it writes to.
+    pub(super) fn channel(&self) -> &SharedChannel {
+        &self.channel
     }
 
     pub(super) fn push(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use forkyard_core::{Generation, SlotId};
 use tokio::sync::oneshot;
 
+use super::upgrade::state::{ProgramState, RollsState, WantedState};
 use crate::program::Program;
 use crate::roll::{RollError, RollPlan};
 
@@ -20,6 +21,33 @@ pub(super) type RollEnd = oneshot::Sender<Result<(), RollError>>;
 pub(crate) enum Wanted {
     All(RollPlan),
     One(SlotId),
+}
+
+impl From<&Wanted> for WantedState {
+    fn from(wanted: &Wanted) -> Self {
+        match wanted {
+            Wanted::One(slot) => Self::One(*slot),
+            Wanted::All(plan) => Self::All {
+                program: plan.program.as_ref().map(Program::state),
+                workers: plan.workers,
+                surge: plan.surge,
+            },
+        }
+    }
+}
+
+impl From<WantedState> for Wanted {
+    fn from(state: WantedState) -> Self {
+        match state {
+            WantedState::One(slot) => Self::One(slot),
+            WantedState::All { program, workers, surge } => Self::All(RollPlan {
+                program: program.map(Program::from),
+                workers,
+                surge,
+                ..RollPlan::default()
+            }),
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -45,6 +73,37 @@ impl Rolls {
             end: None,
             failure: None,
             waiting: VecDeque::new(),
+        }
+    }
+
+    /// Goes on where another image was. Whoever waited for a roll there is gone.
+    pub(super) fn resume(state: RollsState) -> Self {
+        let RollsState { programs, present, next, waiting } = state;
+        let program =
+            |(generation, program): (_, ProgramState)| (generation, Arc::new(program.into()));
+        Self {
+            programs: programs.into_iter().map(program).collect(),
+            present,
+            next,
+            end: None,
+            failure: None,
+            waiting: waiting
+                .into_iter()
+                .map(|wanted| (wanted.into(), oneshot::channel().0))
+                .collect(),
+        }
+    }
+
+    /// All that another image needs to go on.
+    pub(super) fn state(&self) -> RollsState {
+        let programs = self.programs.iter();
+        RollsState {
+            programs: programs
+                .map(|(generation, program)| (*generation, program.state()))
+                .collect(),
+            present: self.present,
+            next: self.next,
+            waiting: self.waiting.iter().map(|(wanted, _)| wanted.into()).collect(),
         }
     }
 

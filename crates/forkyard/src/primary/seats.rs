@@ -29,12 +29,19 @@ pub(super) struct Running {
     /// Its last lines on stderr, if they are captured.
     pub(super) tail: Option<Tail>,
     /// Listens for its word that it is ready.
-    pub(super) _notify: Option<NotifyWatch>,
+    pub(super) notify: Option<NotifyWatch>,
+}
+
+impl Running {
+    /// Whether nobody listens for its word at the moment.
+    pub(super) fn is_silent(&self) -> bool {
+        self.notify.as_ref().is_none_or(NotifyWatch::is_at_rest)
+    }
 }
 
 /// Whether Forkyard's agent is in a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Agent {
+pub(crate) enum Agent {
     Absent,
     Present,
 }
@@ -75,6 +82,23 @@ impl Seats {
 
     pub(super) fn all(&self) -> Vec<WorkerInfo> {
         self.seats.keys().filter_map(|worker| self.info(*worker)).collect()
+    }
+
+    /// Whether a worker has no process yet.
+    pub(super) fn are_any_starting(&self) -> bool {
+        self.seats.values().any(|seat| seat.running.is_none())
+    }
+
+    /// Those that have one.
+    pub(super) fn started_workers(&self) -> impl Iterator<Item = WorkerId> {
+        self.all_started().map(|(worker, ..)| worker)
+    }
+
+    /// Those that have one, with what belongs to it.
+    pub(super) fn all_started(&self) -> impl Iterator<Item = (WorkerId, SlotId, &Running)> {
+        self.seats
+            .iter()
+            .filter_map(|(worker, seat)| Some((*worker, seat.slot, seat.running.as_ref()?)))
     }
 
     /// The last lines on stderr of a worker, so far.

@@ -1,17 +1,16 @@
-//! The thread that starts processes.
+//! Starts processes, by a thread that does nothing else.
 //!
-//! Forking and waiting for the exec blocks, so the driver leaves it to this thread. The
-//! thread ends only when the driver does: the system kills a worker when the thread that
-//! started it ends (`PR_SET_PDEATHSIG`), and that is how no worker outlives its primary.
+//! Forking and waiting for the exec blocks, so the driver leaves it to that thread. It is the
+//! program's first thread if that is lent ([`crate::host`]), or one that ends when the driver
+//! does: the system kills a worker when the thread that started it ends (`PR_SET_PDEATHSIG`),
+//! and that is how no worker outlives its primary.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
-use forkyard_core::{MAX_SLOTS, SlotId, WorkerId};
+use forkyard_core::{SlotId, WorkerId};
 use forkyard_ipc::Dialect;
 use forkyard_sys::notify::NotifySocket;
 use forkyard_sys::process::{Process, Spawn};
@@ -19,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{Mail, PrimarySettings};
 use crate::event::WorkerInfo;
+use crate::host::{Errands, NobodyThere};
 use crate::output::{Capture, OutputPump};
 use crate::program::Program;
 use crate::worker::{CHANNEL_VARIABLE, DIALECT_VARIABLE, ID_VARIABLE};
@@ -93,27 +93,44 @@ fn capture(pump: &OutputPump, job: &Job, process: &mut Process) -> Capture {
     pump.capture(info, process.take_stdout(), process.take_stderr())
 }
 
-/// Starts the thread. A slot has at most two jobs at a time, one for its seat and one for the
-/// successor, so the queue never fills.
-pub(crate) fn start(recipe: Recipe, mail: mpsc::Sender<Mail>) -> io::Result<SyncSender<Job>> {
-    let (jobs, inbox) = sync_channel(2 * MAX_SLOTS);
-    thread::Builder::new()
-        .name("forkyard-spawner".into())
-        .spawn(move || run(&recipe, &inbox, &mail))?;
-    Ok(jobs)
+/// Has workers started.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawner {
+    errands: Errands,
+    recipe: Arc<Recipe>,
+    mail: mpsc::Sender<Mail>,
 }
 
-fn run(recipe: &Recipe, inbox: &Receiver<Job>, mail: &mpsc::Sender<Mail>) {
-    while let Ok(job) = inbox.recv() {
-        let report = match recipe.spawn(&job) {
-            Ok(spawned) => Mail::Spawned(spawned),
-            Err(error) => {
-                Mail::SpawnFailed { worker: job.worker, message: describe(&job.program, &error) }
-            }
-        };
-        if mail.blocking_send(report).is_err() {
-            return;
-        }
+impl Spawner {
+    /// Finds a thread to do it, or starts one.
+    pub(crate) fn start(recipe: Recipe, mail: mpsc::Sender<Mail>) -> io::Result<Self> {
+        Ok(Self { errands: Errands::find()?, recipe: Arc::new(recipe), mail })
+    }
+
+    /// Has a worker started; how that went is mail. Never waits.
+    pub(crate) fn spawn(&self, job: Job) -> Result<(), NobodyThere> {
+        let (recipe, mail) = (Arc::clone(&self.recipe), self.mail.clone());
+        self.errands.send(move || {
+            let report = recipe.spawn(&job).map_or_else(
+                |error| {
+                    let message = describe(&job.program, &error);
+                    Mail::SpawnFailed { worker: job.worker, message }
+                },
+                Mail::Spawned,
+            );
+            // A driver that is gone needs no worker.
+            let _ = mail.blocking_send(report);
+        })
+    }
+
+    /// The thread that does it.
+    pub(crate) fn errands(&self) -> &Errands {
+        &self.errands
+    }
+
+    /// Who reads the workers' output, if that is captured.
+    pub(crate) fn output(&self) -> Option<&OutputPump> {
+        self.recipe.pump.as_ref()
     }
 }
 

@@ -27,6 +27,7 @@ impl Driver {
             Command::Send(slot, value, handle, answer) => {
                 let _ = answer.send(self.send_to_slot(slot, value, handle));
             }
+            Command::Upgrade(answer) => self.begin_upgrade(answer),
             Command::Workers(answer) => {
                 let _ = answer.send(self.seats.all());
             }

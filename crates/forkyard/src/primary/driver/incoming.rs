@@ -1,6 +1,7 @@
 //! What the driver makes of news: from workers, from their processes, from listeners.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,6 @@ use forkyard_core::{ConnectionId, Input, Policy, Query, Request, Stage, Verdict,
 use forkyard_ipc::{
     AgentReport, PrimaryMessage, ServerQuery, SocketAnswer, SocketQuery, WorkerMessage,
 };
-use forkyard_sys::notify::NotifySocket;
 use forkyard_sys::process::Signal;
 use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use super::{Driver, Question};
 use crate::event::Event;
 use crate::output::Capture;
-use crate::primary::channel::Reader;
-use crate::primary::exit_watch::Watch;
+use crate::primary::channel::Unread;
+use crate::primary::exit_watch::{Unattended, Watch};
 use crate::primary::listeners::{Arrival, Listeners};
 use crate::primary::notify::NotifyWatch;
 use crate::primary::outgoing::{Outgoing, Sent};
@@ -62,8 +62,12 @@ impl Driver {
                 self.input(Input::Exited { worker, status });
                 self.perform_all();
                 self.stderr_tail.clear();
+                self.questions.retain(|(asker, _), _| *asker != worker);
                 self.seats.remove(worker);
             }
+            Mail::Unattended { worker, unattended } => self.unattended(worker, unattended),
+            Mail::Rehearsed(result) => self.rehearsed(result),
+            Mail::EventsHandled(count) => self.events_handled(count),
             Mail::Command(command) => self.handle_command(command),
         }
     }
@@ -80,45 +84,44 @@ impl Driver {
 
     fn install(&mut self, spawned: Spawned) -> io::Result<()> {
         let Spawned { worker, process, channel, notify, output_done } = spawned;
-        let mail = self.outlets.mail.clone();
         let pid = process.pid();
         let process = Arc::new(process);
-        let (finish, finished) = oneshot::channel();
         let channel = match Watched::new(channel, Interest::READABLE) {
             Ok(channel) => Arc::new(channel),
             Err(error) => {
                 // Of no use without its channel. It is still waited for.
                 process.signal_group(Signal::KILL)?;
-                let reader = tokio::spawn(std::future::ready(()));
-                tokio::spawn(Watch { worker, process, finish, reader, output_done }.run(mail));
+                let (finish, _) = oneshot::channel();
+                let reader = tokio::spawn(std::future::ready(None));
+                let rest = self.rest.signal();
+                let watch = Watch { worker, process, finish, reader, output_done, rest };
+                tokio::spawn(watch.run(self.outlets.mail.clone()));
                 return Err(error);
             }
         };
-        let outgoing = Outgoing::new(Arc::clone(&channel), self.settings.dialect);
-        let tail = output_done.as_ref().map(Capture::tail);
         let running = Running {
-            process: Arc::clone(&process),
-            outgoing,
+            process,
+            outgoing: Outgoing::new(channel, self.settings.dialect),
             agent: Agent::Absent,
-            tail,
-            _notify: self.listen_for_readiness(worker, notify),
+            tail: output_done.as_ref().map(Capture::tail),
+            notify: self.listen_for_readiness(worker, notify),
         };
         self.seats.started(worker, running);
-        let Some(info) = self.seats.info(worker) else { return Ok(()) };
-        let reading = (self.settings.dialect, self.settings.message_limit);
-        let tap = self.outlets.tap.clone();
-        let reader = Reader::new(info, channel, reading, mail.clone(), tap, finished);
-        let reader = tokio::spawn(reader.run());
-        let watch = Watch { worker, process, finish, reader, output_done };
-        tokio::spawn(watch.run(mail));
+        let unread = Unread::nothing(self.settings.dialect, self.settings.message_limit);
+        self.attend(worker, Unattended { unread: Some(unread), output: output_done });
         self.input(Input::Spawned { worker, pid });
         Ok(())
     }
 
     /// Without it a worker can still be ready by other means.
-    fn listen_for_readiness(&self, worker: WorkerId, socket: NotifySocket) -> Option<NotifyWatch> {
+    pub(super) fn listen_for_readiness(
+        &self,
+        worker: WorkerId,
+        socket: impl Into<OwnedFd>,
+    ) -> Option<NotifyWatch> {
         let users = vec![forkyard_sys::process::own_user()];
-        let watch = NotifyWatch::start(worker, socket, users, self.outlets.mail.clone());
+        let outlets = (self.outlets.mail.clone(), self.rest.signal());
+        let watch = NotifyWatch::start(worker, socket.into(), users, outlets);
         watch
             .inspect_err(|error| tracing::warn!(%worker, %error, "failed to listen for readiness"))
             .ok()
@@ -201,8 +204,11 @@ impl Driver {
         self.questions.insert((worker, seq), Question { address, data: query.data });
         self.input(Input::Query(Query { worker, seq, spec, policy, backlog }));
         self.perform_all();
-        // Binding takes no time, so it is answered by now, or never: the worker is leaving.
-        self.questions.remove(&(worker, seq));
+        // Binding takes no time, so it is answered by now, or never, because the worker is
+        // leaving; or when a spare is needed.
+        if !self.core.has_put_off(worker, seq) {
+            self.questions.remove(&(worker, seq));
+        }
     }
 
     /// The rule that names this listener, or the one that names none.

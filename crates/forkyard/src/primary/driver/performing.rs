@@ -4,15 +4,20 @@ use forkyard_core::{
     Action, ConnectionId, Generation, Input, ListenerId, ListenerSpec, Policy, Refusal, SlotId,
     WorkerId,
 };
-use forkyard_ipc::{AgentOrder, PrimaryMessage, ServerReply, Transport};
+use forkyard_ipc::{AgentOrder, PrimaryMessage, ServerReply, Transport, Value};
 use forkyard_sys::process::Signal;
 
 use super::{Driver, Question};
 use crate::event::Event;
-use crate::primary::address;
+use crate::host::NobodyThere;
 use crate::primary::outgoing::{SendError, Sent};
 use crate::primary::seats::Agent;
 use crate::primary::spawner::Job;
+use crate::primary::{DrainSettings, address};
+
+/// Tells a program with an agent that it is to leave. Without one nobody can tell whether the
+/// program listens for such a thing, so it is not sent.
+const DRAIN_MESSAGE: &str = "forkyard:drain";
 
 impl Driver {
     pub(super) fn perform_all(&mut self) {
@@ -60,23 +65,30 @@ impl Driver {
     fn spawn(&mut self, slot: SlotId, worker: WorkerId, generation: Generation) {
         self.seats.add(worker, slot);
         let job = self.rolls.program(generation).map(|program| Job { slot, worker, program });
-        if job.is_none_or(|job| self.outlets.spawner.try_send(job).is_err()) {
-            let message = "the thread that starts processes is gone".into();
-            self.input(Input::SpawnFailed { worker, message });
+        let job = job.ok_or(NobodyThere);
+        if let Err(error) = job.and_then(|job| self.outlets.spawner.spawn(job)) {
+            self.input(Input::SpawnFailed { worker, message: error.to_string() });
         }
     }
 
     /// The agent loses nobody; without it a worker is asked as Node's own primary would.
     fn ask_to_leave(&mut self, worker: WorkerId) {
         let agent = self.seats.running(worker).map_or(Agent::Absent, |running| running.agent);
-        let message = match agent {
-            Agent::Present => PrimaryMessage::Agent(AgentOrder::Drain {
-                grace: self.settings.drain.grace,
-                tell: self.settings.drain.messages.clone(),
-            }),
-            Agent::Absent => PrimaryMessage::Disconnect { seq: self.number() },
-        };
-        self.send(worker, &message, None);
+        let DrainSettings { grace, messages } = self.settings.drain.clone();
+        match agent {
+            Agent::Present => {
+                let tell = [vec![DRAIN_MESSAGE.to_owned()], messages].concat();
+                let order = AgentOrder::Drain { grace, tell };
+                self.send(worker, &PrimaryMessage::Agent(order), None);
+            }
+            Agent::Absent => {
+                for message in messages {
+                    self.send(worker, &PrimaryMessage::User(Value::String(message)), None);
+                }
+                let seq = self.number();
+                self.send(worker, &PrimaryMessage::Disconnect { seq }, None);
+            }
+        }
     }
 
     fn open_listener(

@@ -50,6 +50,7 @@ impl Driver {
                 self.emit(Event::RollAborted { generation });
                 self.rolls.abort();
             }
+            Core::StandsBy { worker, .. } => self.emit_for(worker, Event::StandsBy),
             Core::Promoted { worker, .. } => self.emit_for(worker, Event::Promoted),
             Core::SlotDone { slot } => self.emit(Event::SlotDone { slot }),
             Core::Failed(reason) => {
@@ -70,7 +71,6 @@ impl Driver {
     }
 
     pub(super) fn emit(&self, event: Event) {
-        // Nobody needs to be watching.
-        let _ = self.outlets.events.send(event);
+        self.outlets.events.announce(event);
     }
 }

@@ -1,0 +1,170 @@
+//! Where the sockets are: a folder of this user's own, one socket for each primary.
+//!
+//! ```text
+//!   FORKYARD_RUNTIME_DIR │ XDG_RUNTIME_DIR/forkyard │ /run/forkyard (root)
+//!   │ /run/user/UID/forkyard │ TMPDIR/forkyard-UID
+//!       └── APP.PID.sock
+//! ```
+
+use std::env;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use forkyard_sys::process::own_user;
+
+/// Nobody but its owner may look into it.
+const MODE: u32 = 0o700;
+/// The permissions of others.
+const OTHERS: u32 = 0o077;
+/// The longest part of a name that goes into a socket's path, which has to fit into 107 bytes.
+const LONGEST_NAME: usize = 40;
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It could not be made or looked at.
+    #[error("failed to use {}: {source}; name another folder by FORKYARD_RUNTIME_DIR", dir.display())]
+    Io {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody else could get at what is in it.
+    #[error(
+        "failed to use {}: it is not this user's alone; make it so (chmod 700), or name another \
+         folder by FORKYARD_RUNTIME_DIR",
+        dir.display()
+    )]
+    NotOurs {
+        /// The folder.
+        dir: PathBuf,
+    },
+}
+
+/// The folder for this user. It need not be there yet.
+#[must_use]
+pub fn runtime_dir() -> PathBuf {
+    let named = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let user = own_user();
+    let of_session = PathBuf::from(format!("/run/user/{user}"));
+    if let Some(dir) = named("FORKYARD_RUNTIME_DIR") {
+        dir
+    } else if let Some(dir) = named("XDG_RUNTIME_DIR") {
+        dir.join("forkyard")
+    } else if user == 0 {
+        PathBuf::from("/run/forkyard")
+    } else if of_session.is_dir() {
+        of_session.join("forkyard")
+    } else {
+        env::temp_dir().join(format!("forkyard-{user}"))
+    }
+}
+
+/// Makes the folder if it is missing.
+///
+/// # Errors
+///
+/// If it cannot be made, or is not this user's alone.
+pub fn prepare(dir: &Path) -> Result<(), FolderError> {
+    let failed = |source| FolderError::Io { dir: dir.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(MODE).create(dir).map_err(failed)?;
+    check(dir)
+}
+
+/// Makes sure that nobody else can put a socket there, or reach one. Not through a link: who
+/// owns the link could put it elsewhere afterwards.
+///
+/// # Errors
+///
+/// If it is not there, or is not this user's alone.
+pub fn check(dir: &Path) -> Result<(), FolderError> {
+    let failed = |source| FolderError::Io { dir: dir.to_owned(), source };
+    let metadata = fs::symlink_metadata(dir).map_err(failed)?;
+    let is_ours = metadata.uid() == own_user() && metadata.mode() & OTHERS == 0;
+    if metadata.is_dir() && is_ours {
+        Ok(())
+    } else {
+        Err(FolderError::NotOurs { dir: dir.to_owned() })
+    }
+}
+
+/// The file of a primary's socket.
+#[must_use]
+pub fn socket_path(dir: &Path, app: &str, pid: u32) -> PathBuf {
+    dir.join(format!("{}.{pid}.sock", file_name(app)))
+}
+
+/// The name and the process id that a socket's file tells.
+#[must_use]
+pub fn parse_socket_name(path: &Path) -> Option<(String, u32)> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".sock")?;
+    let (app, pid) = stem.rsplit_once('.')?;
+    Some((app.to_owned(), pid.parse().ok()?))
+}
+
+/// What of an app's name can stand in a file's name.
+#[must_use]
+pub fn file_name(app: &str) -> String {
+    let fits = |c: char| if c.is_alphanumeric() || "-_.@+".contains(c) { c } else { '_' };
+    let mut name: String = app.chars().map(fits).collect();
+    while name.len() > LONGEST_NAME {
+        name.pop();
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_new_folder_is_the_user_s_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("a/b");
+        prepare(&dir).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
+        prepare(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_others_can_get_at_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("open");
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = prepare(&dir).unwrap_err().to_string();
+        assert!(error.contains("open") && error.contains("chmod 700"), "{error}");
+    }
+
+    #[test]
+    fn a_link_or_a_file_is_no_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let (real, link, file) =
+            (temp.path().join("real"), temp.path().join("link"), temp.path().join("file"));
+        prepare(&real).unwrap();
+        symlink(&real, &link).unwrap();
+        fs::write(&file, "").unwrap();
+        assert!(matches!(check(&link), Err(FolderError::NotOurs { .. })));
+        assert!(check(&file).is_err());
+    }
+
+    #[test]
+    fn names_survive_the_way_through_a_file_name() {
+        let dir = Path::new("/run/forkyard");
+        assert_eq!(
+            parse_socket_name(&socket_path(dir, "shop.web", 7)),
+            Some(("shop.web".into(), 7))
+        );
+        assert_eq!(file_name("../../etc/passwd"), ".._.._etc_passwd");
+        assert!(file_name(&"é".repeat(500)).len() <= LONGEST_NAME);
+        for other in ["web.sock", "web.x.sock", "web.7", ".sock"] {
+            assert_eq!(parse_socket_name(Path::new(other)), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The control socket of a primary: HTTP/1 and JSON over a Unix socket that only its user can
+//! open.
+//!
+//! ```text
+//!   Client ──POST /v1/reload──▶ Server ──Wish──▶ whoever drives the primary
+//!          ◀── JSON lines ─────        ◀─ Update ┘
+//! ```
+//!
+//! | module | is |
+//! |---|---|
+//! | [`types`] | what is said |
+//! | [`folder`] | where the sockets are, and that nobody else can get at them |
+//! | [`server`] | the primary's side |
+//! | [`client`] | the other side, and how running primaries are found |
+//!
+//! An answer that takes its time comes as JSON lines, one object a line, so that it can be read
+//! with `curl` and a shell as well as by a program; the last line is the outcome. Paths begin
+//! with a version. What a client of another version asks for is answered with a clear error.
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod client;
+pub mod folder;
+pub mod server;
+pub mod types;

@@ -1,0 +1,234 @@
+//! The agent's file, and how it gets where Node can read it.
+//!
+//! The agent is JavaScript (`agent/agent.cjs`, whose head says what it does); Node preloads it
+//! from a file. The file's text is part of this library, so that there is nothing to install
+//! beside it, and is written out on demand. It is read through a link in this folder, because
+//! a packaged crate holds only what lies in its own folder; packaging follows the link.
+//!
+//! Whoever can change the file runs code in every worker. So its folder must be ours alone, and
+//! an existing file is used only if it says what we would have written. The name carries a hash
+//! of the text: two versions of Forkyard do not disturb each other, and a file that a worker may
+//! yet read is never changed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What Node preloads.
+const AGENT: &str = include_str!("agent.cjs");
+
+/// The owner's folder, nobody else's.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Writes the agent into the folder `dir`, which is made if it is missing, and returns the
+/// file's path: what `node --require` takes. A file that is there already is used again.
+///
+/// # Errors
+///
+/// If the folder or the file cannot be written, or if the folder belongs to somebody else or
+/// others may write to it. The message names the folder.
+pub fn install(dir: &Path) -> io::Result<PathBuf> {
+    make_folder(dir)?;
+    check_folder(dir)?;
+    let path = dir.join(file_name(AGENT));
+    if !holds(&path, AGENT) {
+        replace(&path, AGENT).map_err(|error| within(dir, &error))?;
+    }
+    Ok(path)
+}
+
+fn make_folder(dir: &Path) -> io::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(dir);
+    made.map_err(|error| within(dir, &error))
+}
+
+/// Not through a link: who owns the link could put it elsewhere after we have looked.
+fn check_folder(dir: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(dir).map_err(|error| within(dir, &error))?;
+    if !metadata.is_dir() {
+        return Err(refusal(dir, "is a link or a file, not a folder; name a folder of your own"));
+    }
+    if metadata.uid() != own_uid()? {
+        return Err(refusal(dir, "belongs to another user; name a folder of your own"));
+    }
+    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(refusal(dir, "can be written to by other users; `chmod go-w` it"));
+    }
+    Ok(())
+}
+
+/// The user that files we make belong to. The folder of the process itself says it without a
+/// system call of ours.
+fn own_uid() -> io::Result<u32> {
+    Ok(fs::metadata("/proc/self")?.uid())
+}
+
+/// Whether `path` is a file, not a link, with exactly this text.
+fn holds(path: &Path, text: &str) -> bool {
+    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    is_file && fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes())
+}
+
+/// In one step: a worker that starts meanwhile sees the whole file or none.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let (scratch, mut file) = create_scratch(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| fs::rename(&scratch, path));
+    if written.is_err() {
+        // The first error says more than a failed removal would.
+        drop(fs::remove_file(&scratch));
+    }
+    written
+}
+
+/// A new file beside `path`. One of that name may be left from a process that was killed, or
+/// belong to another thread that is at it right now; then the next name is taken.
+fn create_scratch(path: &Path) -> io::Result<(PathBuf, File)> {
+    const MOST_TRIES: u32 = 100;
+    for attempt in 0..MOST_TRIES {
+        let scratch = path.with_extension(format!("{}-{attempt}.tmp", std::process::id()));
+        let made = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&scratch);
+        match made {
+            Ok(file) => return Ok((scratch, file)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+fn file_name(text: &str) -> String {
+    let hash = format!("{:016x}", fnv1a(text.as_bytes()));
+    format!("agent-{}.cjs", &hash[..12])
+}
+
+/// FNV-1a, 64 bits. It tells versions apart; that the text is right is checked byte by byte.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+}
+
+fn within(dir: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot put the agent into {}: {error}; name a folder of your own", dir.display()),
+    )
+}
+
+fn refusal(dir: &Path, reason: &str) -> io::Error {
+    let message = format!("cannot put the agent into {}: it {reason}", dir.display());
+    io::Error::new(ErrorKind::PermissionDenied, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o777
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn the_file_is_whole_and_ours_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("new/agent");
+        let path = install(&dir).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), AGENT);
+        assert_eq!((mode_of(&dir), mode_of(&path)), (0o700, 0o600));
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing is left over");
+    }
+
+    #[test]
+    fn the_name_tells_the_text() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(file_name("a"), "agent-af63dc4c8601.cjs");
+        assert_ne!(file_name("a"), file_name("b"));
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_used_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("agent");
+        let first = install(&dir).unwrap();
+        let inode = fs::metadata(&first).unwrap().ino();
+        assert_eq!(install(&dir).unwrap(), first);
+        assert_eq!(fs::metadata(&first).unwrap().ino(), inode);
+    }
+
+    #[test]
+    fn a_file_that_says_something_else_is_replaced() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("agent");
+        let path = install(&dir).unwrap();
+        fs::write(&path, "process.exit(1)").unwrap();
+        assert_eq!(fs::read_to_string(install(&dir).unwrap()).unwrap(), AGENT);
+    }
+
+    #[test]
+    fn a_link_in_the_files_place_is_replaced_and_its_target_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("agent");
+        let path = install(&dir).unwrap();
+        let elsewhere = parent.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        install(&dir).unwrap();
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    }
+
+    #[test]
+    fn scratch_files_of_a_killed_process_do_not_matter() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("agent-0.cjs");
+        let (left_over, _) = create_scratch(&path).unwrap();
+        replace(&path, "text").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "text");
+        assert!(left_over.exists());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        for mode in [0o770, 0o702] {
+            set_mode(parent.path(), mode);
+            let error = install(parent.path()).unwrap_err().to_string();
+            assert!(error.contains(parent.path().to_str().unwrap()), "{error}");
+            assert!(error.contains("chmod go-w"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_link_to_a_folder_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let (dir, link) = (parent.path().join("agent"), parent.path().join("link"));
+        install(&dir).unwrap();
+        symlink(&dir, &link).unwrap();
+        assert_eq!(install(&link).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let error = check_folder(foreign_folder(parent.path())).unwrap_err().to_string();
+        assert!(error.contains("another user"), "{error}");
+    }
+
+    /// Only root can give a folder away, and to everybody else root's are foreign.
+    fn foreign_folder(scratch: &Path) -> &Path {
+        if own_uid().unwrap() != 0 {
+            return Path::new("/");
+        }
+        chown(scratch, Some(65534), None).unwrap();
+        scratch
+    }
+}
