@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forkyard_control::client::{Client, Found, find};
+use forkyard_control::client::{Client, ClientError, Found, find};
 use forkyard_control::folder::{file_name, runtime_dirs};
 use forkyard_control::types::{Update, UpgradeOutcome, Worker};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(crate) fn reload(options: &Ask) -> Result<ExitCode, Failure> {
     asking(async {
         let app = Client::of(app(options).await?);
         let outcome = app.reload(|update| answers.progress(update)).await;
-        let outcome = outcome.map_err(|error| Failure::unexpected("failed to reload", &error))?;
+        let outcome = outcome.map_err(|error| broken_off("failed to reload", &error))?;
         answers.outcome(&outcome, &reloaded(&outcome));
         match &outcome {
             Update::Failed { worker, reason, stderr_tail } => {
@@ -48,7 +48,7 @@ pub(crate) fn upgrade(options: &Ask) -> Result<ExitCode, Failure> {
         let app = app(options).await?;
         let pid = app.pid;
         let outcome = Client::of(app).upgrade(|update| answers.progress(update)).await;
-        let outcome = outcome.map_err(|error| Failure::unexpected("failed to upgrade", &error))?;
+        let outcome = outcome.map_err(|error| broken_off("failed to upgrade", &error))?;
         answers.outcome(&outcome, &upgraded(pid, &outcome));
         match &outcome {
             UpgradeOutcome::Finished { .. } => Ok(ExitCode::SUCCESS),
@@ -76,6 +76,14 @@ async fn app(options: &Ask) -> Result<Found, Failure> {
         .await
         .map_err(|error| Failure::unexpected("failed to look for running apps", &error))?;
     choose(found, options.app.as_deref())
+}
+
+/// Why there is no outcome.
+fn broken_off(what: &str, error: &ClientError) -> Failure {
+    match error {
+        ClientError::Denied(_) => Failure::not_done(format!("{what}: {error}")),
+        _ => Failure::unexpected(what, error),
+    }
 }
 
 /// What is printed on stdout while the app answers. Failures are the command's, on stderr.
