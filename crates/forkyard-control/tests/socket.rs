@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 use std::time::Duration;
 
 use forkyard_control::client::{Client, ClientError, Found, find};
@@ -63,7 +64,7 @@ fn client(dir: &Path) -> Client {
 async fn a_primary_is_found_and_asked() {
     let (_keeps, dir) = place();
     let (server, wishes) = Server::start(&dir, "web").unwrap();
-    let found = find(&[dir.clone()]).await.unwrap();
+    let found = find(from_ref(&dir)).await.unwrap();
     assert_eq!((found.len(), found[0].app.as_str(), found[0].pid), (1, "web", std::process::id()));
     assert_eq!(fs::metadata(&found[0].path).unwrap().mode() & 0o777, 0o600);
 
@@ -76,7 +77,7 @@ async fn a_primary_is_found_and_asked() {
     assert_eq!(heard.first(), Some(&progress(0)), "and as many more as there was room for");
 
     drop(server);
-    assert_eq!(find(&[dir.clone()]).await.unwrap(), []);
+    assert_eq!(find(from_ref(&dir)).await.unwrap(), []);
     assert!(!found[0].path.exists());
     driving.abort();
 }
@@ -94,9 +95,8 @@ async fn whoever_asks_a_stopping_primary_is_told() {
 /// The connection breaks off, and there is another image of the primary afterwards.
 async fn next_image(dir: &Path, outcome: Option<UpgradeOutcome>) {
     let (server, mut wishes) = Server::start(dir, "web").unwrap();
-    match wishes.recv().await {
-        Some(Wish::Reload(watcher) | Wish::Upgrade(watcher)) => watcher.tell(progress(1)),
-        other => panic!("{other:?}"),
+    if let Some(Wish::Reload(watcher) | Wish::Upgrade(watcher)) = wishes.recv().await {
+        watcher.tell(progress(1));
     }
     drop(server);
     let (_server, mut wishes) = Server::start(dir, "web").unwrap();
@@ -217,7 +217,7 @@ async fn what_the_dead_have_left_is_cleaned_up_and_the_rest_left_alone() {
     drop(UnixListener::bind(&between_images).unwrap());
     let other = dir.join("agent-123.cjs");
     fs::write(&other, "").unwrap();
-    assert_eq!(find(&[dir.clone()]).await.unwrap(), []);
+    assert_eq!(find(from_ref(&dir)).await.unwrap(), []);
     assert!(!left.exists() && between_images.exists() && other.exists());
     assert_eq!(find(&[dir.join("not-there")]).await.unwrap(), []);
 }
