@@ -104,7 +104,7 @@ enum Part {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let peers = Peers::find(&args.peers)?;
     let machine = format!("{}, PM2 {}", peers.describe()?, tools::PM2_VERSION);
-    let pm2 = Pm2Files::new(&peers.node, tools::install_pm2()?);
+    let pm2 = Pm2Files::new(&peers.node, tools::install_pm2()?)?;
     let mut bench = Bench {
         args,
         files: Files { peers, forkyard_args: args.forkyard_args.clone(), pm2 },

@@ -24,7 +24,6 @@ use super::probe;
 use crate::interrupt;
 use crate::program::Program;
 use crate::tools::{self, Peers};
-use crate::usage;
 
 /// How long an app may take until all its workers answer.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -37,12 +36,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often it is asked who answers, while not all workers have.
 const ASK_EVERY: Duration = Duration::from_millis(2);
-
-/// A process that has used no CPU time for so long has nothing to do.
-const QUIET: Duration = Duration::from_millis(300);
-
-/// How often that is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Whose reload is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -193,17 +186,9 @@ impl App {
         Ok(Upgraded { pause: Duration::from_secs_f64(pause / 1e3) })
     }
 
-    /// Waits until all spares have come as far as they come. That they have is told by
-    /// nobody: a spare is known to be up, and then waits, which takes no CPU time.
+    /// Waits until all spares stand by.
     pub(crate) fn wait_for_spares(&mut self) -> Result<()> {
-        let Setup { workers, spares, .. } = self.setup;
-        let mut up = Vec::new();
-        while spares > 0 && up.len() < usize::from(workers + spares) {
-            let event = self.wait_for("worker_online")?;
-            let pid = event["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
-            up.push(pid.context("a worker without a process id")?);
-        }
-        up.into_iter().try_for_each(wait_until_quiet)
+        (0..self.setup.spares).try_for_each(|_| self.wait_for("spare_ready").map(drop))
     }
 
     /// Waits for an event of Forkyard's.
@@ -251,22 +236,6 @@ impl App {
         }
         Ok(workers)
     }
-}
-
-/// Waits until a process has used no CPU time for a while.
-fn wait_until_quiet(pid: u32) -> Result<()> {
-    let deadline = Instant::now() + START_LIMIT;
-    let mut before = usage::cpu_time(pid)?.scheduled;
-    let mut quiet_since = Instant::now();
-    while quiet_since.elapsed() < QUIET {
-        ensure!(Instant::now() < deadline, "process {pid} does not come to rest");
-        interrupt::pause(LOOK_EVERY)?;
-        let now = usage::cpu_time(pid)?.scheduled;
-        if now != before {
-            (before, quiet_since) = (now, Instant::now());
-        }
-    }
-    Ok(())
 }
 
 /// Waits for an event, or for one that says that it will not come.

@@ -35,8 +35,13 @@ pub(crate) struct Pm2 {
 }
 
 impl Pm2Files {
-    pub(crate) fn new(node: &Path, script: PathBuf) -> Self {
-        Self { node: node.to_path_buf(), script }
+    /// `node` may be a name on the path, or a path.
+    pub(crate) fn new(node: &Path, script: PathBuf) -> Result<Self> {
+        let node = match node.components().count() {
+            1 => node.to_path_buf(),
+            _ => std::path::absolute(node).context("failed to find Node")?,
+        };
+        Ok(Self { node, script })
     }
 
     /// One of PM2's commands. It starts a daemon by itself if there is none.

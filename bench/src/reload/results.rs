@@ -10,6 +10,7 @@ use super::contestant::Contestant;
 use super::roll::Circumstances;
 use super::tally::Tally;
 use super::{under_load, upgrade};
+use crate::spread::Spread;
 
 /// Where a worker is killed, or what starts without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +71,14 @@ impl Results {
         (tally, reloads)
     }
 
+    /// How many milliseconds more it takes than a bare start. The difference is taken within
+    /// each turn, where both met the same machine, and summed up afterwards.
+    pub(crate) fn more_than_bare(&self, start: Start) -> Option<Spread> {
+        let pairs = self.starts.get(&start)?.iter().zip(self.starts.get(&Start::Bare)?);
+        let in_ms = |time: &Duration| time.as_secs_f64() * 1e3;
+        Spread::of(pairs.map(|(time, bare)| in_ms(time) - in_ms(bare)))
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let under_load = self.under_load.iter().map(|((reuse, contestant), runs)| {
             let runs: Vec<_> = runs.iter().map(under_load::Outcome::to_json).collect();
@@ -94,4 +103,20 @@ impl Results {
 
 fn in_ms(times: &[Duration]) -> Value {
     times.iter().map(|time| time.as_secs_f64() * 1e3).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_compared_with_the_bare_one_of_the_same_turn() {
+        let times = |ms: [u64; 3]| ms.map(Duration::from_millis).to_vec();
+        let starts =
+            [(Start::Bare, times([50, 500, 90])), (Start::FromSpare, times([60, 504, 95]))];
+        let results = Results { starts: starts.into(), ..Results::default() };
+        let more = results.more_than_bare(Start::FromSpare).unwrap();
+        assert_eq!((more.median.round(), more.most.round()), (5.0, 10.0));
+        assert_eq!(results.more_than_bare(Start::AfterCrash(Contestant::Pm2)), None);
+    }
 }
