@@ -170,7 +170,7 @@ async fn what_was_told_arrives_though_the_app_ends() {
         let Some(Wish::Reload(watcher)) = wishes.recv().await else { panic!("no wish") };
         // More than the connection holds, so that the client has to read some of it first.
         let text = "x".repeat(8 * 1024);
-        for _ in 0..200 {
+        for _ in 0..40 {
             let (event, fields) = ("step".to_owned(), serde_json::Map::new());
             watcher.tell(Update::Progress { event, text: text.clone(), fields });
         }
