@@ -72,6 +72,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -81,7 +82,8 @@ mod tests {
     async fn who_does_not_read_is_given_up() {
         let (here, _there) = duplex(4);
         let mut here = Impatient::new(here, PATIENCE);
-        let error = here.write_all(b"more than fits").await.unwrap_err();
+        let written = timeout(PATIENCE * 2, here.write_all(b"more than fits")).await;
+        let error = written.expect("it is given up in time").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
@@ -96,7 +98,7 @@ mod tests {
                 there.read_u8().await.unwrap();
             }
         };
-        let (written, ()) = tokio::join!(here.write_all(b"12345"), reading);
-        written.unwrap();
+        let both = async { tokio::join!(here.write_all(b"12345"), reading).0 };
+        timeout(PATIENCE * 10, both).await.expect("it comes to an end").unwrap();
     }
 }

@@ -167,10 +167,15 @@ async fn what_was_told_arrives_though_the_app_ends() {
     let (server, mut wishes) = Server::start(&dir, "web").unwrap();
     let client = client(&dir);
     let ends = async {
-        match wishes.recv().await {
-            Some(Wish::Reload(watcher)) => watcher.tell(Update::Refused { reason: "r".into() }),
-            other => panic!("{other:?}"),
+        let Some(Wish::Reload(watcher)) = wishes.recv().await else { panic!("no wish") };
+        // More than the connection holds, so that the client has to read some of it first.
+        let text = "x".repeat(8 * 1024);
+        for _ in 0..40 {
+            let (event, fields) = ("step".to_owned(), serde_json::Map::new());
+            watcher.tell(Update::Progress { event, text: text.clone(), fields });
         }
+        watcher.tell(Update::Refused { reason: "r".into() });
+        drop(watcher);
         server.finish().await;
     };
     let (outcome, ()) = tokio::join!(client.reload(|_| {}), ends);
@@ -271,11 +276,12 @@ async fn a_request_has_bounds() {
     let (_keeps, dir) = place();
     let (_server, _wishes) = Server::start(&dir, "web").unwrap();
     let path = folder::socket_path(&dir, "web", std::process::id());
-    let request = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(60 * 1024));
+    let header = "x".repeat(60 * 1024);
+    let request = format!("GET /v1/x HTTP/1.1\r\nHost: x\r\nX: {header}\r\n\r\n");
     let mut stream = UnixStream::connect(&path).await.unwrap();
     // Not all of it need be taken.
     let _ = stream.write_all(request.as_bytes()).await;
-    let mut answer = [0; 10];
+    let mut answer = [0; 12];
     stream.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 4");
+    assert_eq!(&answer, b"HTTP/1.1 431");
 }
