@@ -20,6 +20,10 @@ use crate::signals::{self, HeldSignals, Signals, Wish};
 use crate::sink::Printer;
 use crate::upgrade::Upgrade;
 
+/// How long the command's own lines may take to be written before an upgrade. The primary
+/// gives an upgrade up a second earlier if it cannot come to rest.
+const FLUSH_LIMIT: Duration = Duration::from_secs(3);
+
 /// How long whoever asked twice to stop waits for readers of the output.
 const HURRIED_WAIT: Duration = Duration::from_secs(1);
 
@@ -228,8 +232,9 @@ async fn watch(
                         reap_after_worker(&handle, reporter).await;
                     }
                     if upgrade.is_imminent() {
-                        // What is not written by then is lost with this image.
-                        reporter.flush().await;
+                        // What is not written by then is lost with this image. Whoever does
+                        // not read it cannot keep signals from being obeyed.
+                        let _ = tokio::time::timeout(FLUSH_LIMIT, reporter.flush()).await;
                     }
                 }
                 None => return Err(primary_died()),

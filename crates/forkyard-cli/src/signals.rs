@@ -3,6 +3,7 @@
 //! They are read from a descriptor, not caught: whatever arrives while nobody reads waits in
 //! the kernel, also while this process executes another program at an upgrade.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 
@@ -131,9 +132,12 @@ impl Signals {
 
 /// Sends a signal to every worker.
 pub(crate) async fn forward(cluster: &ClusterHandle, signal: Signal) {
-    for info in cluster.workers().await.unwrap_or_default() {
+    let workers = cluster.workers().await.unwrap_or_default();
+    // During a roll a slot has more workers than the one that is seated, which is meant.
+    let slots: BTreeSet<_> = workers.iter().map(|info| info.slot).collect();
+    for slot in slots {
         // A worker that is gone needs no signal.
-        let _ = cluster.signal(info.slot, signal).await;
+        let _ = cluster.signal(slot, signal).await;
     }
 }
 

@@ -146,7 +146,7 @@ impl Core {
         self.supervisor.seated(slot)
     }
 
-    /// Whether a worker of this generation runs in its seat, or may yet be started.
+    /// Whether a worker of this generation may yet be started.
     #[must_use]
     pub fn needs(&self, generation: Generation) -> bool {
         self.supervisor.needs(generation)

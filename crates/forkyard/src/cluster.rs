@@ -476,7 +476,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the app is stopping, or there are as many slots as there can be.
+    /// If the app is stopping, a roll is under way, or there are as many slots as there can be.
     pub async fn fork(&self) -> Result<SlotId, RequestError> {
         self.handle.fork().await
     }
@@ -516,7 +516,7 @@ impl ClusterHandle {
     ///
     /// # Errors
     ///
-    /// If the app is stopping, or there are as many slots as there can be.
+    /// If the app is stopping, a roll is under way, or there are as many slots as there can be.
     pub async fn fork(&self) -> Result<SlotId, RequestError> {
         self.fork_as(Role::Serving).await
     }
@@ -545,7 +545,7 @@ impl ClusterHandle {
     ///
     /// # Errors
     ///
-    /// If there is no such slot.
+    /// If there is no such slot, the app is stopping, or a roll is under way.
     pub async fn retire(&self, slot: SlotId) -> Result<(), RequestError> {
         admitted(self.request(Request::Retire(slot)).await?)
     }
@@ -570,7 +570,7 @@ impl ClusterHandle {
     ///
     /// # Errors
     ///
-    /// If the app is stopping, or there is no such slot.
+    /// If the app is stopping, there is no such slot, or too many rolls wait already.
     pub async fn restart(&self, slot: SlotId) -> Result<RollTicket, RequestError> {
         let answer = self.ask(|answer| Command::Roll(Wanted::One(slot), answer)).await?;
         answer.map_err(RequestError::Denied)

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use forkyard_core::Surge;
+use forkyard_core::{Denied, Surge};
 pub use forkyard_core::{RollFailure, RollReason, RollStep};
 use tokio::sync::oneshot;
 
@@ -77,6 +77,9 @@ pub enum RollError {
         /// Its last lines on stderr, if its output is captured.
         stderr_tail: Vec<String>,
     },
+    /// It had to wait for another one, and cannot be done any more.
+    #[error("{0}")]
+    Denied(Denied),
     /// The app is stopping, or is already over.
     #[error("the app is stopping")]
     Stopped,
@@ -93,7 +96,8 @@ impl RollTicket {
     ///
     /// # Errors
     ///
-    /// If it failed, or the app was stopped before it ended.
+    /// If it failed, could not be begun when its turn came, or the app was stopped before it
+    /// ended.
     pub async fn finished(self) -> Result<(), RollError> {
         self.end.await.unwrap_or(Err(RollError::Stopped))
     }

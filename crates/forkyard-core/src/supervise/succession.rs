@@ -133,10 +133,12 @@ impl Supervisor {
             self.notices.push_back(Notice::Serves { worker });
         }
         if let Some(predecessor) = predecessor {
+            // While it still counts as seated, so that what it listens on is kept for its
+            // successor, which may not have come to that yet.
+            self.leave(now, predecessor, LeaveReason::Replaced, Stage::Disconnect, out);
             if let Some(entry) = self.workers.get_mut(&predecessor) {
                 entry.place = Place::Former;
             }
-            self.leave(now, predecessor, LeaveReason::Replaced, Stage::Disconnect, out);
         }
         self.roll_placed(now, slot, out);
     }

@@ -88,9 +88,14 @@ impl Watch {
         Mail::Exited { worker, status, stderr_tail }
     }
 
-    async fn at_rest(self) -> Mail {
-        let Self { worker, reader, output_done: output, finish, .. } = self;
-        let unread = reader.await.ok().flatten();
+    async fn at_rest(mut self) -> Mail {
+        // A reader that waits for somebody who does not fetch messages never rests; the end of
+        // its worker must be noticed all the same.
+        let unread = tokio::select! {
+            unread = &mut self.reader => unread.ok().flatten(),
+            status = wait(&self.process) => return self.exited(status).await,
+        };
+        let Self { worker, output_done: output, finish, .. } = self;
         // Not before: it would tell the reader that the writer is gone.
         drop(finish);
         Mail::Unattended { worker, unattended: Unattended { unread, output } }

@@ -1,6 +1,10 @@
 //! Who takes part in serving: successors before and after they are seated.
 
+use std::time::Duration;
+
 use super::{app, serving, start};
+use crate::script::{Script, Show};
+use crate::{ReadyRule, Settings, SuperviseSettings};
 
 #[test]
 fn a_successor_gets_its_address_at_once_and_connections_when_it_is_seated() {
@@ -67,7 +71,14 @@ fn an_address_that_the_next_generation_does_not_want_is_closed() {
     script.given(&["roll 1"]);
     start(&mut script, 2);
     script.given(&["query 2 tcp:81", "opened L1", "listening 2"]);
-    script.check(&[("+100ms", "ask 1"), ("+999ms", ""), ("+1ms", "close L0")]);
+    // After the stable time it is clear that nobody will ask for it.
+    script.check(&[
+        ("+100ms", "ask 1"),
+        ("exited 1 code 0", ""),
+        ("channel-ended 1", ""),
+        ("+10800ms", ""),
+        ("+100ms", "close L0"),
+    ]);
 }
 
 /// Both are due at the same moment.
@@ -78,4 +89,26 @@ fn what_was_declined_does_not_go_to_one_that_is_just_being_asked_to_leave() {
     start(&mut script, 2);
     script.given(&["query 2 tcp:80", "listening 2", "+99ms", "accept L0"]);
     script.check(&[("declined 1 c0", ""), ("+1ms", "ask 1, hand c0 to 2")]);
+}
+
+/// One that is ready by other means may listen later, and clients wait for that.
+#[test]
+fn the_port_stays_open_for_a_successor_that_does_not_listen_yet() {
+    let supervise = SuperviseSettings {
+        ready: ReadyRule::Started,
+        settle: Duration::ZERO,
+        ..SuperviseSettings::default()
+    };
+    let settings = Settings { supervise, ..Settings::default() };
+    let mut script = serving(Script::new(settings, Show::AllButEvents), 1);
+    script.check(&[
+        ("roll 1", "spawn 2 in 0 of generation 1"),
+        ("spawned 2", "ask 1"),
+        ("exited 1 code 0", ""),
+        ("channel-ended 1", ""),
+        ("+5s", ""),
+        ("online 2", ""),
+        ("query 2 tcp:80", "grant 2 L0"),
+        ("accept L0", "hand c0 to 2"),
+    ]);
 }

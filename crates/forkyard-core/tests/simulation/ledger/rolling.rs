@@ -132,7 +132,7 @@ impl Ledger {
             if let Some(entry) = self.workers.get_mut(&predecessor) {
                 entry.place = Place::Former;
             }
-            self.lets_go(predecessor, None);
+            self.lets_go(predecessor, Some(slot));
             self.sight("a worker replaced");
         }
         Ok(())

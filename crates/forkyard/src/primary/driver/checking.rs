@@ -36,7 +36,9 @@ impl Driver {
                        it; leave out the check";
             return self.checked(worker, Err(why.into()));
         };
-        let Some(kind) = self.listeners.kind(listener) else { return };
+        let Some(kind) = self.listeners.kind(listener) else {
+            return self.checked(worker, Err("it closed what it listened on".into()));
+        };
         let mail = self.outlets.mail.clone();
         tokio::spawn(async move {
             // On a thread of its own, because it may have to wait.

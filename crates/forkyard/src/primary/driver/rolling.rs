@@ -79,7 +79,7 @@ impl Driver {
         while let Some((wanted, end)) = self.rolls.next_waiting() {
             match self.begin_roll(&wanted) {
                 Ok(()) => return self.rolls.began(end),
-                Err(denied) => drop_denied(end, denied),
+                Err(denied) => deny(end, denied),
             }
         }
     }
@@ -94,7 +94,7 @@ fn may_wait(wanted: &Wanted) -> bool {
 
 /// What could be done when it was asked for cannot be done any more: its slot is gone, or the
 /// app is stopping.
-fn drop_denied(end: RollEnd, denied: Denied) {
-    tracing::debug!(%denied, "a roll that had waited was not begun");
-    drop(end);
+fn deny(end: RollEnd, denied: Denied) {
+    // Nobody needs to be waiting.
+    let _ = end.send(Err(RollError::Denied(denied)));
 }
