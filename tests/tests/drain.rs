@@ -80,9 +80,8 @@ fn any_other_program_gets_its_stop_signal() {
     forkyard.reload_through(1);
     let exited = forkyard.wait_exited(worker);
     assert_eq!(exited.json["expected"], true);
-    forkyard.wait_for("its last words", |event| {
-        event.line() == Some("bye") && event.pid() == worker
-    });
+    forkyard
+        .wait_for("its last words", |event| event.line() == Some("bye") && event.pid() == worker);
 }
 
 #[test]
