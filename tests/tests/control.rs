@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use forkyard_tests::command::Ended;
-use forkyard_tests::{Forkyard, Launch, OnDisk, Stream, client, processes, tools};
+use forkyard_tests::{Forkyard, Launch, OnDisk, Stream, client, processes, tools, waiting};
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
@@ -152,6 +152,7 @@ fn it_can_be_followed_by_machines() {
     place.install("crash-at-boot.js");
     let ended = place.ask("reload").flag("--json").finish();
     ended.assert_code(4);
+    assert!(!ended.lines(Stream::Stderr).join("").contains("no database"), "it is in the outcome");
     let failed = ended.events.iter().find(|line| line.text("update") == "failed");
     let failed = &failed.expect("how it ended").json;
     assert_eq!((&failed["worker"]["slot"], &failed["worker"]["worker"]), (&json!(0), &json!(5)));
@@ -266,6 +267,26 @@ fn an_upgrade_to_what_is_no_good_ends_with_4_and_says_why() {
     place.ask("upgrade").finish().assert_code(4).assert_says(&words);
     client::get(&forkyard.target(), "/").expect("the old one serves on");
     place.ask("upgrade").program("shop").finish().assert_code(5);
+    forkyard.stop().assert_code(0);
+}
+
+#[test]
+fn a_second_upgrade_at_a_time_is_refused() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    let forkyard = started(place.launch().workers(1).on_disk(&on_disk));
+    let (begun, go) = (on_disk.path("begun"), on_disk.path("go"));
+    let wait = format!(
+        "touch '{}'\nwhile ! test -e '{}'; do sleep 0.01; done\nexec $real \"$@\"",
+        begun.display(),
+        go.display()
+    );
+    on_disk.script(&wait);
+    let first = place.ask("upgrade").start();
+    waiting::until("the new program to be tried out", || begun.exists().then_some(()));
+    let second = place.ask("upgrade").finish();
+    second.assert_code(4).assert_says(&["another upgrade is under way"]);
+    fs::write(go, "").unwrap();
+    first.wait_exit().assert_code(0);
     forkyard.stop().assert_code(0);
 }
 
