@@ -68,13 +68,6 @@ fn without_the_agent_the_program_is_told_nothing() {
     assert_eq!(stages(&forkyard.stop()), [""; 0]);
 }
 
-#[test]
-fn without_the_agent_pm2_s_message_can_be_had_too() {
-    let forkyard = drained().flag("--no-agent").flag("--shutdown-message").start();
-    let (_, lines) = leave(&forkyard);
-    assert_eq!(messages(&lines), [json!("shutdown")]);
-}
-
 /// A program that knows no channel gets its stop signal.
 #[test]
 fn any_other_program_gets_its_stop_signal() {
@@ -87,7 +80,9 @@ fn any_other_program_gets_its_stop_signal() {
     forkyard.reload_through(1);
     let exited = forkyard.wait_exited(worker);
     assert_eq!(exited.json["expected"], true);
-    assert!(lines_of(&forkyard.events(), worker).contains(&"bye".to_owned()));
+    forkyard.wait_for("its last words", |event| {
+        event.line() == Some("bye") && event.pid() == worker
+    });
 }
 
 #[test]

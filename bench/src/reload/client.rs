@@ -172,7 +172,10 @@ fn read_reply(stream: &mut TcpStream, began: Instant) -> Result<Reply, Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{SocketAddrV4, TcpListener};
+    use std::os::fd::OwnedFd;
+
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 
     const GOOD: &str = "HTTP/1.1 200 OK\r\nDate: today\r\nConnection: keep-alive\r\n\
                         Content-Length: 7\r\n\r\n42 /a7\n";
@@ -189,6 +192,14 @@ mod tests {
             }
         });
         Client::new(port, reuse)
+    }
+
+    /// A port that is taken, and on which nobody listens.
+    fn unheard() -> (OwnedFd, u16) {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = SocketAddrV4::try_from(getsockname(&socket).unwrap()).unwrap();
+        (socket, address.port())
     }
 
     #[test]
@@ -233,6 +244,8 @@ mod tests {
     fn half_an_answer_and_none_at_all_are_told_apart() {
         let mut client = client_of(Reuse::Close, &["HTTP/1.1 200 OK\r\n"]);
         assert_eq!(client.ask("/a7"), Err(Failure::Reset));
-        assert_eq!(client.ask("/a7"), Err(Failure::Refused));
+        // Bound, but nobody listens: it stays that way for as long as it is bound.
+        let (_bound, port) = unheard();
+        assert_eq!(Client::new(port, Reuse::Close).ask("/a7"), Err(Failure::Refused));
     }
 }
