@@ -111,9 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ports: Ports::new(),
         results: Results::default(),
     };
-    for round in 0..args.rounds {
-        bench.measure(round)?;
-    }
+    let measured = (0..args.rounds).try_for_each(|round| bench.measure(round));
     let results = bench.results;
     if let Some(path) = &args.json {
         let all = json!({ "machine": machine, "results": results.to_json() });
@@ -121,7 +119,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .with_context(|| format!("failed to write {}", path.display()))?;
     }
     let mut out = std::io::stdout().lock();
-    report::print(&mut out, &machine, args, &results).context("failed to print the tables")
+    report::print(&mut out, &machine, args, &results).context("failed to print the tables")?;
+    // What had been measured until then is worth to be seen.
+    measured.context("cut short; the tables say how much was measured")
 }
 
 struct Bench<'a> {
