@@ -182,7 +182,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// How long a successor has to stay up, once it is ready, before it gets the seat. 100 ms
+    /// How long a successor has to stay up, once it is ready, before it gets the seat. 20 ms
     /// by default.
     #[must_use]
     pub fn settle(mut self, time: Duration) -> Self {

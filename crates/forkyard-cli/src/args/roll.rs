@@ -43,7 +43,7 @@ pub(crate) struct RollOptions {
     check_timeout: Duration,
 
     /// How long a worker that is ready must stay up before it takes over
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = parse_duration)]
     pub(crate) settle: Duration,
 
     /// How long idle connections of a worker that leaves are still served, told to close
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(options.ready_rule(), ReadyRule::Listening);
         assert_eq!(options.ready_timeout, Duration::from_secs(30));
         assert_eq!(options.check(), None);
-        assert_eq!(options.settle, Duration::from_millis(100));
+        assert_eq!(options.settle, Duration::from_millis(20));
         assert_eq!(options.drain_grace, Duration::from_secs(2));
         assert!(!options.shutdown_message && !options.no_agent);
         assert_eq!(options.spares, 0);

@@ -18,9 +18,13 @@ fn app() -> Script {
     app_with(patient())
 }
 
-/// With a drain time-out that the tables are written for.
+/// With times that the tables are written for.
 fn patient() -> SuperviseSettings {
-    SuperviseSettings { drain_timeout: Duration::from_secs(10), ..SuperviseSettings::default() }
+    SuperviseSettings {
+        drain_timeout: Duration::from_secs(10),
+        settle: Duration::from_millis(100),
+        ..SuperviseSettings::default()
+    }
 }
 
 fn app_with(supervise: SuperviseSettings) -> Script {

@@ -20,9 +20,9 @@ fn app() -> Script {
 
 fn app_with_window(window: usize) -> Script {
     let dispatch = DispatchSettings { window, ..DispatchSettings::default() };
-    // With a drain time-out that the tables are written for.
-    let drain_timeout = Duration::from_secs(10);
-    let supervise = SuperviseSettings { drain_timeout, ..SuperviseSettings::default() };
+    // With times that the tables are written for.
+    let (drain_timeout, settle) = (Duration::from_secs(10), Duration::from_millis(100));
+    let supervise = SuperviseSettings { drain_timeout, settle, ..SuperviseSettings::default() };
     Script::new(Settings { dispatch, supervise, ..Settings::default() }, Show::AllButEvents)
 }
 

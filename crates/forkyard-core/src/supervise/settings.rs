@@ -134,7 +134,7 @@ impl Default for SuperviseSettings {
             ready: ReadyRule::Listening,
             ready_timeout: Duration::from_secs(30),
             check: CheckRule::Skip,
-            settle: Duration::from_millis(100),
+            settle: Duration::from_millis(20),
             drain_timeout: Duration::from_secs(30),
             term_timeout: Duration::from_secs(5),
             exit_grace: Duration::from_millis(500),
