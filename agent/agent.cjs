@@ -274,7 +274,7 @@ class Drain {
     this.#isOver = true;
     try {
       for (const server of this.#system.servers.live()) {
-        delete server.closeIdleConnections;
+        Reflect.deleteProperty(server, 'closeIdleConnections');
       }
     } finally {
       leave(this.#system.cluster);

@@ -6,15 +6,19 @@ const http = require('http');
 const https = require('https');
 const http2 = require('http2');
 const net = require('net');
-const { once } = require('events');
+const { EventEmitter, once } = require('events');
+const { within } = require('./cluster.cjs');
 
 const REQUEST_MS = 20_000;
+// Between two turns of a client, so that the workers have processors to start on.
+const PAUSE_MS = 2;
 
 class Load {
   answers = 0;
   failures = [];
   #stopped = false;
   #clients = [];
+  #events = new EventEmitter();
 
   /** Runs `count` clients, each of which does `turn` after `turn`. */
   run(count, turn, finish = () => {}) {
@@ -30,13 +34,18 @@ class Load {
       try {
         await turn(own);
         this.answers++;
+        this.#events.emit('answer');
       } catch (error) {
         this.failures.push(error.code || error.message);
-        // A server that is gone must not make this a busy loop.
-        await new Promise((resolve) => setTimeout(resolve, 20));
       }
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
     await finish(own);
+  }
+
+  /** Returns after the next right answer. */
+  answer() {
+    return within(once(this.#events, 'answer'), 'an answer');
   }
 
   async stop() {

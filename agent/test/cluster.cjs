@@ -7,7 +7,8 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 
-const DEADLINE_MS = 30_000;
+// For a machine that is busy with other things.
+const DEADLINE_MS = 60_000;
 
 class Cluster extends EventEmitter {
   #primary;

@@ -1,16 +1,18 @@
-//! `forkyard reload` and the control socket of a running app.
+//! `forkyard reload`, `forkyard upgrade` and the control socket of a running app.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use forkyard_tests::command::Ended;
-use forkyard_tests::{Forkyard, Launch, OnDisk, client, tools};
+use forkyard_tests::{Forkyard, Launch, OnDisk, Stream, client, processes, tools};
+use rustix::process::Signal;
+use serde_json::json;
 use tempfile::TempDir;
 
 /// A folder for sockets, and an app whose program can be replaced.
@@ -33,9 +35,13 @@ impl Place {
         self.temp.path().join("run")
     }
 
-    /// Puts another program in the place of the present one.
+    /// Has another program be found in the place of the present one, which stays as it is for
+    /// whoever is just starting it.
     fn install(&self, program: &str) {
-        fs::copy(tools::program(program), self.program()).unwrap();
+        let (file, link) = (self.temp.path().join(program), self.temp.path().join("new"));
+        fs::copy(tools::program(program), &file).unwrap();
+        symlink(&file, &link).unwrap();
+        fs::rename(link, self.program()).unwrap();
     }
 
     fn launch(&self) -> Launch {
@@ -56,9 +62,38 @@ impl Place {
     }
 
     fn reload(&self, app: &[&str]) -> Ended {
-        let launch = Launch::bare("reload").env("FORKYARD_RUNTIME_DIR", self.sockets());
+        let launch = self.ask("reload");
         app.iter().fold(launch, |launch, app| launch.program(app)).finish()
     }
+
+    fn ask(&self, verb: &'static str) -> Launch {
+        Launch::bare(verb).env("FORKYARD_RUNTIME_DIR", self.sockets())
+    }
+
+    /// Has `forkyard reload` wait for a successor that listens once `release` is called.
+    fn reload_slowly(&self, app: &Forkyard) -> Forkyard {
+        self.install("starts-slowly.js");
+        let reload = self.ask("reload").start();
+        app.wait_for("a successor that is waited for", |event| {
+            event.is("roll_step") && event.text("phase") == "waiting"
+        });
+        reload
+    }
+
+    /// An app whose next program is to be waited for.
+    fn before_slow_one(&self) -> Launch {
+        self.launch().workers(1).impatient().worker_env("RELEASE", self.temp.path().join("release"))
+    }
+
+    fn release(&self) {
+        fs::write(self.temp.path().join("release"), "").unwrap();
+    }
+}
+
+fn started(launch: Launch) -> Forkyard {
+    let forkyard = launch.start();
+    forkyard.wait_listening(1);
+    forkyard
 }
 
 fn ask(socket: &Path, request: &str) -> String {
@@ -91,10 +126,158 @@ fn a_bad_build_ends_it_with_4_and_says_who_why_and_what_it_wrote() {
     let ended = place.reload(&["web"]);
     ended.assert_code(4);
     let said = ended.text();
-    for words in ["the reload failed: worker 3 in slot 0 exited with code 1", "no database today"] {
-        assert!(said.contains(words), "{said}");
+    for words in ["the reload failed: worker 3 in slot 0 exited with code 1", "Error: no database"]
+    {
+        assert_eq!(said.matches(words).count(), 1, "once: {said}");
     }
     client::get(&forkyard.target(), "/").expect("the old generation serves on");
+    forkyard.stop().assert_code(0);
+}
+
+/// Machines read the app's own answers on stdout, one object a line.
+#[test]
+fn it_can_be_followed_by_machines() {
+    let place = Place::new();
+    let forkyard = place.serving(2);
+    let ended = place.ask("reload").flag("--json").finish();
+    ended.assert_code(0);
+    assert_eq!(ended.lines(Stream::Stderr), [""; 0]);
+    let progress: Vec<_> =
+        ended.events.iter().filter(|line| line.text("update") == "progress").collect();
+    let seated = progress.iter().filter(|line| line.text("phase") == "seated");
+    assert_eq!(seated.map(|line| line.slot()).collect::<Vec<_>>(), [0, 1]);
+    let last = ended.events.last().expect("a line");
+    assert_eq!((last.text("update"), last.number("took_ms").is_some()), ("finished", true));
+
+    place.install("crash-at-boot.js");
+    let ended = place.ask("reload").flag("--json").finish();
+    ended.assert_code(4);
+    let failed = ended.events.iter().find(|line| line.text("update") == "failed");
+    let failed = &failed.expect("how it ended").json;
+    assert_eq!((&failed["worker"]["slot"], &failed["worker"]["worker"]), (&json!(0), &json!(5)));
+    assert_eq!(failed["reason"], "exited with code 1");
+    let tail = failed["stderr_tail"].as_array().expect("lines");
+    assert!(tail.contains(&json!("Error: no database today")), "{tail:?}");
+    forkyard.stop().assert_code(0);
+}
+
+/// The one that waits takes what is on disk by then, and ends as its own reload does.
+#[test]
+fn a_second_one_waits_for_the_first() {
+    let place = Place::new();
+    let forkyard = started(place.before_slow_one());
+    let first = place.reload_slowly(&forkyard);
+    let second = place.ask("reload").start();
+    forkyard.wait("reload_put_off");
+    place.install("crash-at-boot.js");
+    place.release();
+    first.wait_exit().assert_code(0);
+    second.wait_exit().assert_code(4).assert_says(&["this one begins after it", "no database"]);
+    forkyard.stop().assert_code(0);
+}
+
+#[test]
+fn a_second_one_is_refused_by_an_app_that_is_to() {
+    let place = Place::new();
+    let forkyard = started(place.before_slow_one().option("--reload", "refuse"));
+    let first = place.reload_slowly(&forkyard);
+    place.reload(&[]).assert_code(4).assert_says(&["refused: another reload is under way"]);
+    place.release();
+    first.wait_exit().assert_code(0);
+    forkyard.stop().assert_code(0);
+}
+
+#[test]
+fn an_app_that_is_stopped_meanwhile_says_so() {
+    let place = Place::new();
+    let forkyard = started(place.before_slow_one());
+    let reload = place.reload_slowly(&forkyard);
+    forkyard.stop().assert_code(0);
+    reload.wait_exit().assert_code(4).assert_says(&["the reload failed: the app is stopping"]);
+}
+
+#[test]
+fn an_app_that_is_stopping_refuses() {
+    let place = Place::new();
+    place.install("deaf.js");
+    let forkyard = place.launch().workers(1).start();
+    let worker = forkyard.wait_listening(1)[0];
+    forkyard.wait_line("the worker to be deaf", |line| line.contains("deaf"));
+    forkyard.signal(Signal::TERM);
+    forkyard.wait("stopping");
+    place.reload(&[]).assert_code(4).assert_says(&["refused: the app is stopping"]);
+    processes::signal(worker, Signal::KILL);
+    forkyard.wait_exit().assert_code(0);
+}
+
+/// It is over, and waits only for somebody to read what its worker wrote.
+#[test]
+fn an_app_that_is_over_refuses() {
+    let place = Place::new();
+    place.install("last-words.js");
+    let launch = place.launch().workers(1).arg("1").arg("10000").option("--no-restart-codes", "0");
+    let mut forkyard = launch.unread(Stream::Stdout).start();
+    forkyard.wait("app_finished");
+    for verb in ["reload", "upgrade"] {
+        place.ask(verb).finish().assert_code(4).assert_says(&["the app is stopping"]);
+    }
+    forkyard.read();
+    forkyard.wait_exit().assert_code(0);
+}
+
+#[test]
+fn an_app_that_is_killed_meanwhile_is_noticed() {
+    let place = Place::new();
+    let forkyard = started(place.before_slow_one());
+    let pid = forkyard.pid();
+    let reload = place.reload_slowly(&forkyard);
+    forkyard.signal(Signal::KILL);
+    let ended = format!("process {pid}, ended before it had told the outcome");
+    reload.wait_exit().assert_code(1).assert_says(&[&ended]);
+}
+
+#[test]
+fn an_upgrade_ends_with_0_when_the_next_version_serves() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    let forkyard = started(place.launch().workers(1).on_disk(&on_disk));
+    let pid = forkyard.pid();
+    for _ in 0..2 {
+        on_disk.renew();
+        let ended = place.ask("upgrade").program("web").finish();
+        ended.assert_code(0).assert_says(&[&format!("primary {pid} runs forkyard ")]);
+        on_disk.assert_is_all_of(pid);
+    }
+    let status = ask(&place.socket(), "GET /v1/status");
+    assert!(status.contains(r#""upgrade":{"update":"finished","#), "{status}");
+    place.reload(&["web"]).assert_code(0);
+    forkyard.stop().assert_code(0);
+}
+
+#[test]
+fn an_upgrade_to_what_is_no_good_ends_with_4_and_says_why() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    let forkyard = started(place.launch().workers(1).on_disk(&on_disk));
+    on_disk.script("echo 'out of luck' >&2; exit 3");
+    let words = ["the upgrade failed, and all goes on as before", "code 3", "out of luck"];
+    place.ask("upgrade").finish().assert_code(4).assert_says(&words);
+    // Ready when it is tried out, and not when it matters: the image before it has come back.
+    on_disk.script("test $what = take-over && set -- run --no-such-option\nexec $real \"$@\"");
+    let words = ["the upgrade failed, and all goes on as before", "before it had taken over"];
+    place.ask("upgrade").finish().assert_code(4).assert_says(&words);
+    client::get(&forkyard.target(), "/").expect("the old one serves on");
+    place.ask("upgrade").program("shop").finish().assert_code(5);
+    forkyard.stop().assert_code(0);
+}
+
+#[test]
+fn whoever_follows_a_reload_is_told_of_an_upgrade() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    let forkyard = started(place.before_slow_one().on_disk(&on_disk));
+    let reload = place.reload_slowly(&forkyard);
+    forkyard.upgrade();
+    reload.wait_exit().assert_code(1).assert_says(&["was upgraded meanwhile; the reload goes on"]);
+    place.release();
+    forkyard.wait("roll_finished");
     forkyard.stop().assert_code(0);
 }
 
@@ -125,7 +308,7 @@ fn apps_are_found_by_name_and_by_process_id() {
     second.wait("roll_finished");
     let unknown = place.reload(&["wbe"]);
     unknown.assert_code(5);
-    assert!(unknown.text().contains("no app \"wbe\" is running; there are web"));
+    unknown.assert_says(&["no app \"wbe\" is running; did you mean \"web\"?", &pid]);
     first.stop().assert_code(0);
     place.reload(&["web"]).assert_code(0);
     second.stop().assert_code(0);
@@ -138,7 +321,7 @@ fn what_a_killed_primary_has_left_is_in_nobody_s_way() {
     let place = Place::new();
     let forkyard = place.serving(1);
     let socket = place.socket();
-    forkyard.signal(rustix::process::Signal::KILL);
+    forkyard.signal(Signal::KILL);
     let _ = forkyard.wait_exit();
     assert!(socket.exists());
     place.reload(&[]).assert_code(5);
@@ -187,6 +370,30 @@ fn whoever_says_nothing_or_nonsense_disturbs_nobody() {
     assert!(ask(&socket, "DELETE /v9/everything").starts_with("HTTP/1.1 404"));
     place.reload(&[]).assert_code(0);
     drop(silent);
+    forkyard.stop().assert_code(0);
+}
+
+/// It asked, and never reads what it is answered.
+#[test]
+fn whoever_does_not_listen_holds_nobody_up() {
+    let place = Place::new();
+    let forkyard = place.serving(1);
+    let mut deaf = UnixStream::connect(place.socket()).unwrap();
+    write!(deaf, "POST /v1/reload HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    forkyard.wait("roll_finished");
+    place.reload(&[]).assert_code(0);
+    let ended = forkyard.stop();
+    ended.assert_code(0);
+    drop(deaf);
+}
+
+#[test]
+fn any_name_will_do() {
+    let place = Place::new();
+    let name = format!("../my shop {}", "é".repeat(200));
+    let forkyard = started(place.launch().workers(1).option("--name", &name));
+    assert!(fs::read_dir(place.sockets()).unwrap().count() > 0);
+    place.reload(&[&name]).assert_code(0);
     forkyard.stop().assert_code(0);
 }
 

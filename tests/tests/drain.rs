@@ -80,7 +80,9 @@ fn any_other_program_gets_its_stop_signal() {
     forkyard.reload_through(1);
     let exited = forkyard.wait_exited(worker);
     assert_eq!(exited.json["expected"], true);
-    assert!(lines_of(&forkyard.events(), worker).contains(&"bye".to_owned()));
+    forkyard.wait_for("its last words", |event| {
+        event.line() == Some("bye") && event.pid() == worker
+    });
 }
 
 #[test]

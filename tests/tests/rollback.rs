@@ -42,15 +42,16 @@ fn a_crash_at_boot_does_not_get_in() {
 
 #[test]
 fn who_never_listens_does_not_get_in() {
-    let bad = Bad::new(Release::of("queue-worker.js"), "did not listen within 1s");
-    never_gets_in(bad.options(&[("--ready-timeout", "1s")]));
+    let bad = Bad::new(Release::of("queue-worker.js"), "did not listen within 5s");
+    never_gets_in(bad.options(&[("--ready-timeout", "5s")]));
 }
 
 #[test]
 fn a_boot_that_takes_too_long_does_not_get_in() {
     let slow = Release::good().env("BOOT_MS", "3600000");
-    let bad = Bad::new(slow, "did not listen within 1s");
-    never_gets_in(bad.options(&[("--ready-timeout", "1s")]));
+    // Enough for the good version that comes after it, on a busy machine.
+    let bad = Bad::new(slow, "did not listen within 5s");
+    never_gets_in(bad.options(&[("--ready-timeout", "5s")]));
 }
 
 /// It is ready and crashes before it has settled.
@@ -76,7 +77,7 @@ fn who_fails_its_check_does_not_get_in() {
 #[test]
 fn who_does_not_answer_its_check_does_not_get_in() {
     let bad = Bad::new(Release::good().env("HEALTH", "hangs"), "failed its check");
-    never_gets_in(bad.options(&[("--check", "/healthz"), ("--check-timeout", "1s")]));
+    never_gets_in(bad.options(&[("--check", "/healthz"), ("--check-timeout", "3s")]));
 }
 
 #[test]

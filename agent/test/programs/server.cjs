@@ -22,7 +22,10 @@ if (kind === 'fastify') {
   app.listen({ port: 0, host: '127.0.0.1' });
 } else {
   const address = /^\d+$/.test(where) ? { port: Number(where), host: '127.0.0.1' } : { path: where };
-  kinds[kind]().listen(address);
+  const server = kinds[kind]();
+  // Node's five seconds are a race of their own where clients have to wait for a processor.
+  server.keepAliveTimeout = 60_000;
+  server.listen(address);
 }
 
 function keys() {

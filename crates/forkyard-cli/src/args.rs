@@ -21,8 +21,8 @@ use crate::control::ControlRule;
     name = "forkyard",
     version,
     after_help = "Exit codes: 0 stopped as asked, 1 unexpected error, 2 usage, \
-    3 the app failed (its workers crashed too often), 4 a reload failed and the workers serve \
-    on, 5 no such app is running, 126 the program cannot be executed, \
+    3 the app failed (its workers crashed too often), 4 a reload or an upgrade failed and all \
+    goes on as before, 5 no such app is running, 126 the program cannot be executed, \
     127 the program or its interpreter was not found."
 )]
 pub(crate) struct Args {
@@ -35,7 +35,10 @@ pub(crate) enum Verb {
     /// Run a program in the foreground, with many workers behind one port
     Run(Box<Run>),
     /// Replace all workers of a running app by new ones, and wait for the end
-    Reload(Reload),
+    Reload(Ask),
+    /// Have a running app's primary execute this command as it is on disk now, and wait for
+    /// the end; the workers stay
+    Upgrade(Ask),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -45,7 +48,7 @@ impl Verb {
     pub(crate) fn log_format(&self) -> LogFormat {
         match self {
             Self::Run(run) => run.log_format,
-            Self::Reload(reload) => reload.log_format,
+            Self::Reload(ask) | Self::Upgrade(ask) => ask.log_format(),
             Self::Demo(demo) => demo.log_format,
         }
     }
@@ -139,7 +142,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) upgrade_timeout: Duration,
 
-    /// Do without the control socket, by which `forkyard reload` finds the app
+    /// Do without the control socket, by which `forkyard reload` and `upgrade` find the app
     #[arg(long)]
     no_control: bool,
 
@@ -158,15 +161,21 @@ impl Run {
     }
 }
 
-/// What `forkyard reload` can be told.
+/// What a command that asks a running app for something can be told.
 #[derive(Clone, Debug, Parser)]
-pub(crate) struct Reload {
+pub(crate) struct Ask {
     /// The app's name, or its primary's process id; not needed if only one is running
     pub(crate) app: Option<String>,
 
-    /// How to print what happens
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
+    /// Print what the app answers as it is, one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Ask {
+    pub(crate) fn log_format(&self) -> LogFormat {
+        if self.json { LogFormat::Json } else { LogFormat::Text }
+    }
 }
 
 /// What `forkyard demo` can be told.

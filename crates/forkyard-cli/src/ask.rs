@@ -1,35 +1,38 @@
-//! `forkyard reload`: asks a running app for its next generation, and waits for the end.
+//! `forkyard reload` and `forkyard upgrade`: ask a running app for something, and wait for the
+//! end.
 
+use std::future::Future;
+use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use forkyard_control::client::{Client, Found, find};
-use forkyard_control::folder::{file_name, runtime_dir};
-use forkyard_control::types::{Update, Worker};
+use forkyard_control::client::{Client, ClientError, Found, find};
+use forkyard_control::folder::{file_name, runtime_dirs};
+use forkyard_control::types::{Update, UpgradeOutcome, Worker};
+use serde::Serialize;
 
-use crate::args::{LogFormat, Reload};
+use crate::args::{Ask, LogFormat};
 use crate::exit_code::Failure;
-use crate::report::{self, Reporter};
+use crate::report;
+
+/// From how alike a name is on it may be a slip of the pen: 1 is the same, 0 has nothing in common.
+const ALIKE: f64 = 0.5;
 
 /// Has the app reload.
-pub(crate) fn reload(options: &Reload, reporter: &Reporter) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::unexpected("failed to start", &error))?;
-    runtime.block_on(async {
-        let found = find(&runtime_dir())
-            .await
-            .map_err(|error| Failure::unexpected("failed to look for running apps", &error))?;
-        let app = choose(found, options.app.as_deref())?;
-        let outcome = Client::of(app.path).reload(|update| reporter.update(update)).await;
-        reporter.finish().await;
-        let outcome = outcome.map_err(|error| Failure::unexpected("failed to reload", &error))?;
-        match outcome {
+pub(crate) fn reload(options: &Ask) -> Result<ExitCode, Failure> {
+    let answers = Answers(options.log_format());
+    asking(async {
+        let app = Client::of(app(options).await?);
+        let outcome = app.reload(|update| answers.progress(update)).await;
+        let outcome = outcome.map_err(|error| broken_off("failed to reload", &error))?;
+        answers.outcome(&outcome, &reloaded(&outcome));
+        match &outcome {
             Update::Failed { worker, reason, stderr_tail } => {
-                Err(Failure::not_reloaded(why(worker, &reason, &stderr_tail, options.log_format)))
+                let what = format!("the reload failed: {}{reason}", subject(*worker));
+                Err(Failure::not_done(answers.with_tail(what, stderr_tail)))
             }
             Update::Refused { reason } => {
-                Err(Failure::not_reloaded(format!("the reload was refused: {reason}")))
+                Err(Failure::not_done(format!("the reload was refused: {reason}")))
             }
             Update::Finished { .. } | Update::Progress { .. } | Update::Waiting => {
                 Ok(ExitCode::SUCCESS)
@@ -38,45 +41,156 @@ pub(crate) fn reload(options: &Reload, reporter: &Reporter) -> Result<ExitCode, 
     })
 }
 
-fn why(worker: Option<Worker>, reason: &str, tail: &[String], format: LogFormat) -> String {
-    let mut text = match worker {
-        Some(worker) => {
-            format!("the reload failed: worker {} in slot {} {reason}", worker.worker, worker.slot)
+/// Has the app's primary execute the next version of its program.
+pub(crate) fn upgrade(options: &Ask) -> Result<ExitCode, Failure> {
+    let answers = Answers(options.log_format());
+    asking(async {
+        let app = app(options).await?;
+        let pid = app.pid;
+        let outcome = Client::of(app).upgrade(|update| answers.progress(update)).await;
+        let outcome = outcome.map_err(|error| broken_off("failed to upgrade", &error))?;
+        answers.outcome(&outcome, &upgraded(pid, &outcome));
+        match &outcome {
+            UpgradeOutcome::Finished { .. } => Ok(ExitCode::SUCCESS),
+            UpgradeOutcome::Failed { reason, stderr_tail } => {
+                let what = format!("the upgrade failed, and all goes on as before: {reason}");
+                Err(Failure::not_done(answers.with_tail(what, stderr_tail)))
+            }
         }
-        None => format!("the reload failed: {reason}"),
-    };
-    if format == LogFormat::Text {
-        text = report::with_tail(text, tail);
-    }
-    text
+    })
 }
 
-/// By name or process id; the only one there is, if none is named.
-fn choose(found: Vec<Found>, named: Option<&str>) -> Result<Found, Failure> {
-    let wanted = named.map(file_name);
-    let fits = |app: &Found| {
-        let by_pid = named.is_some_and(|named| named == app.pid.to_string());
-        by_pid || wanted.as_ref().is_none_or(|wanted| *wanted == app.app)
-    };
-    let (mut fitting, others): (Vec<_>, Vec<_>) = found.into_iter().partition(fits);
-    match (fitting.len(), named) {
-        (1, _) => Ok(fitting.remove(0)),
-        (0, None) => Err(Failure::no_such_app("no app is running".into())),
-        (0, Some(named)) => Err(Failure::no_such_app(format!(
-            "no app {named:?} is running; {}",
-            match others.is_empty() {
-                true => "none is".to_owned(),
-                false => format!("there are {}", listed(&others)),
+fn asking(
+    conversation: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unexpected("failed to start", &error))?;
+    runtime.block_on(conversation)
+}
+
+/// The app that is meant.
+async fn app(options: &Ask) -> Result<Found, Failure> {
+    let found = find(&runtime_dirs())
+        .await
+        .map_err(|error| Failure::unexpected("failed to look for running apps", &error))?;
+    choose(found, options.app.as_deref())
+}
+
+/// Why there is no outcome.
+fn broken_off(what: &str, error: &ClientError) -> Failure {
+    match error {
+        ClientError::Denied(_) => Failure::not_done(format!("{what}: {error}")),
+        _ => Failure::unexpected(what, error),
+    }
+}
+
+/// What is printed on stdout while the app answers. Failures are the command's, on stderr.
+#[derive(Clone, Copy, Debug)]
+struct Answers(LogFormat);
+
+impl Answers {
+    fn progress(self, update: &Update) {
+        let text = match update {
+            Update::Waiting => "another reload is under way; this one begins after it",
+            Update::Progress { text, .. } => text,
+            Update::Finished { .. } | Update::Failed { .. } | Update::Refused { .. } => "",
+        };
+        self.print(update, text);
+    }
+
+    fn outcome(self, outcome: &impl Serialize, text: &str) {
+        self.print(outcome, text);
+    }
+
+    /// A program may be waiting for each line. That nobody reads keeps nobody from waiting for
+    /// the end.
+    fn print(self, answer: &impl Serialize, text: &str) {
+        let mut out = anstream::stdout().lock();
+        let _ = match self.0 {
+            LogFormat::Text if text.is_empty() => Ok(()),
+            LogFormat::Text => writeln!(out, "{text}"),
+            LogFormat::Json => {
+                let line = serde_json::to_string(answer).unwrap_or_default();
+                writeln!(out, "{line}")
             }
-        ))),
-        (_, named) => Err(Failure::no_such_app(format!(
-            "{} running; name one by its process id: {}",
-            named.map_or_else(
-                || "several apps are".to_owned(),
-                |named| format!("several apps named {named:?} are")
-            ),
+        };
+        let _ = out.flush();
+    }
+
+    /// Machines have it as a field of the outcome.
+    fn with_tail(self, text: String, tail: &[String]) -> String {
+        match self.0 {
+            LogFormat::Text => report::with_tail(text, tail),
+            LogFormat::Json => text,
+        }
+    }
+}
+
+fn reloaded(outcome: &Update) -> String {
+    match outcome {
+        Update::Finished { took_ms } => {
+            format!("reload finished after {}", report::shown(Duration::from_millis(*took_ms)))
+        }
+        _ => String::new(),
+    }
+}
+
+fn upgraded(pid: u32, outcome: &UpgradeOutcome) -> String {
+    match outcome {
+        UpgradeOutcome::Finished { version, pause_ms } => {
+            format!("primary {pid} runs forkyard {version} now, after {pause_ms} ms of pause")
+        }
+        UpgradeOutcome::Failed { .. } => String::new(),
+    }
+}
+
+fn subject(worker: Option<Worker>) -> String {
+    let shown = |worker: Worker| format!("worker {} in slot {} ", worker.worker, worker.slot);
+    worker.map_or_else(String::new, shown)
+}
+
+/// By process id or by name; the only one there is, if none is named.
+fn choose(mut found: Vec<Found>, named: Option<&str>) -> Result<Found, Failure> {
+    let Some(named) = named else {
+        return match found.len() {
+            0 => Err(Failure::no_such_app("no app is running".into())),
+            1 => Ok(found.remove(0)),
+            _ => Err(Failure::no_such_app(format!(
+                "several apps are running; name one: {}",
+                listed(&found)
+            ))),
+        };
+    };
+    if let Some(at) = found.iter().position(|app| app.pid.to_string() == named) {
+        return Ok(found.remove(at));
+    }
+    let wanted = file_name(named);
+    let (mut fitting, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|app| app.app == wanted);
+    match fitting.len() {
+        0 => Err(Failure::no_such_app(unknown(named, &others))),
+        1 => Ok(fitting.remove(0)),
+        _ => Err(Failure::no_such_app(format!(
+            "several apps named {named:?} are running; name one by its process id: {}",
             listed(&fitting)
         ))),
+    }
+}
+
+fn unknown(named: &str, running: &[Found]) -> String {
+    let likeness =
+        |app: &Found| strsim::normalized_damerau_levenshtein(&app.app, &file_name(named));
+    let nearest = running.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match (nearest, nearest.filter(|app| likeness(app) >= ALIKE)) {
+        (None, _) => format!("no app {named:?} is running; none is"),
+        (_, Some(nearest)) => format!(
+            "no app {named:?} is running; did you mean {:?}? There are {}",
+            nearest.app,
+            listed(running)
+        ),
+        _ => format!("no app {named:?} is running; there are {}", listed(running)),
     }
 }
 
@@ -103,6 +217,7 @@ mod tests {
         let two = || apps(&[("web", 7), ("jobs", 8)]);
         assert_eq!(choose(two(), Some("jobs")).unwrap().pid, 8);
         assert_eq!(choose(two(), Some("7")).unwrap().app, "web");
+        assert_eq!(choose(apps(&[("8", 7), ("jobs", 8)]), Some("8")).unwrap().app, "jobs");
         assert_eq!(choose(apps(&[("web", 7)]), None).unwrap().pid, 7);
         assert_eq!(choose(apps(&[("my_app", 7)]), Some("my app")).unwrap().pid, 7);
     }
@@ -113,14 +228,15 @@ mod tests {
         let two = || apps(&[("web", 7), ("jobs", 8)]);
         assert_eq!(
             message(two(), Some("wbe")),
-            "no app \"wbe\" is running; there are web (7), jobs (8)"
+            "no app \"wbe\" is running; did you mean \"web\"? There are web (7), jobs (8)"
+        );
+        assert_eq!(
+            message(two(), Some("shop")),
+            "no app \"shop\" is running; there are web (7), jobs (8)"
         );
         assert_eq!(message(Vec::new(), Some("web")), "no app \"web\" is running; none is");
         assert_eq!(message(Vec::new(), None), "no app is running");
-        assert_eq!(
-            message(two(), None),
-            "several apps are running; name one by its process id: web (7), jobs (8)"
-        );
+        assert_eq!(message(two(), None), "several apps are running; name one: web (7), jobs (8)");
         assert_eq!(
             message(apps(&[("web", 7), ("web", 9)]), Some("web")),
             "several apps named \"web\" are running; name one by its process id: web (7), web (9)"

@@ -1,10 +1,12 @@
 //! The control socket of a running app: who asks it for things, besides by signals and keys.
 
-use forkyard::ClusterHandle;
+use std::time::Duration;
+
+use forkyard::{ClusterHandle, Event};
 use forkyard_control::folder::runtime_dir;
 use forkyard_control::server::Server;
 pub(crate) use forkyard_control::server::Wish as Asked;
-use forkyard_control::types::{Status, Worker};
+use forkyard_control::types::{Status, Update, UpgradeOutcome, Worker};
 use tokio::sync::mpsc;
 
 use crate::report::Reporter;
@@ -15,6 +17,8 @@ pub(crate) struct Control {
     app: String,
     rule: ControlRule,
     served: Option<(Server, mpsc::Receiver<Asked>)>,
+    /// How the last upgrade went, as far as this image knows.
+    upgrade: Option<UpgradeOutcome>,
 }
 
 /// Whether an app has a control socket.
@@ -26,7 +30,7 @@ pub(crate) enum ControlRule {
 
 impl Control {
     pub(crate) fn of(app: &str, rule: ControlRule) -> Self {
-        Self { app: app.to_owned(), rule, served: None }
+        Self { app: app.to_owned(), rule, served: None, upgrade: None }
     }
 
     /// An app that cannot be asked serves all the same. Needs a runtime at hand.
@@ -50,8 +54,43 @@ impl Control {
         std::future::pending().await
     }
 
+    /// Whoever asks for something from now on is told that the app is stopping.
+    pub(crate) fn refuse(&mut self) {
+        if let Some((_, wishes)) = &mut self.served {
+            wishes.close();
+            while let Ok(wish) = wishes.try_recv() {
+                if let Asked::Reload(watcher) | Asked::Upgrade(watcher) = wish {
+                    watcher.tell(Update::Refused { reason: "the app is stopping".into() });
+                }
+            }
+        }
+    }
+
+    /// Nobody can ask any more. Gives clients a moment to take what they have been told.
+    pub(crate) async fn finish(&mut self) {
+        if let Some((server, _)) = self.served.take() {
+            server.finish().await;
+        }
+    }
+
+    pub(crate) fn take_note(&mut self, event: &Event) {
+        match event {
+            Event::Upgraded { version, pause, .. } => {
+                let (version, pause_ms) = (version.clone(), milliseconds(*pause));
+                self.upgrade = Some(UpgradeOutcome::Finished { version, pause_ms });
+            }
+            Event::UpgradeFailed { reason, stderr_tail } => {
+                let (reason, stderr_tail) = (reason.clone(), stderr_tail.clone());
+                self.upgrade = Some(UpgradeOutcome::Failed { reason, stderr_tail });
+            }
+            _ => {}
+        }
+    }
+
     pub(crate) async fn status(&self, handle: &ClusterHandle) -> Status {
+        // A primary that has ended is noticed by its events.
         let workers = handle.workers().await.unwrap_or_default();
+        let generation = handle.generation().await.map_or(0, |generation| generation.0);
         let worker = |info: forkyard::WorkerInfo| Worker {
             slot: info.slot.0,
             worker: info.worker.0,
@@ -61,7 +100,14 @@ impl Control {
             app: self.app.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation,
+            upgrade: self.upgrade.clone(),
             workers: workers.into_iter().map(worker).collect(),
         }
     }
+}
+
+/// As it is told to machines.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -12,8 +12,8 @@ const UNEXPECTED: u8 = 1;
 const USAGE: u8 = 2;
 /// The app was given up: its workers crashed too often.
 const APP_FAILED: u8 = 3;
-/// A reload that was asked for failed, and the workers serve on.
-const NOT_RELOADED: u8 = 4;
+/// What a running app was asked for failed, and all goes on there as before.
+const NOT_DONE: u8 = 4;
 /// The app that was named does not run.
 const NO_SUCH_APP: u8 = 5;
 /// The program is there but cannot be executed, as shells have it.
@@ -37,8 +37,8 @@ impl Failure {
         Self { code: USAGE, message }
     }
 
-    pub(crate) fn not_reloaded(message: String) -> Self {
-        Self { code: NOT_RELOADED, message }
+    pub(crate) fn not_done(message: String) -> Self {
+        Self { code: NOT_DONE, message }
     }
 
     pub(crate) fn no_such_app(message: String) -> Self {

@@ -21,6 +21,7 @@ mod run;
 mod signals;
 mod sink;
 mod terminal;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -91,7 +92,14 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
             })?;
             run::run(&run, inherited, signals, &reporter)
         }
-        (Verb::Reload(options), _) => ask::reload(&options, &reporter(options.log_format)?),
+        (Verb::Reload(options), _) => {
+            trace(std::io::stderr);
+            ask::reload(&options)
+        }
+        (Verb::Upgrade(options), _) => {
+            trace(std::io::stderr);
+            ask::upgrade(&options)
+        }
         (Verb::Demo(options), Some(signals)) => {
             demo::demo(&options, signals, &reporter(options.log_format)?)
         }

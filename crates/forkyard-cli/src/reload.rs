@@ -19,6 +19,7 @@ use forkyard::{
 use forkyard_control::server::Watcher;
 use forkyard_control::types::{Update, Worker};
 
+use crate::control::milliseconds;
 use crate::exit_code::Failure;
 use crate::launch::Plan;
 use crate::report::{self, Reporter, describe_failure};
@@ -103,6 +104,8 @@ impl<'a> Reloads<'a> {
             (State::UnderWay | State::OneWaits, WhenBusy::Wait) => {
                 self.state = State::OneWaits;
                 watcher.iter().for_each(|watcher| watcher.tell(Update::Waiting));
+                // The control socket bounds how many are there.
+                self.waiting.retain(|watcher| !watcher.is_gone());
                 self.waiting.extend(watcher);
                 reporter.reload_put_off("a reload is under way; the next one begins after it");
             }
@@ -174,7 +177,7 @@ impl<'a> Reloads<'a> {
             }
             Event::RollBackFailed { info, .. } => drop(self.steps.remove(&info.slot)),
             Event::RollFinished { took, .. } => {
-                let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                let took_ms = milliseconds(*took);
                 self.ended(&Update::Finished { took_ms }, handle, reporter).await;
             }
             Event::RolledBack { .. } => {
@@ -206,9 +209,9 @@ impl<'a> Reloads<'a> {
         let is_end = matches!(event, Event::RollFinished { .. } | Event::RolledBack { .. });
         if !self.watching.is_empty()
             && !is_end
-            && let Some(text) = report::text_of(event)
+            && let Some(progress) = report::progress(event)
         {
-            self.tell(&Update::Progress { text });
+            self.tell(&progress);
         }
     }
 
@@ -218,6 +221,7 @@ impl<'a> Reloads<'a> {
             let waited = since.elapsed();
             if waited >= REMINDER {
                 reporter.still(*info, *step, waited);
+                self.tell(&report::still(*info, *step, waited));
             }
         }
     }

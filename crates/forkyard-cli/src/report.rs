@@ -15,7 +15,7 @@ use crate::args::LogFormat;
 use crate::console::Console;
 use crate::exit_code::Failure;
 use describe::{counted, describe};
-pub(crate) use roll::{describe_failure, with_tail};
+pub(crate) use roll::{describe_failure, shown, with_tail};
 
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,13 +171,6 @@ impl Reporter {
         self.print(&Entry::new(Level::Warn, "reload_put_off", text.to_owned(), fields));
     }
 
-    /// A running app tells how its reload goes.
-    pub(crate) fn update(&self, update: &Update) {
-        if let Some(entry) = roll::of_update(update) {
-            self.print(&entry);
-        }
-    }
-
     /// A reload was not begun. The workers serve on.
     pub(crate) fn reload_failed(&self, why: &str) {
         let text = format!("reload failed, and the workers serve on: {why}");
@@ -207,9 +200,22 @@ fn formatted(entry: &Entry, format: LogFormat) -> String {
     }
 }
 
-/// How an event reads; nothing for what is of interest to machines only.
-pub(crate) fn text_of(event: &Event) -> Option<String> {
-    describe(event).map(|entry| entry.text).filter(|text| !text.is_empty())
+/// An event, for whoever follows a reload from elsewhere.
+pub(crate) fn progress(event: &Event) -> Option<Update> {
+    describe(event).map(as_progress)
+}
+
+/// A roll has not come further for a while, for whoever follows it from elsewhere.
+pub(crate) fn still(info: WorkerInfo, step: RollStep, waited: Duration) -> Update {
+    as_progress(roll::still(info, step, waited))
+}
+
+/// What a worker wrote to stderr is told at the end, once.
+fn as_progress(entry: Entry) -> Update {
+    let level = entry.level.name();
+    let text = entry.text.lines().next().unwrap_or_default().to_owned();
+    let entry = entry.with("level", level);
+    Update::Progress { event: entry.event.to_owned(), text, fields: entry.fields }
 }
 
 /// What is said when the command cannot do what it was asked to.

@@ -8,7 +8,6 @@ use forkyard::{
     Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Origin, Outcome, Output,
     RequestError, RestartMode, RestartSettings, Stage,
 };
-use tokio::task::JoinSet;
 
 use crate::args::{RollOptions, Run};
 use crate::control::{Asked, Control};
@@ -19,6 +18,7 @@ use crate::reload::{REMINDER, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::signals::{self, HeldSignals, Signals, Wish};
 use crate::sink::Printer;
+use crate::upgrade::Upgrade;
 
 /// How long whoever asked twice to stop waits for readers of the output.
 const HURRIED_WAIT: Duration = Duration::from_secs(1);
@@ -122,13 +122,14 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    async fn answer(&mut self, asked: Asked, handle: &ClusterHandle) {
+    async fn answer(&mut self, asked: Asked, upgrade: &mut Upgrade, handle: &ClusterHandle) {
         match asked {
             // Whoever asked may have gone.
             Asked::Status(answer) => drop(answer.send(self.control.status(handle).await)),
             Asked::Reload(watcher) => {
                 self.reloads.wanted(Some(watcher), handle, self.reporter).await;
             }
+            Asked::Upgrade(watcher) => upgrade.ask(Some(watcher), handle),
         }
     }
 }
@@ -162,7 +163,9 @@ pub(crate) fn serve(
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
         };
+        desk.control.refuse();
         leave(&cluster, &ended, &mut signals, desk.reporter).await;
+        desk.control.finish().await;
         ended.map(|ended| ended.code)
     })
 }
@@ -213,6 +216,7 @@ async fn watch(
                 Some(event) => {
                     reporter.event(&event);
                     upgrade.take_note(&event);
+                    desk.control.take_note(&event);
                     match (&event, &keys) {
                         // The next image is to find the terminal as this one did.
                         (Event::Upgrading, _) => keys = None,
@@ -240,63 +244,19 @@ async fn watch(
                     reporter.signal(signal, next_stop);
                     next_stop = next_stop.next();
                 }
-                Wish::Upgrade => upgrade.ask(&handle),
+                Wish::Upgrade => upgrade.ask(None, &handle),
                 Wish::Reload => desk.reloads.wanted(None, &handle, reporter).await,
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
             asked = desk.control.next(), if !upgrade.is_imminent() => {
-                desk.answer(asked, &handle).await;
+                desk.answer(asked, &mut upgrade, &handle).await;
             }
             Key::Reload = next_key(keys.as_mut()) => {
                 desk.reloads.wanted(None, &handle, reporter).await;
             }
             _ = reminder.tick() => desk.reloads.remind(reporter),
         }
-    }
-}
-
-/// Upgrades that were asked for.
-#[derive(Debug, Default)]
-struct Upgrade {
-    asked: JoinSet<Option<String>>,
-    imminent: bool,
-}
-
-impl Upgrade {
-    /// How it goes on is told by events.
-    fn ask(&mut self, handle: &ClusterHandle) {
-        let handle = handle.clone();
-        self.asked.spawn(async move {
-            match handle.upgrade().await {
-                Err(RequestError::NotUpgraded { reason }) => Some(reason.to_owned()),
-                Err(_) => None,
-            }
-        });
-    }
-
-    /// Why one was not even begun.
-    async fn denied(&mut self) -> String {
-        loop {
-            match self.asked.join_next().await {
-                Some(Ok(Some(reason))) => return reason,
-                Some(_) => {}
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    fn take_note(&mut self, event: &Event) {
-        match event {
-            Event::Upgrading => self.imminent = true,
-            Event::UpgradeFailed { .. } => self.imminent = false,
-            _ => {}
-        }
-    }
-
-    /// Whether the next image may go on any moment.
-    fn is_imminent(&self) -> bool {
-        self.imminent
     }
 }
 

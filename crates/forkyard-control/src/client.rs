@@ -3,21 +3,32 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use forkyard_sys::process;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::folder;
-use crate::types::{ErrorBody, Status, Update};
+use crate::folder::{self, FolderError};
+use crate::types::{ErrorBody, Status, Update, UpgradeOutcome};
 
 /// The longest answer that is read as a whole, in bytes.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 /// The longest line of an answer that comes line by line, in bytes.
 const LONGEST_LINE: usize = 256 * 1024;
+
+/// How long a primary may take to begin its answer.
+const ANSWERING: Duration = Duration::from_secs(10);
+/// How long the next image of a primary may take to be there.
+const NEXT_IMAGE: Duration = Duration::from_secs(10);
+/// How soon it is looked again whether it is.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A primary's socket that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +53,33 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
-    /// It ended, or what it says makes no sense.
-    #[error("failed to hear the primary out: {0}; see whether it still runs")]
-    Broken(String),
+    /// It is there, but does not say anything.
+    #[error(
+        "failed to get an answer from process {pid} within {} s; see whether it is stopped",
+        ANSWERING.as_secs()
+    )]
+    Silent {
+        /// The primary's process.
+        pid: u32,
+    },
+    /// What it says makes no sense.
+    #[error("failed to understand the primary: {0}; it may be of another version")]
+    Nonsense(String),
+    /// It was gone before it had told the outcome.
+    #[error("the primary, process {pid}, ended before it had told the outcome")]
+    Ended {
+        /// The primary's process.
+        pid: u32,
+    },
+    /// It was upgraded before it had told the outcome.
+    #[error(
+        "the primary, process {pid}, was upgraded meanwhile; the reload goes on, and the app's \
+         own output tells how it ends"
+    )]
+    Upgraded {
+        /// The primary's process.
+        pid: u32,
+    },
     /// It says no.
     #[error("the primary says: {0}")]
     Denied(String),
@@ -54,45 +89,66 @@ pub enum ClientError {
 ///
 /// # Errors
 ///
-/// If the folder is not this user's alone. One that is not there has no sockets in it.
-pub async fn find(dir: &Path) -> Result<Vec<Found>, folder::FolderError> {
-    if !dir.exists() {
-        return Ok(Vec::new());
-    }
-    folder::check(dir)?;
-    let failed = |source| folder::FolderError::Io { dir: dir.to_owned(), source };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let Some((app, pid)) = folder::parse_socket_name(&path) else { continue };
-        match UnixStream::connect(&path).await {
-            Ok(_) => found.push(Found { app, pid, path }),
-            // A primary that is just being upgraded will listen again in a moment.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_dead(pid) => {
-                drop(fs::remove_file(&path));
-            }
-            Err(_) => {}
+/// If none is found, and one of the folders is not this user's alone. One that is not there has
+/// no sockets in it.
+pub async fn find(dirs: &[PathBuf]) -> Result<Vec<Found>, FolderError> {
+    let (mut found, mut unusable) = (Vec::new(), None);
+    for dir in dirs.iter().filter(|dir| dir.exists()) {
+        match find_in(dir).await {
+            Ok(there) => found.extend(there),
+            Err(error) => drop(unusable.get_or_insert(error)),
         }
     }
     found.sort_by(|a, b| (&a.app, a.pid).cmp(&(&b.app, b.pid)));
+    match unusable {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
+}
+
+async fn find_in(dir: &Path) -> Result<Vec<Found>, FolderError> {
+    folder::check(dir)?;
+    let failed = |source| FolderError::Io { dir: dir.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if let Some((app, pid)) = folder::parse_socket_name(&path)
+            && is_served(&path, pid).await
+        {
+            found.push(Found { app, pid, path });
+        }
+    }
     Ok(found)
 }
 
-fn is_dead(pid: u32) -> bool {
-    !Path::new("/proc").join(pid.to_string()).exists()
+/// Whether somebody listens there. If nobody can any more, the socket is removed. While the
+/// process lives it may be between two images of its program, and about to listen again; and
+/// if the number is somebody else's by now, what was left is in nobody's way.
+async fn is_served(path: &Path, pid: u32) -> bool {
+    match UnixStream::connect(path).await {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            if !process::is_running(pid) {
+                drop(fs::remove_file(path));
+            }
+            false
+        }
+        // More clients wait than there is room for.
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 /// Asks one primary.
 #[derive(Debug)]
 pub struct Client {
-    path: PathBuf,
+    primary: Found,
 }
 
 impl Client {
-    /// For the primary with this socket.
+    /// For that primary.
     #[must_use]
-    pub fn of(path: PathBuf) -> Self {
-        Self { path }
+    pub fn of(primary: Found) -> Self {
+        Self { primary }
     }
 
     /// How things are.
@@ -103,58 +159,127 @@ impl Client {
     pub async fn status(&self) -> Result<Status, ClientError> {
         let answer = self.ask(Method::GET, "/v1/status").await?;
         let body = whole(answer).await?;
-        serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))
+        serde_json::from_slice(&body).map_err(nonsense)
     }
 
-    /// Has it reload, and follows that to its end. The last update is the outcome.
+    /// Has it reload, and follows that to its end. Returns the last update, which is the
+    /// outcome; `heard` gets those before it.
     ///
     /// # Errors
     ///
-    /// If it does not answer, or ends before it has told the outcome.
-    pub async fn reload(&self, mut heard: impl FnMut(&Update)) -> Result<Update, ClientError> {
-        let mut body = self.ask(Method::POST, "/v1/reload").await?.into_body();
+    /// If it does not answer, or is gone before it has told the outcome.
+    pub async fn reload(&self, heard: impl FnMut(&Update)) -> Result<Update, ClientError> {
+        match self.follow("/v1/reload", heard).await? {
+            Some(outcome) => Ok(outcome),
+            None => match self.next_image().await {
+                Some(_) => Err(ClientError::Upgraded { pid: self.primary.pid }),
+                None => Err(self.ended()),
+            },
+        }
+    }
+
+    /// Has it execute the version of its program that is on disk now, and waits until that
+    /// serves. `heard` gets what is told meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or ends.
+    pub async fn upgrade(&self, heard: impl FnMut(&Update)) -> Result<UpgradeOutcome, ClientError> {
+        match self.follow("/v1/upgrade", heard).await? {
+            Some(Update::Failed { reason, stderr_tail, .. }) => {
+                Ok(UpgradeOutcome::Failed { reason, stderr_tail })
+            }
+            Some(Update::Refused { reason }) => {
+                Ok(UpgradeOutcome::Failed { reason, stderr_tail: Vec::new() })
+            }
+            Some(other) => Err(ClientError::Nonsense(format!("{other:?} ends no upgrade"))),
+            // The connection was not to outlive the image.
+            None => self.next_image().await.ok_or_else(|| self.ended()),
+        }
+    }
+
+    /// What the image says that has come after the one whose connection has ended. Nothing if
+    /// there is none, because the primary has ended.
+    async fn next_image(&self) -> Option<UpgradeOutcome> {
+        let until = Instant::now() + NEXT_IMAGE;
+        while process::is_running(self.primary.pid) && Instant::now() < until {
+            if let Ok(Status { upgrade: Some(outcome), .. }) = self.status().await {
+                return Some(outcome);
+            }
+            // Nobody announces it.
+            sleep(LOOK_AGAIN).await;
+        }
+        None
+    }
+
+    fn ended(&self) -> ClientError {
+        ClientError::Ended { pid: self.primary.pid }
+    }
+
+    /// Asks for something and follows it to the last update; nothing if the primary is gone
+    /// before it.
+    async fn follow(
+        &self,
+        path: &str,
+        mut heard: impl FnMut(&Update),
+    ) -> Result<Option<Update>, ClientError> {
+        let mut body = self.ask(Method::POST, path).await?.into_body();
         let mut lines = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| ClientError::Broken(error.to_string()))?;
+        // A connection that breaks off has come to its end as well.
+        while let Some(Ok(frame)) = body.frame().await {
             lines.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
             while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = lines.drain(..=end).collect();
-                let update = serde_json::from_slice(&line)
-                    .map_err(|error| ClientError::Broken(error.to_string()))?;
-                heard(&update);
+                let update: Update = serde_json::from_slice(&line).map_err(nonsense)?;
                 if update.is_last() {
-                    return Ok(update);
+                    return Ok(Some(update));
                 }
+                heard(&update);
             }
             if lines.len() > LONGEST_LINE {
-                return Err(ClientError::Broken("a line has no end".into()));
+                return Err(ClientError::Nonsense("a line has no end".into()));
             }
         }
-        Err(ClientError::Broken("it ended before the reload did".into()))
+        Ok(None)
     }
 
     async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.path)
-            .await
-            .map_err(|source| ClientError::Connect { path: self.path.clone(), source })?;
-        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        tokio::spawn(connection);
-        let mut request = Request::new(Empty::<Bytes>::new());
-        *request.method_mut() = method;
-        *request.uri_mut() = path.parse().map_err(|_| ClientError::Broken("no path".into()))?;
-        let answer = sender.send_request(request).await.map_err(broken)?;
+        let silent = |_| ClientError::Silent { pid: self.primary.pid };
+        let answer = timeout(ANSWERING, self.exchange(method, path)).await.map_err(silent)??;
         match answer.status() {
             StatusCode::OK => Ok(answer),
             status => Err(denied(status, &whole(answer).await?)),
         }
     }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let stream = UnixStream::connect(&self.primary.path)
+            .await
+            .map_err(|source| ClientError::Connect { path: self.primary.path.clone(), source })?;
+        let gone = |_: hyper::Error| self.ended();
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
+        tokio::spawn(connection);
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(nonsense)?;
+        request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
+        sender.send_request(request).await.map_err(gone)
+    }
 }
 
 async fn whole(answer: Response<Incoming>) -> Result<Bytes, ClientError> {
-    let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
-    Ok(body.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes())
+    let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect();
+    let body = timeout(ANSWERING, body).await.map_err(nonsense)?;
+    Ok(body.map_err(nonsense)?.to_bytes())
+}
+
+fn nonsense(error: impl ToString) -> ClientError {
+    ClientError::Nonsense(error.to_string())
 }
 
 fn denied(status: StatusCode, body: &[u8]) -> ClientError {

@@ -2,11 +2,16 @@
 //!
 //! ```text
 //!   FORKYARD_RUNTIME_DIR │ XDG_RUNTIME_DIR/forkyard │ /run/forkyard (root)
-//!   │ /run/user/UID/forkyard │ TMPDIR/forkyard-UID
+//!   │ /run/user/UID/forkyard │ /tmp/forkyard-UID
 //!       └── APP.PID.sock
 //! ```
+//!
+//! A new socket is put into the first of them. It is looked for in all, because an app that a
+//! service started has another environment than the shell from which it is asked.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -14,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 use forkyard_sys::process::own_user;
 
+/// The system's user, who has no session folder as a service.
+const ROOT: u32 = 0;
 /// Nobody but its owner may look into it.
 const MODE: u32 = 0o700;
 /// The permissions of others.
@@ -45,23 +52,42 @@ pub enum FolderError {
     },
 }
 
-/// The folder for this user. It need not be there yet.
+/// The folder where this user's sockets are put. It need not be there yet.
 #[must_use]
 pub fn runtime_dir() -> PathBuf {
-    let named = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let user = own_user();
-    let of_session = PathBuf::from(format!("/run/user/{user}"));
+    runtime_dirs().swap_remove(0)
+}
+
+/// The folders where sockets of this user may be, the one for new ones first. They need not be
+/// there.
+#[must_use]
+pub fn runtime_dirs() -> Vec<PathBuf> {
+    candidates(own_user(), |name| env::var_os(name), is_of)
+}
+
+/// `is_of` tells whether a folder is there and belongs to a user. In a session folder of
+/// somebody else, which `su` and `sudo` may leave in the environment, nothing is put.
+fn candidates(
+    user: u32,
+    variable: impl Fn(&str) -> Option<OsString>,
+    is_of: impl Fn(&Path, u32) -> bool,
+) -> Vec<PathBuf> {
+    let named = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(dir) = named("FORKYARD_RUNTIME_DIR") {
-        dir
-    } else if let Some(dir) = named("XDG_RUNTIME_DIR") {
-        dir.join("forkyard")
-    } else if user == 0 {
-        PathBuf::from("/run/forkyard")
-    } else if of_session.is_dir() {
-        of_session.join("forkyard")
-    } else {
-        env::temp_dir().join(format!("forkyard-{user}"))
+        return vec![dir];
     }
+    let session = |dir: PathBuf| is_of(&dir, user).then(|| dir.join("forkyard"));
+    let mut dirs: Vec<_> = named("XDG_RUNTIME_DIR").and_then(&session).into_iter().collect();
+    dirs.extend((user == ROOT).then(|| PathBuf::from("/run/forkyard")));
+    dirs.extend(session(format!("/run/user/{user}").into()));
+    dirs.push(format!("/tmp/forkyard-{user}").into());
+    let mut seen = BTreeSet::new();
+    dirs.retain(|dir| seen.insert(dir.clone()));
+    dirs
+}
+
+fn is_of(dir: &Path, user: u32) -> bool {
+    fs::metadata(dir).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user)
 }
 
 /// Makes the folder if it is missing.
@@ -122,6 +148,40 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+
+    /// For a user with these variables, whose session folders are these.
+    fn dirs(user: u32, variables: &[(&str, &str)], sessions: &[&str]) -> Vec<String> {
+        let variable = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        let is_of = |dir: &Path, _: u32| sessions.iter().any(|session| Path::new(session) == dir);
+        let dirs = candidates(user, variable, is_of);
+        dirs.iter().map(|dir| dir.display().to_string()).collect()
+    }
+
+    #[test]
+    fn a_service_and_a_shell_find_each_other() {
+        let session = ["/run/user/7", "/xdg"];
+        assert_eq!(dirs(7, &[], &[]), ["/tmp/forkyard-7"]);
+        assert_eq!(dirs(7, &[], &session), ["/run/user/7/forkyard", "/tmp/forkyard-7"]);
+        let variables = [("XDG_RUNTIME_DIR", "/xdg")];
+        let expected = ["/xdg/forkyard", "/run/user/7/forkyard", "/tmp/forkyard-7"];
+        assert_eq!(dirs(7, &variables, &session), expected);
+        let variables = [("XDG_RUNTIME_DIR", "/run/user/7")];
+        let expected = ["/run/user/7/forkyard", "/tmp/forkyard-7"];
+        assert_eq!(dirs(7, &variables, &session), expected);
+        assert_eq!(dirs(0, &[], &[]), ["/run/forkyard", "/tmp/forkyard-0"]);
+        let variables = [("XDG_RUNTIME_DIR", "/xdg"), ("FORKYARD_RUNTIME_DIR", "/here")];
+        assert_eq!(dirs(7, &variables, &session), ["/here"]);
+        assert_eq!(dirs(7, &[("FORKYARD_RUNTIME_DIR", "")], &[]), ["/tmp/forkyard-7"]);
+    }
+
+    /// As after `sudo -E`: root would leave a folder there that the other cannot use.
+    #[test]
+    fn nothing_is_put_into_the_session_of_somebody_else() {
+        let variables = [("XDG_RUNTIME_DIR", "/run/user/7")];
+        assert_eq!(dirs(0, &variables, &[]), ["/run/forkyard", "/tmp/forkyard-0"]);
+    }
 
     #[test]
     fn a_new_folder_is_the_user_s_alone() {

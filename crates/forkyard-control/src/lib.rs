@@ -16,10 +16,14 @@
 //! An answer that takes its time comes as JSON lines, one object a line, so that it can be read
 //! with `curl` and a shell as well as by a program; the last line is the outcome. Paths begin
 //! with a version. What a client of another version asks for is answered with a clear error.
+//!
+//! An upgrade of the primary ends all connections, because the process executes another program;
+//! the socket is there again a moment later, and `GET /v1/status` tells how the upgrade went.
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod client;
 pub mod folder;
+mod impatient;
 pub mod server;
 pub mod types;

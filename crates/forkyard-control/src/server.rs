@@ -5,24 +5,26 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::Listener;
 use axum::{Json, Router};
 use forkyard_sys::process::own_user;
 use futures_core::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::folder::{self, FolderError};
+use crate::impatient::Impatient;
 use crate::types::{ErrorBody, Status, Update};
 
 /// How many clients are served at a time; the others wait.
@@ -31,6 +33,16 @@ const CLIENTS: usize = 16;
 const WISHES: usize = 16;
 /// How many lines a client may be behind. One that is slower misses the progress in between.
 const UPDATES: usize = 256;
+/// How long a client may take to say what it wants.
+const ASKING: Duration = Duration::from_secs(5);
+/// How long a client may leave unread what it is told, before it counts as gone.
+const READING: Duration = Duration::from_secs(30);
+/// The most that is taken of a request, in bytes. Nothing that is asked for has a body.
+const LONGEST_REQUEST: usize = 16 * 1024;
+/// How long clients have to take their last lines when the app has ended.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long nobody is accepted after the system could not.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Only the user may open the socket.
 const MODE: u32 = 0o600;
 /// The system's user, who may do everything anyway.
@@ -43,9 +55,11 @@ pub enum Wish {
     Status(oneshot::Sender<Status>),
     /// The next generation.
     Reload(Watcher),
+    /// The next version of the primary.
+    Upgrade(Watcher),
 }
 
-/// Tells one client how its reload goes.
+/// Tells one client how what it wants goes.
 #[derive(Clone, Debug)]
 pub struct Watcher(mpsc::Sender<Update>);
 
@@ -58,6 +72,12 @@ impl Watcher {
             let _ = self.0.try_send(update);
         }
     }
+
+    /// Whether nobody listens any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 /// Why there is no control socket.
@@ -67,7 +87,10 @@ pub enum ServeError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// It could not be bound.
-    #[error("failed to bind {}: {source}", path.display())]
+    #[error(
+        "failed to bind {}: {source}; name another folder by FORKYARD_RUNTIME_DIR",
+        path.display()
+    )]
     Bind {
         /// The socket's file.
         path: PathBuf,
@@ -81,7 +104,9 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
-    serving: AbortHandle,
+    /// Nobody is accepted any more when this is gone.
+    open: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
 }
 
 impl Server {
@@ -97,13 +122,16 @@ impl Server {
         let failed = |source| ServeError::Bind { path: path.clone(), source };
         let listener = bind(&path).map_err(failed)?;
         let (wishes, inbox) = mpsc::channel(WISHES);
-        let clients = Clients { listener, places: Arc::new(Semaphore::new(CLIENTS)) };
-        let serving = tokio::spawn(async move {
-            // Never ends by itself.
-            let _ = axum::serve(clients, routes(wishes)).await;
-        });
-        let serving = serving.abort_handle();
-        Ok((Self { path, serving }, inbox))
+        let (open, closing) = oneshot::channel();
+        let serving = tokio::spawn(serve(listener, routes(wishes), closing));
+        Ok((Self { path, open: Some(open), serving }, inbox))
+    }
+
+    /// Accepts nobody any more, and gives clients a moment to take what they have been told.
+    pub async fn finish(mut self) {
+        self.open = None;
+        // Who does not take it by then has lost it.
+        let _ = tokio::time::timeout(LAST_LINES, &mut self.serving).await;
     }
 }
 
@@ -113,6 +141,57 @@ impl Drop for Server {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "failed to remove a socket");
         }
+    }
+}
+
+/// Serves clients, so many at a time, until it is closed and the last of them has gone.
+async fn serve(listener: UnixListener, routes: Router, mut closing: oneshot::Receiver<()>) {
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = accept(&listener), if clients.len() < CLIENTS => {
+                clients.spawn(talk(stream, routes.clone()));
+            }
+            Some(_) = clients.join_next() => {}
+            _ = &mut closing => break,
+        }
+    }
+    drop((listener, routes));
+    while clients.join_next().await.is_some() {}
+}
+
+/// The next connection of this user.
+async fn accept(listener: &UnixListener) -> UnixStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) if is_allowed(&stream) => return stream,
+            Ok(_) => tracing::warn!("turned away another user at the control socket"),
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept at the control socket");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_allowed(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own_user() || peer.uid() == ROOT)
+}
+
+/// One request and its answer.
+async fn talk(stream: UnixStream, routes: Router) {
+    let talked = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(ASKING)
+        .max_buf_size(LONGEST_REQUEST)
+        .keep_alive(false)
+        .serve_connection(
+            TokioIo::new(Impatient::new(stream, READING)),
+            TowerToHyperService::new(routes),
+        )
+        .await;
+    if let Err(error) = talked {
+        tracing::debug!(%error, "a client of the control socket is gone");
     }
 }
 
@@ -132,6 +211,7 @@ fn routes(wishes: mpsc::Sender<Wish>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/reload", post(reload))
+        .route("/v1/upgrade", post(upgrade))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .with_state(wishes)
@@ -149,8 +229,17 @@ async fn status(State(wishes): State<mpsc::Sender<Wish>>) -> Response {
 }
 
 async fn reload(State(wishes): State<mpsc::Sender<Wish>>) -> Response {
+    followed(&wishes, Wish::Reload).await
+}
+
+async fn upgrade(State(wishes): State<mpsc::Sender<Wish>>) -> Response {
+    followed(&wishes, Wish::Upgrade).await
+}
+
+/// Passes a wish on and answers with how it goes.
+async fn followed(wishes: &mpsc::Sender<Wish>, wish: impl FnOnce(Watcher) -> Wish) -> Response {
     let (sender, updates) = mpsc::channel(UPDATES);
-    if wishes.send(Wish::Reload(Watcher(sender))).await.is_err() {
+    if wishes.send(wish(Watcher(sender))).await.is_err() {
         return stopping();
     }
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
@@ -159,7 +248,8 @@ async fn reload(State(wishes): State<mpsc::Sender<Wish>>) -> Response {
 
 async fn unknown(method: Method, uri: Uri) -> Response {
     let error = format!(
-        "there is no {method} {} in forkyard {}; there are GET /v1/status and POST /v1/reload",
+        "there is no {method} {} in forkyard {}; there are GET /v1/status, POST /v1/reload and \
+         POST /v1/upgrade",
         uri.path(),
         env!("CARGO_PKG_VERSION")
     );
@@ -184,78 +274,5 @@ impl Stream for Lines {
             line.push(b'\n');
             Ok(line.into())
         }))
-    }
-}
-
-/// Accepts this user's connections, so many at a time.
-struct Clients {
-    listener: UnixListener,
-    places: Arc<Semaphore>,
-}
-
-impl Listener for Clients {
-    type Io = Client;
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Client, ()) {
-        loop {
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-                // Nobody closes the semaphore.
-                std::future::pending::<()>().await;
-                continue;
-            };
-            match self.listener.accept().await {
-                Ok((stream, _)) if is_allowed(&stream) => {
-                    return (Client { stream, _place: place }, ());
-                }
-                Ok(_) => tracing::warn!("turned away another user at the control socket"),
-                Err(error) => {
-                    tracing::warn!(%error, "failed to accept at the control socket");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn is_allowed(stream: &UnixStream) -> bool {
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own_user() || peer.uid() == ROOT)
-}
-
-/// One client's connection. It gives its place away when it is dropped.
-struct Client {
-    stream: UnixStream,
-    _place: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Client {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Client {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

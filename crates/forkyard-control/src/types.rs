@@ -1,6 +1,7 @@
 //! What is said over the control socket.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The answer to `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +12,11 @@ pub struct Status {
     pub pid: u32,
     /// The primary's version.
     pub version: String,
+    /// The generation that serves, counted from 0; the one before while a reload is under way.
+    pub generation: u32,
+    /// How the last upgrade of the primary went, if this image of it knows of one.
+    #[serde(default)]
+    pub upgrade: Option<UpgradeOutcome>,
     /// The workers that exist, successors and those that are leaving among them.
     pub workers: Vec<Worker>,
 }
@@ -26,29 +32,35 @@ pub struct Worker {
     pub pid: u32,
 }
 
-/// One line of the answer to `POST /v1/reload`.
+/// One line of the answer to `POST /v1/reload` and `POST /v1/upgrade`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "update", rename_all = "snake_case")]
 pub enum Update {
     /// Another reload is under way; this one begins after it.
     Waiting,
-    /// It has come further.
+    /// Something happened in the app.
     Progress {
-        /// What happened, in words.
+        /// What, by the name that it has in `forkyard run --log-format json`.
+        event: String,
+        /// What, in words.
         text: String,
+        /// What else is said of it there: `slot`, `worker`, `phase` and so on.
+        #[serde(flatten)]
+        fields: Map<String, Value>,
     },
     /// Every worker has been replaced. The last line.
     Finished {
         /// How long it took, in milliseconds.
         took_ms: u64,
     },
-    /// A successor was no good, and everything is as it was before. The last line.
+    /// A successor, or the new version of the primary, was no good, and everything is as it
+    /// was before; or the app is being stopped. The last line.
     Failed {
-        /// Which worker failed, if the reload came that far.
+        /// Which worker failed, if one did.
         worker: Option<Worker>,
         /// Why, and the way out.
         reason: String,
-        /// The last lines that the worker wrote to stderr.
+        /// The last lines that it wrote to stderr.
         stderr_tail: Vec<String>,
     },
     /// It was not begun. The last line.
@@ -66,6 +78,26 @@ impl Update {
     }
 }
 
+/// How an upgrade of the primary went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "update", rename_all = "snake_case")]
+pub enum UpgradeOutcome {
+    /// The image that says so has taken over from the one before.
+    Finished {
+        /// Its version.
+        version: String,
+        /// For how long no connection was accepted, in milliseconds.
+        pause_ms: u64,
+    },
+    /// All goes on as before.
+    Failed {
+        /// Why.
+        reason: String,
+        /// The last lines that the new program wrote to stderr.
+        stderr_tail: Vec<String>,
+    },
+}
+
 /// The body of every answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
@@ -81,9 +113,13 @@ mod tests {
     #[test]
     fn the_lines_are_as_documented() {
         let worker = Some(Worker { slot: 0, worker: 7, pid: 4242 });
+        let fields = Map::from_iter([("slot".to_owned(), 0.into())]);
         for (update, line) in [
             (Update::Waiting, r#"{"update":"waiting"}"#),
-            (Update::Progress { text: "a".into() }, r#"{"update":"progress","text":"a"}"#),
+            (
+                Update::Progress { event: "e".into(), text: "a".into(), fields },
+                r#"{"update":"progress","event":"e","text":"a","slot":0}"#,
+            ),
             (Update::Finished { took_ms: 5 }, r#"{"update":"finished","took_ms":5}"#),
             (
                 Update::Failed { worker, reason: "r".into(), stderr_tail: vec!["t".into()] },

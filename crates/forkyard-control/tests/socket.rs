@@ -3,14 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::slice::from_ref;
+use std::time::Duration;
 
-use forkyard_control::client::{Client, ClientError, find};
+use forkyard_control::client::{Client, ClientError, Found, find};
 use forkyard_control::folder;
 use forkyard_control::server::{Server, Wish};
-use forkyard_control::types::{Status, Update, Worker};
+use forkyard_control::types::{Status, Update, UpgradeOutcome, Worker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -27,11 +29,12 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 async fn drive(mut wishes: mpsc::Receiver<Wish>) {
     while let Some(wish) = wishes.recv().await {
         match wish {
-            Wish::Status(answer) => answer.send(status()).unwrap(),
-            Wish::Reload(watcher) => {
+            // Who asked may have gone.
+            Wish::Status(answer) => drop(answer.send(status())),
+            Wish::Reload(watcher) | Wish::Upgrade(watcher) => {
                 // More than a client that does not read has room for.
                 for step in 0..1000 {
-                    watcher.tell(Update::Progress { text: step.to_string() });
+                    watcher.tell(progress(step));
                 }
                 watcher.tell(Update::Finished { took_ms: 3 });
             }
@@ -41,27 +44,40 @@ async fn drive(mut wishes: mpsc::Receiver<Wish>) {
 
 fn status() -> Status {
     let workers = vec![Worker { slot: 0, worker: 1, pid: 2 }];
-    Status { app: "web".into(), pid: std::process::id(), version: "0".into(), workers }
+    let (app, version) = ("web".into(), "0".into());
+    Status { app, pid: std::process::id(), version, generation: 3, upgrade: None, workers }
+}
+
+fn progress(step: u32) -> Update {
+    let fields = serde_json::Map::from_iter([("slot".to_owned(), step.into())]);
+    Update::Progress { event: "step".into(), text: step.to_string(), fields }
+}
+
+/// For the primary that this process serves the socket of.
+fn client(dir: &Path) -> Client {
+    let pid = std::process::id();
+    let path = folder::socket_path(dir, "web", pid);
+    Client::of(Found { app: "web".into(), pid, path })
 }
 
 #[tokio::test]
 async fn a_primary_is_found_and_asked() {
     let (_keeps, dir) = place();
     let (server, wishes) = Server::start(&dir, "web").unwrap();
-    let found = find(&dir).await.unwrap();
+    let found = find(from_ref(&dir)).await.unwrap();
     assert_eq!((found.len(), found[0].app.as_str(), found[0].pid), (1, "web", std::process::id()));
     assert_eq!(fs::metadata(&found[0].path).unwrap().mode() & 0o777, 0o600);
 
     let driving = tokio::spawn(drive(wishes));
-    let client = Client::of(found[0].path.clone());
+    let client = Client::of(found[0].clone());
     assert_eq!(client.status().await.unwrap(), status());
     let mut heard = Vec::new();
     let outcome = client.reload(|update| heard.push(update.clone())).await.unwrap();
     assert_eq!(outcome, Update::Finished { took_ms: 3 });
-    assert_eq!(heard.last(), Some(&outcome));
+    assert_eq!(heard.first(), Some(&progress(0)), "and as many more as there was room for");
 
     drop(server);
-    assert_eq!(find(&dir).await.unwrap(), []);
+    assert_eq!(find(from_ref(&dir)).await.unwrap(), []);
     assert!(!found[0].path.exists());
     driving.abort();
 }
@@ -71,24 +87,99 @@ async fn whoever_asks_a_stopping_primary_is_told() {
     let (_keeps, dir) = place();
     let (_server, wishes) = Server::start(&dir, "web").unwrap();
     drop(wishes);
-    let client = Client::of(folder::socket_path(&dir, "web", std::process::id()));
+    let client = client(&dir);
     let error = client.reload(|_| {}).await.unwrap_err();
     assert!(matches!(&error, ClientError::Denied(why) if why.contains("stopping")), "{error}");
 }
 
+/// The connection breaks off, and there is another image of the primary afterwards.
+async fn next_image(dir: &Path, outcome: Option<UpgradeOutcome>) {
+    let (server, mut wishes) = Server::start(dir, "web").unwrap();
+    if let Some(Wish::Reload(watcher) | Wish::Upgrade(watcher)) = wishes.recv().await {
+        watcher.tell(progress(1));
+    }
+    drop(server);
+    let (_server, mut wishes) = Server::start(dir, "web").unwrap();
+    // At first it does not know itself.
+    let mut upgrade = None;
+    while let Some(Wish::Status(answer)) = wishes.recv().await {
+        let _ = answer.send(Status { upgrade: upgrade.clone(), ..status() });
+        upgrade = outcome.clone();
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_is_told_by_the_image_after_it() {
+    let (_keeps, dir) = place();
+    let outcome = UpgradeOutcome::Finished { version: "1.2.3".into(), pause_ms: 7 };
+    let image = next_image(&dir, Some(outcome.clone()));
+    let asker = client(&dir);
+    let mut heard = Vec::new();
+    tokio::select! {
+        // The first image is there before it is asked.
+        biased;
+        () = image => panic!("it serves for good"),
+        told = asker.upgrade(|update| heard.push(update.clone())) => {
+            assert_eq!(told.unwrap(), outcome);
+        }
+    }
+    assert_eq!(heard, [progress(1)]);
+}
+
+#[tokio::test]
+async fn whoever_follows_a_reload_learns_of_an_upgrade_meanwhile() {
+    let (_keeps, dir) = place();
+    let outcome = UpgradeOutcome::Finished { version: "1.2.3".into(), pause_ms: 7 };
+    let asker = client(&dir);
+    tokio::select! {
+        // The first image is there before it is asked.
+        biased;
+        () = next_image(&dir, Some(outcome)) => panic!("it serves for good"),
+        told = asker.reload(|_| {}) => {
+            assert!(matches!(told, Err(ClientError::Upgraded { .. })), "{told:?}");
+        }
+    }
+}
+
+/// No image follows, though the process lives.
 #[tokio::test]
 async fn a_primary_that_ends_first_has_not_finished() {
     let (_keeps, dir) = place();
-    let (_server, mut wishes) = Server::start(&dir, "web").unwrap();
-    let client = Client::of(folder::socket_path(&dir, "web", std::process::id()));
+    let (server, mut wishes) = Server::start(&dir, "web").unwrap();
+    let client = client(&dir);
     let ends = async {
         match wishes.recv().await {
             Some(Wish::Reload(watcher)) => watcher.tell(Update::Waiting),
             other => panic!("{other:?}"),
         }
+        drop(server);
+        // It takes a moment until the client has given the next image up.
+        tokio::task::yield_now().await;
+        tokio::time::pause();
     };
     let (outcome, ()) = tokio::join!(client.reload(|_| {}), ends);
-    assert!(matches!(outcome, Err(ClientError::Broken(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(ClientError::Ended { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn what_was_told_arrives_though_the_app_ends() {
+    let (_keeps, dir) = place();
+    let (server, mut wishes) = Server::start(&dir, "web").unwrap();
+    let client = client(&dir);
+    let ends = async {
+        let Some(Wish::Reload(watcher)) = wishes.recv().await else { panic!("no wish") };
+        // More than the connection holds, so that the client has to read some of it first.
+        let text = "x".repeat(8 * 1024);
+        for _ in 0..40 {
+            let (event, fields) = ("step".to_owned(), serde_json::Map::new());
+            watcher.tell(Update::Progress { event, text: text.clone(), fields });
+        }
+        watcher.tell(Update::Refused { reason: "r".into() });
+        drop(watcher);
+        server.finish().await;
+    };
+    let (outcome, ()) = tokio::join!(client.reload(|_| {}), ends);
+    assert_eq!(outcome.unwrap(), Update::Refused { reason: "r".into() });
 }
 
 async fn raw(path: &std::path::Path, request: &str) -> String {
@@ -114,29 +205,83 @@ async fn what_there_is_not_is_answered_with_what_there_is() {
     assert!(raw(&path, "nonsense\r\n\r\n").await.starts_with("HTTP/1.1 400"));
 }
 
-#[tokio::test]
-async fn what_the_dead_have_left_is_cleaned_up_and_the_rest_left_alone() {
-    let (_keeps, dir) = place();
-    // No process has a number that is 0.
-    let left = folder::socket_path(&dir, "old", 0);
-    drop(UnixListener::bind(&left).unwrap());
-    let other = dir.join("agent-123.cjs");
-    fs::write(&other, "").unwrap();
-    assert_eq!(find(&dir).await.unwrap(), []);
-    assert!(!left.exists() && other.exists());
-    assert_eq!(find(&dir.join("not-there")).await.unwrap(), []);
+/// The id of a process that has ended.
+fn nobody() -> u32 {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    child.id()
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_cost_nothing() {
+async fn what_the_dead_have_left_is_cleaned_up_and_the_rest_left_alone() {
+    let (_keeps, dir) = place();
+    let left = folder::socket_path(&dir, "old", nobody());
+    drop(UnixListener::bind(&left).unwrap());
+    // Its process lives, and may be about to listen again.
+    let between_images = folder::socket_path(&dir, "web", std::process::id());
+    drop(UnixListener::bind(&between_images).unwrap());
+    let other = dir.join("agent-123.cjs");
+    fs::write(&other, "").unwrap();
+    assert_eq!(find(from_ref(&dir)).await.unwrap(), []);
+    assert!(!left.exists() && between_images.exists() && other.exists());
+    assert_eq!(find(&[dir.join("not-there")]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_ours_hides_no_other() {
+    let (_keeps, dir) = place();
+    let open = dir.join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(find(&[open.clone(), dir.clone()]).await.is_err(), "nothing is found, and that is why");
+    let (_server, _wishes) = Server::start(&dir, "web").unwrap();
+    assert_eq!(find(&[open, dir]).await.unwrap().len(), 1);
+}
+
+/// More than are served at a time. They are given up in time for those who wait.
+#[tokio::test(start_paused = true)]
+async fn clients_that_say_nothing_keep_nobody_out() {
     let (_keeps, dir) = place();
     let (_server, wishes) = Server::start(&dir, "web").unwrap();
     let driving = tokio::spawn(drive(wishes));
     let path = folder::socket_path(&dir, "web", std::process::id());
     let mut silent = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..20 {
         silent.push(UnixStream::connect(&path).await.unwrap());
     }
-    assert_eq!(Client::of(path).status().await.unwrap(), status());
+    assert_eq!(client(&dir).status().await.unwrap(), status());
     driving.abort();
+}
+
+#[tokio::test]
+async fn who_has_gone_is_known_to_have() {
+    let (_keeps, dir) = place();
+    let (_server, mut wishes) = Server::start(&dir, "web").unwrap();
+    let path = folder::socket_path(&dir, "web", std::process::id());
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    stream.write_all(b"POST /v1/reload HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let Some(Wish::Reload(watcher)) = wishes.recv().await else { panic!("no wish") };
+    assert!(!watcher.is_gone());
+    drop(stream);
+    let gone = async {
+        while !watcher.is_gone() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it is noticed");
+}
+
+#[tokio::test]
+async fn a_request_has_bounds() {
+    let (_keeps, dir) = place();
+    let (_server, _wishes) = Server::start(&dir, "web").unwrap();
+    let path = folder::socket_path(&dir, "web", std::process::id());
+    let header = "x".repeat(60 * 1024);
+    let request = format!("GET /v1/x HTTP/1.1\r\nHost: x\r\nX: {header}\r\n\r\n");
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    // Not all of it need be taken.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 431");
 }

@@ -216,6 +216,21 @@ pub fn own_user() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
+/// Whether a process with this number runs, of whatever user. One that has ended and is not
+/// reaped yet (a zombie) does not. By the time the answer is looked at it may be another one.
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
+    let tested = to_rustix(pid).map(rustix::process::test_kill_process);
+    tested.is_some_and(|tested| tested != Err(Errno::SRCH)) && !has_ended(pid)
+}
+
+/// As proc(5) has it: the state is the first field behind the name, which is in parentheses.
+fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, fields)| fields.trim_start().chars().next());
+    matches!(state, Some('Z' | 'X'))
+}
+
 /// A process number for rustix; `None` for 0 and what is no `pid_t`.
 fn to_rustix(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)

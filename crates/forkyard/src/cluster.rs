@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard_core::{
-    Admission, CheckRule, Denied, IdleRule, ReadyRule, Request, Role, SlotId, Stage,
+    Admission, CheckRule, Denied, Generation, IdleRule, ReadyRule, Request, Role, SlotId, Stage,
 };
 use forkyard_ipc::{Dialect, Value};
 use forkyard_sys::inherited::InheritedFds;
@@ -630,6 +630,15 @@ impl ClusterHandle {
     /// If the primary has ended.
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, RequestError> {
         self.ask(Command::Workers).await
+    }
+
+    /// The generation that serves; the one before while a roll is under way.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended.
+    pub async fn generation(&self) -> Result<Generation, RequestError> {
+        self.ask(Command::Generation).await
     }
 
     /// Has this process execute the program that is on disk now, which goes on with the same

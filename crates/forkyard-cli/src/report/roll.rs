@@ -5,7 +5,6 @@ use std::time::Duration;
 use forkyard::{
     Event, ExitStatus, Generation, ReadyRule, RollFailure, RollReason, RollStep, WorkerInfo,
 };
-use forkyard_control::types::Update;
 use serde_json::json;
 
 use super::describe::{counted, signal_name};
@@ -58,32 +57,6 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
             Entry::about(Level::Info, "spare_promoted", *info, text)
         }
         _ => return None,
-    })
-}
-
-/// How a reload goes in another process; its failure is said by the command's own end.
-pub(super) fn of_update(update: &Update) -> Option<Entry> {
-    Some(match update {
-        Update::Waiting => {
-            let text = "another reload is under way; this one begins after it".to_owned();
-            Entry::new(Level::Info, "reload_waiting", text, json!({}))
-        }
-        Update::Progress { text } => {
-            Entry::new(Level::Info, "reload_progress", text.clone(), json!({ "text": text }))
-        }
-        Update::Finished { took_ms } => {
-            let text = format!("reload finished after {}", shown(Duration::from_millis(*took_ms)));
-            Entry::new(Level::Info, "reload_finished", text, json!({ "took_ms": took_ms }))
-        }
-        Update::Failed { worker, reason, stderr_tail } => {
-            let fields = json!({ "worker": worker, "reason": reason, "stderr_tail": stderr_tail });
-            // People read it once, at the end.
-            Entry::new(Level::Error, "reload_failed", String::new(), fields)
-        }
-        Update::Refused { reason } => {
-            let fields = json!({ "reason": reason });
-            Entry::new(Level::Error, "reload_refused", String::new(), fields)
-        }
     })
 }
 
@@ -198,6 +171,6 @@ fn ended(event: &'static str, generation: Generation, took: Duration, text: Stri
     Entry::new(Level::Info, event, text, fields)
 }
 
-fn shown(took: Duration) -> String {
+pub(crate) fn shown(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
 }

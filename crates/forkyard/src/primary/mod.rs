@@ -39,7 +39,8 @@ use std::thread;
 use std::time::Duration;
 
 use forkyard_core::{
-    Admission, Denied, ExitStatus, ListenerId, Policy, ReadySignal, Request, SlotId, WorkerId,
+    Admission, Denied, ExitStatus, Generation, ListenerId, Policy, ReadySignal, Request, SlotId,
+    WorkerId,
 };
 use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
 use forkyard_sys::inherited::InheritedFds;
@@ -185,6 +186,7 @@ pub(crate) enum Command {
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
+    Generation(oneshot::Sender<Generation>),
     Upgrade(UpgradeAnswer),
 }
 

@@ -111,6 +111,11 @@ impl Rolls {
         self.programs.get(&generation).cloned()
     }
 
+    /// The generation that serves; the one before while a roll is under way.
+    pub(super) fn present(&self) -> Generation {
+        self.present
+    }
+
     /// Names the generation of this program; of the present one if none is given.
     pub(super) fn add(&mut self, program: Option<Program>) -> Generation {
         let generation = Generation(self.next);

@@ -31,6 +31,9 @@ impl Driver {
             Command::Workers(answer) => {
                 let _ = answer.send(self.seats.all());
             }
+            Command::Generation(answer) => {
+                let _ = answer.send(self.rolls.present());
+            }
         }
     }
 

@@ -1,17 +1,17 @@
 //! What is measured: one program under four kinds of primary, and how it is started and
 //! stopped.
 
-use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use anyhow::{Result, bail, ensure};
+use rustix::process::Signal;
+
+use crate::program::Program;
+use crate::tools::{self, Peers};
 
 /// How many workers each primary has.
 pub(crate) const WORKERS: u32 = 2;
@@ -24,10 +24,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// How often it is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-
-/// Where ports are taken from: below those that the system gives to clients.
-const FIRST_PORT: u16 = 18_000;
-const LAST_PORT: u16 = 28_000;
 
 /// A kind of primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +72,11 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
+    pub(crate) fn of(peers: &Peers) -> Self {
+        let Peers { node, forkyard, .. } = peers.clone();
+        Self { node, forkyard, server: tools::program("cluster.js") }
+    }
+
     fn under_node(&self, policy: &str) -> Command {
         let mut command = Command::new(&self.node);
         command.arg(&self.server).env("NODE_CLUSTER_SCHED_POLICY", policy);
@@ -90,55 +91,25 @@ impl Programs {
     }
 }
 
-/// Gives every run a port of its own, so that closed connections of one run are not in
-/// the way of the next.
-#[derive(Debug)]
-pub(crate) struct Ports {
-    left: std::ops::Range<u16>,
-}
-
-impl Ports {
-    pub(crate) fn new() -> Self {
-        Self { left: FIRST_PORT..LAST_PORT }
-    }
-
-    pub(crate) fn next(&mut self) -> Result<u16> {
-        let is_free = |port: &u16| {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()
-                && TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok()
-        };
-        self.left.find(is_free).context("found no free port")
-    }
-}
-
-/// A primary with its workers. Killed when dropped.
+/// A primary with its workers.
 #[derive(Debug)]
 pub(crate) struct Running {
-    primary: Child,
-    end: OwnedFd,
-    /// What it prints, to be shown if it fails.
-    output: File,
+    primary: Program,
     port: u16,
 }
 
 impl Running {
     /// Starts the program and waits until it answers.
     pub(crate) fn start(subject: Subject, programs: &Programs, port: u16) -> Result<Self> {
-        let output = tempfile::tempfile().context("failed to make a temporary file")?;
         let mut command = subject.command(programs);
         command.env("PORT", port.to_string()).env("WORKERS", WORKERS.to_string());
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
-        let primary = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
-        let pid = i32::try_from(primary.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.context("failed to make sense of a process id")?;
-        let end = pidfd_open(pid, PidfdFlags::empty()).context("failed to watch a process")?;
-        let mut running = Self { primary, end, output, port };
+        let mut running = Self { primary: Program::start(&mut command)?, port };
         running.wait_until_it_answers()?;
         Ok(running)
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.primary.id()
+        self.primary.pid()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -146,21 +117,18 @@ impl Running {
     }
 
     /// Ends the primary as Ctrl-C would.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        pidfd_send_signal(&self.end, Signal::INT).context("failed to stop the primary")?;
-        ensure!(self.ends_within(STOP_LIMIT)?, "the primary did not stop in time");
-        self.primary.wait().context("failed to wait for the primary")?;
-        Ok(())
+    pub(crate) fn stop(self) -> Result<()> {
+        self.primary.stop(Signal::INT, STOP_LIMIT)
     }
 
     fn wait_until_it_answers(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         while self.ask().is_err() {
-            if self.ends_within(ASK_EVERY)? {
-                bail!("the program ended before it answered:\n{}", self.read_output());
+            if self.primary.ends_within(ASK_EVERY)? {
+                bail!("the program ended before it answered:\n{}", self.primary.tail());
             }
             if Instant::now() > deadline {
-                bail!("the program did not answer in time:\n{}", self.read_output());
+                bail!("the program did not answer in time:\n{}", self.primary.tail());
             }
         }
         Ok(())
@@ -176,31 +144,6 @@ impl Running {
         ensure!(answer.starts_with("HTTP/1.1 200 "), "it answers {answer:?}");
         Ok(())
     }
-
-    /// Waits for the primary's end, which its pidfd reports; says whether it came.
-    fn ends_within(&self, limit: Duration) -> Result<bool> {
-        let mut watched = [PollFd::new(&self.end, PollFlags::IN)];
-        let limit = Timespec::try_from(limit).context("failed to convert a time")?;
-        let ready = poll(&mut watched, Some(&limit)).context("failed to wait for a process")?;
-        Ok(ready > 0)
-    }
-
-    fn read_output(&mut self) -> String {
-        let mut text = Vec::new();
-        let read = self.output.rewind().and_then(|()| self.output.read_to_end(&mut text));
-        match read {
-            Ok(_) => String::from_utf8_lossy(&text).into_owned(),
-            Err(error) => format!("(failed to read its output: {error})"),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Whoever has ended already cannot be killed and has been waited for.
-        let _ = self.primary.kill();
-        let _ = self.primary.wait();
-    }
 }
 
 #[cfg(test)]
@@ -215,12 +158,5 @@ mod tests {
             order.sort();
             assert_eq!(order, Subject::ALL);
         }
-    }
-
-    #[test]
-    fn no_port_is_given_twice() {
-        let mut ports = Ports::new();
-        let first = ports.next().unwrap();
-        assert!(ports.next().unwrap() > first);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::load::Outcome;
-use crate::process::{CpuTime, Memory};
-use crate::subject::Subject;
+use super::load::Outcome;
+use super::subject::Subject;
+use crate::spread::Spread;
+use crate::usage::{CpuTime, Memory};
 
 /// One run of one subject.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,28 +51,6 @@ pub(crate) struct Figures {
     runs: BTreeMap<Subject, Vec<Run>>,
 }
 
-/// The middle one of several values, and how far they reach.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
-}
-
-impl Spread {
-    /// Of at least one value.
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<_> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let (middle, last) = (values.len() / 2, values.len() - 1);
-        let median = match values.len() % 2 {
-            0 => f64::midpoint(values[middle - 1], values[middle]),
-            _ => values[middle],
-        };
-        Self { median, least: values[0], most: values[last] }
-    }
-}
-
 impl Figures {
     pub(crate) fn add(&mut self, subject: Subject, run: Run) {
         self.runs.entry(subject).or_default().push(run);
@@ -79,7 +58,7 @@ impl Figures {
 
     /// One figure of a subject over all rounds; every subject has been measured.
     pub(crate) fn spread(&self, subject: Subject, figure: impl Fn(&Run) -> f64) -> Spread {
-        Spread::of(self.runs[&subject].iter().map(figure))
+        sum_up(self.runs[&subject].iter().map(figure))
     }
 
     /// How one subject's figure compares with another's. The ratio is taken within each
@@ -91,7 +70,7 @@ impl Figures {
         figure: impl Fn(&Run) -> f64,
     ) -> Spread {
         let pairs = self.runs[&subject].iter().zip(&self.runs[&base]);
-        Spread::of(pairs.map(|(run, base)| figure(run) / figure(base)))
+        sum_up(pairs.map(|(run, base)| figure(run) / figure(base)))
     }
 
     /// All errors that wrk met under this subject.
@@ -100,19 +79,16 @@ impl Figures {
     }
 }
 
+fn sum_up(values: impl Iterator<Item = f64>) -> Spread {
+    Spread::of(values).expect("invariant: a subject with a list of runs has a run")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn run(requests_per_second: f64) -> Run {
         Run { outcome: Outcome { requests_per_second, ..Outcome::default() }, ..Run::default() }
-    }
-
-    #[test]
-    fn the_median_of_an_even_count_lies_between() {
-        let spread = Spread::of([4.0, 1.0, 3.0, 2.0].into_iter());
-        assert_eq!(spread, Spread { median: 2.5, least: 1.0, most: 4.0 });
-        assert_eq!(Spread::of([7.0].into_iter()).median, 7.0);
     }
 
     #[test]

@@ -1,0 +1,1 @@
+globalThis.imported = (globalThis.imported ?? 0) + 1;
