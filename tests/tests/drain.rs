@@ -17,12 +17,22 @@ fn drained() -> Launch {
     Launch::run("drained.js").workers(1)
 }
 
-/// Reloads once, waits for the end of the predecessor, and gives its event and its lines.
-fn leave(forkyard: &Forkyard) -> (Event, Vec<String>) {
+/// What became of a predecessor.
+struct Left {
+    exited: Event,
+    /// All that it wrote.
+    lines: Vec<String>,
+    ended: Ended,
+}
+
+/// Reloads once, waits for the end of the predecessor, and stops.
+fn leave(forkyard: Forkyard) -> Left {
     let worker = forkyard.wait_listening(1)[0];
     forkyard.reload_through(1);
     let exited = forkyard.wait_exited(worker);
-    (exited, lines_of(&forkyard.events(), worker))
+    let ended = forkyard.stop();
+    ended.assert_code(0).assert_nobody_left().assert_no_panic();
+    Left { exited, lines: lines_of(&ended.events, worker), ended }
 }
 
 fn lines_of(events: &[Event], worker: i32) -> Vec<String> {
@@ -43,29 +53,28 @@ fn stages(ended: &Ended) -> Vec<&str> {
 
 #[test]
 fn the_program_is_told_that_it_is_drained() {
-    let forkyard = drained().start();
-    let (exited, lines) = leave(&forkyard);
-    assert_eq!(messages(&lines), [json!("forkyard:drain")]);
-    assert_eq!((exited.number("code"), &exited.json["expected"]), (Some(0), &json!(true)));
-    let ended = forkyard.stop();
-    assert_eq!(stages(&ended), [""; 0], "{}", ended.text());
+    let left = leave(drained().start());
+    assert_eq!(messages(&left.lines), [json!("forkyard:drain")]);
+    assert_eq!(
+        (left.exited.number("code"), &left.exited.json["expected"]),
+        (Some(0), &json!(true))
+    );
+    assert_eq!(stages(&left.ended), [""; 0], "{}", left.ended.text());
 }
 
 #[test]
 fn the_program_is_told_to_shut_down_when_asked_for() {
-    let forkyard = drained().flag("--shutdown-message").start();
-    let (_, lines) = leave(&forkyard);
-    assert_eq!(messages(&lines), [json!("forkyard:drain"), json!("shutdown")]);
+    let left = leave(drained().flag("--shutdown-message").start());
+    assert_eq!(messages(&left.lines), [json!("forkyard:drain"), json!("shutdown")]);
 }
 
 /// As under Node's own primary: no message, and the servers are closed.
 #[test]
 fn without_the_agent_the_program_is_told_nothing() {
-    let forkyard = drained().flag("--no-agent").start();
-    let (exited, lines) = leave(&forkyard);
-    assert_eq!(lines, ["disconnected"]);
-    assert_eq!(exited.json["expected"], true);
-    assert_eq!(stages(&forkyard.stop()), [""; 0]);
+    let left = leave(drained().flag("--no-agent").start());
+    assert_eq!(left.lines, ["disconnected"]);
+    assert_eq!(left.exited.json["expected"], true);
+    assert_eq!(stages(&left.ended), [""; 0], "{}", left.ended.text());
 }
 
 /// A program that knows no channel gets its stop signal.
@@ -104,12 +113,12 @@ fn a_drain_grows_more_severe() {
     let exited = forkyard.wait_exited(worker);
     assert_eq!(exited.text("signal"), "SIGKILL");
     assert_eq!(exited.json["expected"], true, "nobody is to restart it");
-    let events = forkyard.events();
-    let hurried = events.iter().filter(|event| event.is("stop_escalated"));
-    let stages: Vec<_> = hurried.map(|event| event.text("stage")).collect();
-    assert_eq!(stages, ["terminate", "kill"], "{events:?}");
-    assert!(lines_of(&events, worker).contains(&"SIGTERM".to_owned()));
-    assert_eq!(events.iter().filter(|event| event.is("worker_started")).count(), 2);
+    let ended = forkyard.stop();
+    let own = ended.all("stop_escalated").filter(|event| event.pid() == worker);
+    let stages: Vec<_> = own.map(|event| event.text("stage")).collect();
+    assert_eq!(stages, ["terminate", "kill"], "{}", ended.text());
+    assert!(lines_of(&ended.events, worker).contains(&"SIGTERM".to_owned()));
+    assert_eq!(ended.all("worker_started").count(), 2, "{}", ended.text());
 }
 
 /// Idle connections are served on for the grace: they are told to close by an answer, not
@@ -121,8 +130,8 @@ fn an_idle_connection_is_served_once_more_and_told_to_close() {
     let mut idle = Connection::open(&forkyard.target()).expect("a connection");
     idle.ask("/first", Reuse::KeepAlive).expect("it can be asked");
     assert!(idle.answer().expect("an answer").keeps_alive);
-    forkyard.reload_through(1);
-    forkyard.wait_line("the drain", |line| line.contains("forkyard:drain"));
+    // Its generation is long gone, but its grace is not over.
+    (1..=3).for_each(|number| drop(forkyard.reload_through(number)));
     idle.ask("/second", Reuse::KeepAlive).expect("it can still be asked");
     let reply = idle.answer().expect("an answer from the one that leaves");
     assert_eq!((reply.pid(), reply.keeps_alive), (worker, false));
@@ -135,9 +144,7 @@ fn an_idle_connection_is_served_once_more_and_told_to_close() {
 #[test]
 fn a_worker_without_connections_leaves_at_once() {
     let forkyard = drained().option("--drain-grace", NEVER).option("--drain-timeout", NEVER);
-    let forkyard = forkyard.start();
-    let (exited, _) = leave(&forkyard);
-    assert_eq!(exited.number("code"), Some(0));
+    assert_eq!(leave(forkyard.start()).exited.number("code"), Some(0));
 }
 
 /// A new connection is the successor's from the hand-over on, whatever is still open.
