@@ -382,7 +382,8 @@ class Drain {
   #isIdle(record, view, now) {
     record.surface = view.tlsOf.get(record.socket) || record.socket;
     if (!record.surface.parser && this.#isSession(record)) {
-      return isDone(record.session);
+      // Then only the client's side of the connection is open yet.
+      return record.session.destroyed;
     }
     this.#answers.markCurrent(record.surface);
     const { bytesRead } = record.socket;
@@ -451,12 +452,9 @@ class Drain {
       return;
     }
     record.closedAt = now;
-    if (session) {
-      // It does not end by itself if it had something to write when it was closed.
-      session.destroy();
-    } else if (isShakingHands(surface)) {
+    if (isShakingHands(surface)) {
       socket.destroy();
-    } else {
+    } else if (!session) {
       surface.destroySoon();
     }
   }
@@ -692,20 +690,6 @@ function sessionOf(socket) {
     }
   }
   return null;
-}
-
-/** Whether a session is closed and has no streams any more, as far as that can be seen. */
-function isDone(session) {
-  if (session.destroyed) {
-    return true;
-  }
-  for (const key of Reflect.ownKeys(session)) {
-    const { value } = Object.getOwnPropertyDescriptor(session, key);
-    if (value && value.streams && value.pendingStreams) {
-      return session.closed && value.streams.size + value.pendingStreams.size === 0;
-    }
-  }
-  return false;
 }
 
 /** Whether nobody waits for anything here. Raw TCP and upgraded connections are never idle. */

@@ -124,12 +124,15 @@ describe('a drain', { concurrency: 4 }, () => {
   });
 
   test('happens once', async (cluster) => {
-    const { worker, target } = await serve(cluster);
-    const socket = await kept(target);
-    await begin(cluster, worker, { graceMs: LONG_MS });
-    await cluster.drain(worker, { graceMs: 0, tell: ['again'] });
+    const { worker, address } = await cluster.start('told.cjs', { args: ['repeat'] });
+    const socket = await kept(at(address));
+    const texts = [];
+    cluster.on('message', ({ text }) => texts.push(text));
+    await begin(cluster, worker, { graceMs: LONG_MS, tell: ['first'] });
+    await cluster.drain(worker, { graceMs: LONG_MS, tell: ['second'] });
     assert.match(await answersTo(socket, GET, 1), /^Connection: close\r$/m);
     await endsWell(cluster, worker);
+    assert.deepStrictEqual(texts, ['told first']);
   });
 
   test('with no grace closes what is idle at once', async (cluster) => {
@@ -257,6 +260,34 @@ describe('a drain', { concurrency: 4 }, () => {
     await endsWell(cluster, worker);
   });
 
+  test('reads the rest of a request that was answered early', async (cluster) => {
+    const { worker, target } = await serve(cluster);
+    const socket = net.connect({ ...target, allowHalfOpen: true });
+    await within(once(socket, 'connect'), 'a connection');
+    const length = 2_000_000;
+    await answersTo(socket, GET, 1);
+    await begin(cluster, worker, { graceMs: LONG_MS });
+    let text = '';
+    const answered = new Promise((resolve, reject) => {
+      socket.on('error', reject).on('end', () => reject(new Error('closed too soon')));
+      socket.setEncoding('utf8').on('data', (chunk) => {
+        text += chunk;
+        if (/early/.test(text)) {
+          socket.removeAllListeners('end');
+          resolve();
+        }
+      });
+    });
+    socket.write(`POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`);
+    await within(answered, 'the answer');
+    assert.match(text, /^Connection: close\r$/m);
+    // A connection that had been closed would be reset by this.
+    socket.end('x'.repeat(length));
+    await closed(socket);
+    assert.strictEqual(socket.errored, null);
+    await endsWell(cluster, worker);
+  });
+
   test('closes a connection on which nothing ever came', async (cluster) => {
     const { worker, target } = await serve(cluster);
     // Workers take connections in order.
@@ -342,6 +373,16 @@ describe('a drain', { concurrency: 4 }, () => {
     await cluster.message(worker, 'release');
     await ended;
     assert.strictEqual(text, 'done');
+    await endsWell(cluster, worker);
+  });
+
+  test('does not wait for an HTTP/2 client that keeps its side open', async (cluster) => {
+    const { worker, target } = await serve(cluster, 'h2c');
+    const socket = net.connect({ ...target, allowHalfOpen: true }).on('error', () => {});
+    // The preface, and empty settings; then the server's settings have come.
+    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0');
+    await within(once(socket, 'data'), 'the settings');
+    await cluster.drain(worker, { graceMs: SHORT_MS });
     await endsWell(cluster, worker);
   });
 
