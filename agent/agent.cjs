@@ -11,7 +11,7 @@
 //
 // A drain goes like this:
 //
-//   told ──▶ listening sockets closed ──▶ every answer says `Connection: close`, HTTP/2 says GOAWAY
+//   told ──▶ listening sockets closed ──▶ answers say `Connection: close`, HTTP/2 says GOAWAY
 //     ──▶ a connection idle for the whole grace is closed ──▶ none left: cluster.worker.disconnect()
 //
 // Why not `server.close()`: it closes idle connections at once, and a client that sends its next
@@ -43,8 +43,6 @@
 const CMD = 'NODE_FORKYARD';
 const VERSION = 1;
 const DEFAULT_GRACE_MS = 2000;
-// The greatest HTTP/2 stream id: a GOAWAY with it says "no new streams, please" and refuses none.
-const ANY_STREAM = 2 ** 31 - 1;
 // How old the last look at the network may be when an idle connection is closed.
 const FRESH_MS = 1;
 const MOST_FRESH_TRIES = 20;
@@ -276,9 +274,10 @@ class Drain {
       for (const server of this.#system.servers.live()) {
         Reflect.deleteProperty(server, 'closeIdleConnections');
       }
-    } finally {
-      leave(this.#system.cluster);
+    } catch {
+      // Then they are closed less gently, or later.
     }
+    leave(this.#system.cluster);
   }
 
   /** Closes the listening handles alone; the overrides of close() would close connections. */
@@ -311,7 +310,8 @@ class Drain {
     const due = [];
     for (const socket of this.#openSockets()) {
       const record = this.#record(socket);
-      if (this.#isIdle(record, view, now) && now - record.idleSince >= this.#graceMs) {
+      const isIdle = this.#isIdle(record, view, now);
+      if (isIdle && (record.session || now - record.idleSince >= this.#graceMs)) {
         due.push(record);
       }
     }
@@ -381,8 +381,9 @@ class Drain {
   /** Whether the connection has been idle since `record.idleSince`. */
   #isIdle(record, view, now) {
     record.surface = view.tlsOf.get(record.socket) || record.socket;
-    if (!record.surface.parser && this.#isSession(record, now)) {
-      return true;
+    if (!record.surface.parser && this.#isSession(record)) {
+      // Then only the client's side of the connection is open yet.
+      return record.session.destroyed;
     }
     this.#answers.markCurrent(record.surface);
     const { bytesRead } = record.socket;
@@ -394,13 +395,17 @@ class Drain {
     return idle || this.#graceMs === 0 && isIdleConnection(record, view);
   }
 
-  /** An HTTP/2 session is told at first sight, and closed when its grace is over, busy or not. */
-  #isSession(record, now) {
+  /**
+   * An HTTP/2 session is closed at first sight: its GOAWAY says which streams have been taken, a
+   * client asks again for what came later (RFC 9113, 8.7), and those taken are finished. The
+   * protocol's gentler way, a GOAWAY that refuses nothing before, is barred: once Node has said
+   * any GOAWAY and has no streams, it throws away unread what the client still sends.
+   */
+  #isSession(record) {
     if (!record.session) {
       record.session = sessionOf(record.surface);
       if (record.session && !record.session.closed && !record.session.destroyed) {
-        record.idleSince = now;
-        record.session.goaway(0, ANY_STREAM);
+        record.session.close();
       }
     }
     return record.session !== null;
@@ -439,21 +444,18 @@ class Drain {
   }
 
   #closeOne(record, now) {
-    const { session } = record;
-    if (record.closedAt === null) {
-      record.closedAt = now;
-      if (session) {
-        // Says GOAWAY with the last stream that was taken, and ends with the last stream.
-        session.close();
-      } else if (isShakingHands(record.surface)) {
-        record.socket.destroy();
-      } else {
-        record.surface.destroySoon();
+    const { socket, surface, session } = record;
+    if (record.closedAt !== null) {
+      if (now - record.closedAt >= Math.max(this.#graceMs, LEAST_LINGER_MS)) {
+        socket.destroy();
       }
-    } else if (now - record.closedAt >= Math.max(this.#graceMs, LEAST_LINGER_MS)) {
-      if (!session || session.destroyed) {
-        record.socket.destroy();
-      }
+      return;
+    }
+    record.closedAt = now;
+    if (isShakingHands(surface)) {
+      socket.destroy();
+    } else if (!session) {
+      surface.destroySoon();
     }
   }
 

@@ -7,7 +7,7 @@ const http = require('http');
 const http2 = require('http2');
 const net = require('net');
 const tls = require('tls');
-const { once } = require('events');
+const { EventEmitter, once } = require('events');
 const { describe, it } = require('node:test');
 const { certificate, within, withCluster } = require('./cluster.cjs');
 const { answersTo, ask } = require('./clients.cjs');
@@ -66,6 +66,42 @@ async function endsWell(cluster, worker) {
   assert.deepStrictEqual({ code, signal, exitedAfterDisconnect, stderr }, expected);
 }
 
+/** Stands between client and server, and can keep what the server says. */
+async function startRelay(target) {
+  const kept = [];
+  const events = new EventEmitter();
+  let isHeld = false;
+  let client;
+  const relay = net.createServer((socket) => {
+    client = socket.on('error', () => {});
+    const server = net.connect(target).on('error', () => {});
+    client.pipe(server);
+    client.on('data', () => events.emit('sent'));
+    const pass = (step) => {
+      if (isHeld) {
+        kept.push(step);
+        events.emit('held');
+      } else {
+        step();
+      }
+    };
+    server.on('data', (chunk) => pass(() => client.write(chunk)));
+    server.on('end', () => pass(() => client.end()));
+  });
+  await once(relay.listen(0, '127.0.0.1'), 'listening');
+  return {
+    port: relay.address().port,
+    hold: () => (isHeld = true),
+    heard: () => kept.length > 0 || once(events, 'held'),
+    sent: () => once(events, 'sent'),
+    release: () => {
+      isHeld = false;
+      kept.splice(0).forEach((step) => step());
+    },
+    close: () => relay.close(),
+  };
+}
+
 describe('a drain', { concurrency: 4 }, () => {
   test('ends at once when there is no connection', async (cluster) => {
     const { worker } = await serve(cluster);
@@ -88,12 +124,15 @@ describe('a drain', { concurrency: 4 }, () => {
   });
 
   test('happens once', async (cluster) => {
-    const { worker, target } = await serve(cluster);
-    const socket = await kept(target);
-    await begin(cluster, worker, { graceMs: LONG_MS });
-    await cluster.drain(worker, { graceMs: 0, tell: ['again'] });
+    const { worker, address } = await cluster.start('told.cjs', { args: ['repeat'] });
+    const socket = await kept(at(address));
+    const texts = [];
+    cluster.on('message', ({ text }) => texts.push(text));
+    await begin(cluster, worker, { graceMs: LONG_MS, tell: ['first'] });
+    await cluster.drain(worker, { graceMs: LONG_MS, tell: ['second'] });
     assert.match(await answersTo(socket, GET, 1), /^Connection: close\r$/m);
     await endsWell(cluster, worker);
+    assert.deepStrictEqual(texts, ['told first']);
   });
 
   test('with no grace closes what is idle at once', async (cluster) => {
@@ -221,6 +260,34 @@ describe('a drain', { concurrency: 4 }, () => {
     await endsWell(cluster, worker);
   });
 
+  test('reads the rest of a request that was answered early', async (cluster) => {
+    const { worker, target } = await serve(cluster);
+    const socket = net.connect({ ...target, allowHalfOpen: true });
+    await within(once(socket, 'connect'), 'a connection');
+    const length = 2_000_000;
+    await answersTo(socket, GET, 1);
+    await begin(cluster, worker, { graceMs: LONG_MS });
+    let text = '';
+    const answered = new Promise((resolve, reject) => {
+      socket.on('error', reject).on('end', () => reject(new Error('closed too soon')));
+      socket.setEncoding('utf8').on('data', (chunk) => {
+        text += chunk;
+        if (/early/.test(text)) {
+          socket.removeAllListeners('end');
+          resolve();
+        }
+      });
+    });
+    socket.write(`POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`);
+    await within(answered, 'the answer');
+    assert.match(text, /^Connection: close\r$/m);
+    // A connection that had been closed would be reset by this.
+    socket.end('x'.repeat(length));
+    await closed(socket);
+    assert.strictEqual(socket.errored, null);
+    await endsWell(cluster, worker);
+  });
+
   test('closes a connection on which nothing ever came', async (cluster) => {
     const { worker, target } = await serve(cluster);
     // Workers take connections in order.
@@ -291,27 +358,52 @@ describe('a drain', { concurrency: 4 }, () => {
     await endsWell(cluster, worker);
   });
 
-  test('tells HTTP/2 clients first and closes later, when streams are done', async (cluster) => {
+  test('says GOAWAY on HTTP/2 and finishes the streams that it has', async (cluster) => {
     const { worker, target } = await serve(cluster, 'h2c');
     const session = http2.connect(`http://127.0.0.1:${target.port}`);
     const held = cluster.next('message', worker);
     const stream = session.request({ ':path': '/held' });
-    await held;
-    const lastStreams = [];
-    session.on('goaway', (code, last) => lastStreams.push([code, last]));
-    await begin(cluster, worker, { graceMs: SHORT_MS });
-    while (lastStreams.length < 2) {
-      await within(once(session, 'goaway'), 'a GOAWAY');
-    }
-    assert.deepStrictEqual(lastStreams[0], [0, 2 ** 31 - 1]);
-    assert.deepStrictEqual(lastStreams[1], [0, stream.id]);
     let text = '';
     stream.setEncoding('utf8').on('data', (chunk) => (text += chunk));
+    await held;
+    const goaway = within(once(session, 'goaway'), 'a GOAWAY');
+    await cluster.drain(worker, { graceMs: LONG_MS });
+    assert.deepStrictEqual((await goaway).slice(0, 2), [0, stream.id]);
     const ended = within(once(stream, 'end'), 'the end of the stream');
     await cluster.message(worker, 'release');
     await ended;
     assert.strictEqual(text, 'done');
     await endsWell(cluster, worker);
+  });
+
+  test('does not wait for an HTTP/2 client that keeps its side open', async (cluster) => {
+    const { worker, target } = await serve(cluster, 'h2c');
+    const socket = net.connect({ ...target, allowHalfOpen: true }).on('error', () => {});
+    // The preface, and empty settings; then the server's settings have come.
+    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0');
+    await within(once(socket, 'data'), 'the settings');
+    await cluster.drain(worker, { graceMs: SHORT_MS });
+    await endsWell(cluster, worker);
+  });
+
+  test('says on HTTP/2 which streams it has not taken', async (cluster) => {
+    const { worker, target } = await serve(cluster, 'h2c');
+    const relay = await startRelay(target);
+    const session = http2.connect(`http://127.0.0.1:${relay.port}`);
+    const first = session.request({ ':path': '/' }).resume();
+    await within(once(first, 'close'), 'the first answer');
+    relay.hold();
+    await cluster.drain(worker, { graceMs: LONG_MS });
+    await within(relay.heard(), 'the GOAWAY');
+    // The client does not know yet.
+    const late = session.request({ ':path': '/' }).on('error', () => {});
+    const gone = within(once(late, 'close').catch(() => {}), 'the end of the late stream');
+    await within(relay.sent(), 'the late stream');
+    relay.release();
+    await gone;
+    assert.strictEqual(late.rstCode, http2.constants.NGHTTP2_REFUSED_STREAM);
+    await endsWell(cluster, worker);
+    relay.close();
   });
 
   test('tells the program', async (cluster) => {
