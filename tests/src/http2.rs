@@ -149,10 +149,12 @@ async fn ask(sender: SendRequest<Bytes>, path: &str) -> Result<Reply, h2::Error>
     Ok(Reply { status: head.status.as_u16(), body, keeps_alive: true })
 }
 
-/// Whether the server has said by GOAWAY that it has not begun this request, and that
-/// nothing is wrong otherwise.
+/// Whether the server has said that it has not begun this request and that nothing is wrong
+/// otherwise: by GOAWAY, or by refusing the stream (RFC 9113, section 8.7).
 fn was_not_begun(error: &h2::Error) -> bool {
-    error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    let gone_away = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (gone_away || refused)
 }
 
 fn failure(error: &h2::Error) -> Failure {

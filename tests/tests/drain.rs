@@ -202,3 +202,18 @@ fn a_stop_ends_who_drains() {
     assert!(ended.all("worker_exited").any(|event| event.pid() == worker), "{}", ended.text());
     drop(held);
 }
+
+/// The child must not inherit the channel, or its end would never come.
+#[test]
+fn a_worker_with_a_child_leaves_at_once() {
+    for agent in [&[][..], &["--no-agent"]] {
+        let launch = Launch::run("keeps-a-child.js").workers(1).option("--drain-timeout", NEVER);
+        let forkyard = agent.iter().fold(launch, |launch, flag| launch.flag(flag)).start();
+        let worker = forkyard.wait_listening(1)[0];
+        forkyard.reload_through(1);
+        let left = |event: &Event| event.is("worker_disconnected") && event.pid() == worker;
+        forkyard.wait_for("the end of its channel", left);
+        forkyard.wait_exited(worker);
+        forkyard.stop().assert_code(0).assert_nobody_left();
+    }
+}

@@ -74,7 +74,8 @@ fn candidates(
 ) -> Vec<PathBuf> {
     let named = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(dir) = named("FORKYARD_RUNTIME_DIR") {
-        return vec![dir];
+        // Workers in another directory are to find what is in it.
+        return vec![std::path::absolute(&dir).unwrap_or(dir)];
     }
     let session = |dir: PathBuf| is_of(&dir, user).then(|| dir.join("forkyard"));
     let mut dirs: Vec<_> = named("XDG_RUNTIME_DIR").and_then(&session).into_iter().collect();

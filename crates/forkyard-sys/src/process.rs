@@ -31,7 +31,7 @@ pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
 pub use orphans::{is_init, reap_orphans};
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
-pub use spawn::{Spawn, spawn};
+pub use spawn::{CHANNEL, Spawn, spawn};
 
 /// A child process that has not been reaped, started by [`spawn`].
 ///

@@ -121,7 +121,7 @@ impl Program {
         match self.agent.as_deref().map(agent::install) {
             Some(Ok(file)) => drop(command.arg("--require").arg(file)),
             Some(Err(error)) => {
-                tracing::warn!(%error, "starting a worker without the agent, which drains it");
+                tracing::warn!(%error, "starting a worker without the agent: when it leaves, kept-alive connections are reset");
             }
             None => {}
         }

@@ -3,22 +3,29 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{
     Pid, Resource, Rlimit, getpid, getppid, set_parent_process_death_signal, setrlimit,
 };
 
 use super::{Process, Signal, children, limits};
 
+/// The channel's number in a child, the one that Node itself gives it.
+///
+/// It has to be a low one, or the worker's own children would inherit the channel and hold it
+/// open: at its start Node closes to them what it finds from 0 on, up to the first number above
+/// 15 that is not open (`uv_disable_stdio_inheritance` in libuv's `src/unix/core.c`).
+pub const CHANNEL: RawFd = 3;
+
 /// What a process gets beyond its [`Command`].
 #[derive(Debug, Default)]
 pub struct Spawn {
-    /// The worker's end of its channel. It keeps its number in the child, which
+    /// The worker's end of its channel. In the child it is number [`CHANNEL`], which
     /// the caller announces in the environment (`NODE_CHANNEL_FD`).
     pub channel: Option<OwnedFd>,
     /// Further descriptors the child inherits under the numbers they have here.
@@ -49,6 +56,7 @@ pub struct Spawn {
 ///   stdin, stdout and stderr go.
 pub fn spawn(mut command: Command, spawn: Spawn) -> io::Result<Process> {
     let childhood = Childhood::new(spawn)?;
+    let _reserved = childhood.reserve_channel()?;
     command.process_group(0);
     // SAFETY: `prepare` runs between fork and exec, where only async-signal-safe
     // calls are allowed: it makes plain system calls on what was computed before
@@ -62,25 +70,36 @@ pub fn spawn(mut command: Command, spawn: Spawn) -> io::Result<Process> {
 /// What the child does to itself between fork and exec.
 struct Childhood {
     parent: Pid,
+    channel: Option<OwnedFd>,
     inherited: Vec<OwnedFd>,
     nofile: Option<Rlimit>,
 }
 
 impl Childhood {
     fn new(spawn: Spawn) -> io::Result<Self> {
-        let mut inherited = spawn.inherit;
-        inherited.extend(spawn.channel);
-        if inherited.iter().any(|fd| fd.as_raw_fd() < 3) {
-            let why = "numbers 0 to 2 are for stdin, stdout and stderr";
+        let Spawn { channel, inherit: inherited, .. } = spawn;
+        let first = if channel.is_some() { CHANNEL + 1 } else { CHANNEL };
+        if inherited.iter().any(|fd| fd.as_raw_fd() < first) {
+            let why = "numbers 0 to 2 are for stdin, stdout and stderr, and 3 for a channel";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let nofile = spawn.nofile_soft.map(limits::nofile_limit_with_soft);
-        Ok(Self { parent: getpid(), inherited, nofile })
+        Ok(Self { parent: getpid(), channel, inherited, nofile })
+    }
+
+    /// Sees to it that the channel's number is in use here while the child is made, so that it
+    /// is not given to the pipe by which the standard library hears of a failed exec.
+    fn reserve_channel(&self) -> io::Result<Option<OwnedFd>> {
+        let lowest_free = |channel| fcntl_dupfd_cloexec(channel, CHANNEL);
+        Ok(self.channel.as_ref().map(lowest_free).transpose()?)
     }
 
     /// Async-signal-safe, see [`spawn`].
     fn prepare(&self) -> io::Result<()> {
         self.die_with_parent()?;
+        if let Some(channel) = &self.channel {
+            place(channel, CHANNEL)?;
+        }
         for fd in &self.inherited {
             fcntl_setfd(fd, FdFlags::empty())?;
         }
@@ -101,6 +120,16 @@ impl Childhood {
         }
         Ok(())
     }
+}
+
+/// Gives the child a descriptor under that number, whatever was there.
+fn place(fd: &OwnedFd, number: RawFd) -> io::Result<()> {
+    if fd.as_raw_fd() == number {
+        return Ok(fcntl_setfd(fd, FdFlags::empty())?);
+    }
+    // SAFETY: this is the child between fork and exec. What it closes is a copy that nobody
+    // uses here any more; the parent's stays open.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.min(0))
 }
 
 /// Default dispositions and an empty mask. Handlers would go at exec anyway;
@@ -153,7 +182,7 @@ mod tests {
     #[test]
     fn a_child_whose_parent_is_gone_already_ends_before_the_program_starts() {
         let parent = Pid::from_raw(i32::MAX).unwrap();
-        let childhood = Childhood { parent, inherited: Vec::new(), nofile: None };
+        let childhood = Childhood { parent, channel: None, inherited: Vec::new(), nofile: None };
         let mut command = Command::new("/bin/true");
         // SAFETY: as in `spawn`.
         unsafe { command.pre_exec(move || childhood.prepare()) };

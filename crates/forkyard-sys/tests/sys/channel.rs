@@ -7,12 +7,12 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 
 use forkyard_sys::channel::{Received, channel_pair, receive, send};
 use forkyard_sys::inherited::take_channel;
-use forkyard_sys::process::{ExitStatus, Signal, Spawn, spawn};
+use forkyard_sys::process::{CHANNEL, ExitStatus, Signal, Spawn, spawn};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -162,7 +162,7 @@ fn a_peer_killed_with_unread_data_is_the_end_after_its_last_words() {
     let (ours, theirs) = channel_pair().unwrap();
     send(ours.as_fd(), b"never read", Some(marked_pipe(b'u').as_fd())).unwrap();
     let mut command = own_process::command(NAME);
-    command.env("NODE_CHANNEL_FD", theirs.as_raw_fd().to_string()).stdout(Stdio::null());
+    command.env("NODE_CHANNEL_FD", CHANNEL.to_string()).stdout(Stdio::null());
     let worker = spawn(command, Spawn { channel: Some(theirs), ..Spawn::default() }).unwrap();
     assert_eq!(waiting::until_reaped(worker), ExitStatus::Signal(Signal::KILL));
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use forkyard_sys::channel::{channel_pair, receive, send};
 use forkyard_sys::inherited::{InheritedFds, take_channel};
-use forkyard_sys::process::{ExitStatus, Spawn, spawn};
+use forkyard_sys::process::{CHANNEL, ExitStatus, Spawn, spawn};
 use forkyard_sys::sockets::{OnlyV6, bind_tcp, is_listening, listen};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{FdFlags, fcntl_getfd};
@@ -57,7 +57,7 @@ fn a_child_finds_what_it_was_given() {
     listen(listener.as_fd(), 1).unwrap();
     let mut command = own_process::command(NAME);
     command
-        .env("CHANNEL", theirs.as_raw_fd().to_string())
+        .env("CHANNEL", CHANNEL.to_string())
         .env("LISTENER", listener.as_raw_fd().to_string())
         .stdout(Stdio::null());
     let extra = Spawn { channel: Some(theirs), inherit: vec![listener], ..Spawn::default() };
@@ -81,7 +81,7 @@ fn a_descriptor_taken_with_the_rest_is_no_channel_any_more() {
     }
     let (_ours, theirs) = channel_pair().unwrap();
     let mut command = own_process::command(NAME);
-    command.env("CHANNEL", theirs.as_raw_fd().to_string()).stdout(Stdio::null());
+    command.env("CHANNEL", CHANNEL.to_string()).stdout(Stdio::null());
     let extra = Spawn { channel: Some(theirs), ..Spawn::default() };
     let status = waiting::until_reaped(spawn(command, extra).unwrap());
     assert_eq!(status, ExitStatus::Code(0));

@@ -12,7 +12,7 @@ use std::ptr;
 use forkyard_sys::channel::channel_pair;
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::{
-    ExitStatus, Process, Signal, Spawn, is_ignored, raise_nofile_limit, spawn,
+    CHANNEL, ExitStatus, Process, Signal, Spawn, is_ignored, raise_nofile_limit, spawn,
 };
 use rustix::process::{Pid, Resource, Rlimit, getpgid, getrlimit, setrlimit};
 
@@ -149,10 +149,10 @@ fn a_child_has_what_it_was_given_and_nothing_else() {
     let (_ours, channel) = channel_pair().unwrap();
     let (_other_worker_ours, _other_worker_theirs) = channel_pair().unwrap();
     let listener = OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let expected = BTreeSet::from([0, 1, 2, channel.as_raw_fd(), listener.as_raw_fd()]);
-    let targets = [&channel, &listener].map(|fd| {
+    let expected = BTreeSet::from([0, 1, 2, CHANNEL, listener.as_raw_fd()]);
+    let targets = [(CHANNEL, &channel), (listener.as_raw_fd(), &listener)].map(|(number, fd)| {
         let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
-        (fd.as_raw_fd(), link)
+        (number, link)
     });
 
     let extra = Spawn { channel: Some(channel), inherit: vec![listener], ..Spawn::default() };

@@ -6,14 +6,14 @@
 //! and that is how no worker outlives its primary.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use forkyard_core::{SlotId, WorkerId};
 use forkyard_ipc::Dialect;
 use forkyard_sys::notify::NotifySocket;
-use forkyard_sys::process::{Process, Spawn};
+use forkyard_sys::process::{CHANNEL, Process, Spawn};
 use tokio::sync::mpsc;
 
 use super::{Mail, PrimarySettings};
@@ -65,7 +65,7 @@ impl Recipe {
     fn spawn(&self, job: &Job) -> io::Result<Spawned> {
         let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
         let notify = NotifySocket::bind()?;
-        let command = self.command(job, &theirs, &notify.address()?);
+        let command = self.command(job, &notify.address()?);
         let spawn =
             Spawn { channel: Some(theirs), nofile_soft: self.nofile_soft, ..Spawn::default() };
         let mut process = forkyard_sys::process::spawn(command, spawn)?;
@@ -73,11 +73,11 @@ impl Recipe {
         Ok(Spawned { worker: job.worker, process, channel, notify, output_done })
     }
 
-    fn command(&self, job: &Job, channel: &OwnedFd, notify: &str) -> Command {
+    fn command(&self, job: &Job, notify: &str) -> Command {
         let mut command = job.program.command();
         command
             .env(ID_VARIABLE, job.worker.to_string())
-            .env(CHANNEL_VARIABLE, channel.as_raw_fd().to_string())
+            .env(CHANNEL_VARIABLE, CHANNEL.to_string())
             .env(DIALECT_VARIABLE, self.dialect.to_string())
             .env(SLOT_VARIABLE, job.slot.to_string())
             .env(NOTIFY_VARIABLE, notify);

@@ -1,10 +1,11 @@
 //! Tries out the program that is on disk now: as a child that is given the state, and has a
 //! grace period to say that it could go on with it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -45,6 +46,13 @@ fn version_in(answer: &[u8]) -> Option<String> {
     version.strip_prefix(' ').map(str::to_owned)
 }
 
+/// Whether the file begins as programs or scripts do (execve(2)).
+fn is_executable_format(binary: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(binary)?.take(4).read_to_end(&mut head)?;
+    Ok(head == b"\x7fELF" || head.starts_with(b"#!"))
+}
+
 impl Rehearsal {
     /// Returns the version of the program, if that could go on. Nothing has happened else.
     /// The program is started by the thread that does the errands.
@@ -54,6 +62,11 @@ impl Rehearsal {
             let reason = format!("failed to start {}: {error}", binary.display());
             UpgradeFailure::from(reason)
         };
+        // Whoever executes by name has a shell read what the system does not know.
+        if !is_executable_format(&self.binary).map_err(failed)? {
+            let reason = format!("the file at {} is no executable", binary.display());
+            return Err(UpgradeFailure::from(reason));
+        }
         let grace = self.grace;
         let mut child = self.start(errands).await.map_err(failed)?;
         let ended = timeout(grace, child.end()).await;
