@@ -146,7 +146,7 @@ fn a_program_that_is_no_good_changes_nothing() {
         ("hangs", &|| on_disk.script("trap '' TERM; sleep 1000"), "2s", ""),
         ("is mute", &|| on_disk.script("exit 0"), "cannot take over", ""),
         ("may not be executed", &|| on_disk.put("#!/bin/sh\n", 0o644), "Permission denied", ""),
-        ("is garbage", &|| on_disk.put("garbage", 0o755), "ended with code", ""),
+        ("is garbage", &|| on_disk.put("garbage", 0o755), "is no executable", ""),
     ];
     for (number, (what, put, reason, words)) in attempts.iter().enumerate() {
         put();
