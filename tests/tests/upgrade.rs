@@ -494,7 +494,7 @@ fn what_a_worker_has_not_taken_goes_to_another_one_afterwards() {
 fn workers_are_started_as_before() {
     let on_disk = OnDisk::new();
     let program = on_disk.path("program");
-    let script = "#!/bin/sh\necho limit $(ulimit -n)\nenv | grep UPGRADE\nexec sleep 1000\n";
+    let script = "#!/bin/sh\nenv | grep UPGRADE\necho limit $(ulimit -n)\nexec sleep 1000\n";
     fs::write(&program, script).expect("a file");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode");
     let launch = launch("plain.js", &on_disk).own_interpreter().program(&program).workers(1);
