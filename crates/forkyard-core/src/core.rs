@@ -68,11 +68,20 @@ impl Core {
             Input::Replied { worker, connection, verdict } => {
                 return dispatcher.replied(now, worker, connection, verdict, out);
             }
-            Input::Accepted { listener, connection } => {
-                return dispatcher.accepted(now, listener, connection, out);
+            Input::Accepted { listener, connection, origin } => {
+                return dispatcher.accepted(now, listener, (connection, origin), out);
             }
+            Input::LaneSeen { listener, lane, view } => {
+                return dispatcher.lane_seen(now, (listener, lane), view, out);
+            }
+            Input::Finished { worker, connections } => {
+                return dispatcher.finished(worker, connections);
+            }
+            Input::Answered { worker } => return dispatcher.answered(now, worker, out),
             Input::AcceptFailed { listener } => dispatcher.accept_failed(now, listener),
-            Input::ListenerOpened { listener } => dispatcher.listener_opened(now, listener, out),
+            Input::ListenerOpened { listener, dealing } => {
+                dispatcher.listener_opened(now, (listener, dealing), out);
+            }
             Input::ListenerFailed { listener, errno } => {
                 dispatcher.listener_failed(listener, errno, out);
             }
@@ -80,7 +89,7 @@ impl Core {
                 dispatcher.query(now, query.clone(), out);
                 supervisor.asked(now, query.worker, out);
             }
-            Input::Closed { worker, listener } => dispatcher.closed(now, worker, listener),
+            Input::Closed { worker, listener } => dispatcher.closed(now, worker, listener, out),
             Input::Spawned { worker, pid } => supervisor.spawned(now, worker, pid, out),
             Input::SpawnFailed { worker, message } => {
                 supervisor.spawn_failed(now, worker, message, out);
@@ -183,10 +192,10 @@ impl Core {
                 }
                 Notice::Serves { worker } => dispatcher.worker_serves(now, worker, out),
                 Notice::Leaving { worker, refill: Refill::Yes } => {
-                    dispatcher.leaving(now, worker, Seat::StaysWanted);
+                    dispatcher.leaving(now, worker, Seat::StaysWanted, out);
                 }
                 Notice::Leaving { worker, refill: Refill::No } => {
-                    dispatcher.leaving(now, worker, Seat::GoesAway);
+                    dispatcher.leaving(now, worker, Seat::GoesAway, out);
                 }
                 Notice::NeverWas { worker } => dispatcher.ended(now, worker, out),
                 Notice::Settled { slot } => dispatcher.settled(now, slot),

@@ -39,10 +39,11 @@ mod timers;
 
 pub use crate::core::{Core, Settings};
 pub use dispatch::{
-    DispatchSettings, Endpoint, Host, ListenerSpec, MAX_LISTENERS, Policy, Refusal, Transport,
+    Choice, Dealing, DealtLane, DispatchSettings, Endpoint, Host, LaneView, ListenerSpec,
+    MAX_LANES, MAX_LISTENERS, ORIGIN_CLASSES, Origin, Policy, Refusal, Transport, slot_of_class,
 };
 pub use event::{Event, FailReason, LeaveReason, Outcome, RollFailure, RollReason, RollStep};
-pub use id::{ConnectionId, Generation, ListenerId, SlotId, WorkerId};
+pub use id::{ConnectionId, Generation, LaneId, ListenerId, SlotId, WorkerId};
 pub use input::{Action, Admission, Denied, Input, Query, ReadySignal, Request, Stage, Verdict};
 pub use restart::{RestartMode, RestartSettings};
 pub use snapshot::Snapshot;

@@ -5,6 +5,8 @@ mod choosing;
 mod declining;
 mod dying;
 mod keeping;
+mod lanes;
+mod policies;
 mod standing;
 
 use std::time::Duration;

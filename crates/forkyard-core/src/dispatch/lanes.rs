@@ -1,0 +1,232 @@
+//! Sockets of the workers' own, to which the kernel deals: see [`Dealing::ByKernel`].
+//!
+//! ```text
+//!             Grant                      leaves, closes, dies
+//!   Primary's ─────▶ Worker's, dealt to ──────────────────────▶ Primary's
+//!                      │          ▲                               (its worker's
+//!        does not take │          │ answers                        until that has ended)
+//!                      ▼          │
+//!                    Worker's and Primary's, left out
+//! ```
+//!
+//! Every lane is a listening socket of the primary's, which stays open as long as its
+//! listener. A worker is given one to accept from. Two may accept from one lane at the same
+//! time, because the kernel gives every connection to one of them only; so whenever a
+//! worker stops taking what waits there, the primary begins to, and no connection has to
+//! wait for somebody who is not coming, nor is any lost with a socket.
+//!
+//! **Blocked workers.** Whoever drives the core looks at the lanes and says what it sees
+//! ([`Dispatcher::lane_seen`]). If on one of them connections wait and none has been taken
+//! for [`DispatchSettings::rescue_after`](super::DispatchSettings::rescue_after), while another
+//! worker is awake, its worker is blocked. It is sent a probe; when it answers that, it has
+//! its lanes again. One that cannot answer is tried again after
+//! [`DispatchSettings::trial_after`](super::DispatchSettings::trial_after). Under `ip-hash`
+//! connections wait for their worker, because no other one knows the client.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::listener::Listener;
+use super::policy::{Choice, Dealing};
+use super::worker::Attention;
+use super::{Dispatcher, Timer};
+use crate::id::{LaneId, ListenerId, SlotId, WorkerId};
+use crate::input::Action;
+
+/// The most lanes one listener may have: for every slot a worker, its successor and more
+/// than that on their way out.
+pub const MAX_LANES: u16 = 4096;
+
+/// What was seen of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneView {
+    /// How many connections wait to be accepted.
+    pub waiting: u32,
+    /// How many the kernel has dealt to it so far.
+    pub dealt: u64,
+}
+
+/// One lane of a listener.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lane {
+    /// Whose it is; nobody else's until that worker has ended.
+    pub(super) worker: Option<WorkerId>,
+    pub(super) watch: Watch,
+}
+
+/// Since when nothing has been taken from a lane where something waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watch {
+    /// The most connections that were seen to have been taken. The count is off by those that
+    /// the kernel has dealt and whose handshake is under way, so it may go down again.
+    pub(super) taken: u64,
+    pub(super) still_since: Option<Instant>,
+}
+
+impl Watch {
+    /// Since when nothing has been taken, if something waits.
+    fn see(&mut self, now: Instant, view: LaneView) -> Option<Instant> {
+        let taken = view.dealt.saturating_sub(view.waiting.into());
+        if view.waiting == 0 || taken > self.taken {
+            self.still_since = None;
+        }
+        self.taken = self.taken.max(taken);
+        if view.waiting > 0 {
+            self.still_since.get_or_insert(now);
+        }
+        self.still_since
+    }
+}
+
+/// A lane to which the kernel deals, and the slot that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DealtLane {
+    /// For whom.
+    pub slot: SlotId,
+    /// Where to.
+    pub lane: LaneId,
+}
+
+impl Listener {
+    /// The lane that a worker is given: the one it had before, or the lowest that is free.
+    pub(super) fn assign_lane(&mut self, worker: WorkerId) -> Option<LaneId> {
+        let own = self.lanes.iter().position(|lane| lane.worker == Some(worker));
+        let free = || self.lanes.iter().position(|lane| lane.worker.is_none());
+        let at = own.or_else(free).unwrap_or(self.lanes.len());
+        let id = u16::try_from(at).ok().filter(|id| *id < MAX_LANES)?;
+        if at == self.lanes.len() {
+            self.lanes.push(Lane::default());
+        }
+        self.lanes[at] = Lane { worker: Some(worker), watch: Watch::default() };
+        Some(LaneId(id))
+    }
+
+    fn free_lanes_of(&mut self, worker: WorkerId) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.worker == Some(worker)) {
+            lane.worker = None;
+        }
+    }
+}
+
+impl Dispatcher {
+    /// What waits on a lane that the kernel deals to.
+    pub(crate) fn lane_seen(
+        &mut self,
+        now: Instant,
+        (listener, lane): (ListenerId, LaneId),
+        view: LaneView,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.listeners.get_mut(&listener) else { return };
+        if entry.dealing != Some(Dealing::ByKernel(Choice::InTurn)) {
+            return;
+        }
+        let Some(seen) = entry.lanes.get_mut(usize::from(lane.0)) else { return };
+        let Some(still_since) = seen.watch.see(now, view) else { return };
+        let Some(worker) = seen.worker else { return };
+        if now.duration_since(still_since) >= self.settings.rescue_after {
+            self.does_not_take(now, worker, listener, out);
+        }
+    }
+
+    /// A worker has answered a probe.
+    pub(crate) fn answered(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        self.timers.cancel(Timer::Trial(worker));
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        if std::mem::replace(&mut entry.attention, Attention::Awake) == Attention::Awake {
+            return;
+        }
+        for id in self.all() {
+            if let Some(lane) = self.lane_in_turn(id, worker) {
+                out.push_back(Action::GiveBack { listener: id, lane });
+                self.deal(id, out);
+            }
+        }
+        self.place_for(now, worker, out);
+    }
+
+    /// Tells the kernel to whom it deals from now on, if that has changed.
+    pub(super) fn deal(&mut self, id: ListenerId, out: &mut VecDeque<Action>) {
+        let Some(entry) = self.listeners.get(&id) else { return };
+        let Some(Dealing::ByKernel(choice)) = entry.dealing else { return };
+        let waits_for_the_blocked = choice == Choice::ByOrigin;
+        let members = entry.members.iter().filter_map(|(worker, member)| {
+            let worker = self.workers.get(worker)?;
+            let is_awake = waits_for_the_blocked || worker.attention == Attention::Awake;
+            let lane = member.lane.filter(|_| worker.serves() && is_awake)?;
+            Some(DealtLane { slot: worker.slot, lane })
+        });
+        let mut lanes: Vec<_> = members.collect();
+        lanes.sort_unstable();
+        let Some(entry) = self.listeners.get_mut(&id) else { return };
+        if entry.dealt != lanes {
+            entry.dealt.clone_from(&lanes);
+            out.push_back(Action::Deal { listener: id, lanes });
+        }
+    }
+
+    /// A worker no longer takes part in a listener: the primary sees to its lane, if it had
+    /// one.
+    pub(super) fn give_up_lane(
+        &mut self,
+        listener: ListenerId,
+        lane: Option<LaneId>,
+        out: &mut VecDeque<Action>,
+    ) {
+        if let Some(lane) = lane {
+            self.deal(listener, out);
+            out.push_back(Action::Reclaim { listener, lane });
+        }
+    }
+
+    /// A worker has ended: what it had may be given to others.
+    pub(super) fn free_lanes(&mut self, worker: WorkerId) {
+        self.timers.cancel(Timer::Trial(worker));
+        for entry in self.listeners.values_mut() {
+            entry.free_lanes_of(worker);
+        }
+    }
+
+    fn does_not_take(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        listener: ListenerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        if !self.is_anybody_else_awake(now, worker, listener) {
+            return;
+        }
+        let Some(entry) = self.workers.get_mut(&worker).filter(|entry| entry.serves()) else {
+            return;
+        };
+        if std::mem::replace(&mut entry.attention, Attention::Blocked) == Attention::Blocked {
+            return;
+        }
+        self.timers.set_after(Timer::Trial(worker), now, self.settings.trial_after);
+        out.push_back(Action::Probe { worker });
+        for id in self.all() {
+            if let Some(lane) = self.lane_in_turn(id, worker) {
+                self.deal(id, out);
+                out.push_back(Action::Reclaim { listener: id, lane });
+            }
+        }
+    }
+
+    fn is_anybody_else_awake(&self, now: Instant, worker: WorkerId, listener: ListenerId) -> bool {
+        let Some(entry) = self.listeners.get(&listener) else { return false };
+        let mut others = entry.members.keys().filter(|member| **member != worker);
+        others.any(|other| {
+            self.workers.get(other).is_some_and(|other| other.has_room(now, &self.settings))
+        })
+    }
+
+    /// The worker's lane in a listener whose lanes are dealt to in turn.
+    fn lane_in_turn(&self, id: ListenerId, worker: WorkerId) -> Option<LaneId> {
+        let entry = self.listeners.get(&id)?;
+        let in_turn = entry.dealing == Some(Dealing::ByKernel(Choice::InTurn));
+        entry.members.get(&worker).filter(|_| in_turn)?.lane
+    }
+}
