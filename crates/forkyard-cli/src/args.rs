@@ -63,8 +63,9 @@ pub(crate) struct Run {
     #[arg(short, long, value_name = "N|max", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: Option<Workers>,
 
-    /// How connections reach the workers: `round-robin` or `shared`; with a port or a
-    /// socket's path before it for one listener only, as in `8443=shared`
+    /// How connections reach the workers: `auto`, `kernel`, `round-robin`,
+    /// `least-connections`, `ip-hash` or `shared`; with a port or a socket's path before it
+    /// for one listener only, as in `8443=shared` [default: auto]
     #[arg(long, value_name = "[LISTENER=]POLICY", value_parser = parse_policy)]
     pub(crate) policy: Vec<PolicyRule>,
 
@@ -245,9 +246,12 @@ fn parse_policy(text: &str) -> Result<PolicyRule, String> {
         Some((listener, name)) => (Some(listener.trim_start_matches(':').to_owned()), name),
         None => (None, text),
     };
-    let policies = [Policy::RoundRobin, Policy::Shared];
-    let policy = policies.into_iter().find(|policy| policy.name() == name);
-    let policy = policy.ok_or("there are `round-robin` and `shared`")?;
+    let policy = Policy::ALL.into_iter().find(|policy| policy.name() == name);
+    let policy = policy.ok_or_else(|| {
+        let names: Vec<_> =
+            Policy::ALL.iter().map(|policy| format!("`{}`", policy.name())).collect();
+        format!("there are {}", names.join(", "))
+    })?;
     Ok(PolicyRule { listener, policy })
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn run(
             .iter()
             .rev()
             .find(|rule| rule.listener.is_none())
-            .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
+            .map_or(forkyard::Policy::default(), |rule| rule.policy),
     };
     let source = || launch.plan();
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use forkyard_core::{ConnectionId, Endpoint, ListenerId, Policy};
+use forkyard_core::{Choice, ConnectionId, Dealing, Endpoint, ListenerId, Policy};
 use forkyard_ipc::{HandleKind, ServerReply, Transport, Value};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::sockets::SocketKind;
@@ -21,7 +21,7 @@ use super::check;
 struct Entry {
     bound: binding::Bound,
     acceptor: Acceptor,
-    policy: Policy,
+    dealing: Dealing,
     /// Names it on the wire; ends in its id.
     key: String,
     /// Where it is, for people.
@@ -33,7 +33,7 @@ struct Entry {
 /// What is known of a bound address beside its socket.
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
-    pub(super) policy: Policy,
+    pub(super) dealing: Dealing,
     pub(super) key: String,
     pub(super) address: String,
     pub(super) data: Option<Value>,
@@ -68,36 +68,37 @@ impl Listeners {
         Self { entries: BTreeMap::new(), last_served: ListenerId(0), failing: BTreeSet::new() }
     }
 
-    /// Binds an address. Returns where it ended up, for people.
+    /// Binds an address. Returns where it ended up, for people, and how it is dealt.
     pub(super) fn open(
         &mut self,
         id: ListenerId,
         endpoint: &Endpoint,
         policy: Policy,
         (backlog, inherited): (Option<u32>, &InheritedFds),
-    ) -> io::Result<String> {
+    ) -> io::Result<(String, Dealing)> {
         let bound = bind(endpoint, backlog, inherited)?;
-        let acceptor = acceptor_for(policy);
+        let dealing = dealing_for(endpoint, policy);
+        let acceptor = acceptor_for(dealing);
         let address = bound.describe(endpoint);
         let key = format!("{address}#{id}");
-        let entry = Entry { bound, acceptor, policy, key, address: address.clone(), data: None };
+        let entry = Entry { bound, acceptor, dealing, key, address: address.clone(), data: None };
         self.entries.insert(id, entry);
-        Ok(address)
+        Ok((address, dealing))
     }
 
     /// Goes on with an address that was bound by another program of this process.
     pub(super) fn resume(&mut self, id: ListenerId, bound: binding::Bound, listed: Listed) {
-        let Listed { policy, key, address, data } = listed;
-        let acceptor = acceptor_for(policy);
-        self.entries.insert(id, Entry { bound, acceptor, policy, key, address, data });
+        let Listed { dealing, key, address, data } = listed;
+        let acceptor = acceptor_for(dealing);
+        self.entries.insert(id, Entry { bound, acceptor, dealing, key, address, data });
     }
 
     /// All of them, to be gone on with by another program of this process.
     pub(super) fn all(&self) -> impl Iterator<Item = (ListenerId, &binding::Bound, Listed)> {
         self.entries.iter().map(|(id, entry)| {
-            let Entry { policy, key, address, data, .. } = entry;
+            let Entry { dealing, key, address, data, .. } = entry;
             let (key, address, data) = (key.clone(), address.clone(), data.clone());
-            (*id, &entry.bound, Listed { policy: *policy, key, address, data })
+            (*id, &entry.bound, Listed { dealing: *dealing, key, address, data })
         })
     }
 
@@ -154,9 +155,11 @@ impl Listeners {
             handle: None,
             transport: transport(entry.bound.kind),
         };
-        Ok(Some(match entry.policy {
-            Policy::RoundRobin => (ServerReply { sockname: entry.bound.sockname(), ..reply }, None),
-            Policy::Shared => {
+        Ok(Some(match entry.dealing {
+            Dealing::ByPrimary(_) => {
+                (ServerReply { sockname: entry.bound.sockname(), ..reply }, None)
+            }
+            Dealing::ByWorkers | Dealing::ByKernel(_) => {
                 let kind = match entry.bound.kind {
                     SocketKind::Udp => HandleKind::DgramNative,
                     _ => HandleKind::NetNative,
@@ -191,10 +194,23 @@ impl Listeners {
     }
 }
 
-fn acceptor_for(policy: Policy) -> Acceptor {
+/// What can be made of a policy. Nobody can accept datagrams for somebody else.
+fn dealing_for(endpoint: &Endpoint, policy: Policy) -> Dealing {
+    if endpoint.is_datagram() {
+        return Dealing::ByWorkers;
+    }
     match policy {
-        Policy::RoundRobin => Acceptor::Unwatched,
-        Policy::Shared => Acceptor::Workers,
+        Policy::Shared => Dealing::ByWorkers,
+        Policy::LeastConnections => Dealing::ByPrimary(Choice::LeastConnections),
+        Policy::IpHash => Dealing::ByPrimary(Choice::ByOrigin),
+        Policy::Auto | Policy::Kernel | Policy::RoundRobin => Dealing::ByPrimary(Choice::InTurn),
+    }
+}
+
+fn acceptor_for(dealing: Dealing) -> Acceptor {
+    match dealing {
+        Dealing::ByPrimary(_) => Acceptor::Unwatched,
+        Dealing::ByWorkers | Dealing::ByKernel(_) => Acceptor::Workers,
     }
 }
 

@@ -83,8 +83,8 @@ impl Driver {
         let socket = descriptors.take(state.socket)?;
         let bound = Bound { socket, kind: state.kind.into(), file };
         let data = value(state.data.as_ref())?;
-        let ListenerState { id, policy, key, address, .. } = state;
-        self.listeners.resume(id, bound, Listed { policy, key, address, data });
+        let ListenerState { id, dealing, key, address, .. } = state;
+        self.listeners.resume(id, bound, Listed { dealing, key, address, data });
         Ok(())
     }
 

@@ -144,7 +144,7 @@ impl Driver {
         luggage: &mut Luggage<'a>,
     ) -> Result<Vec<ListenerState>, UpgradeFailure> {
         let states = self.listeners.all().map(|(id, bound, listed)| {
-            let Listed { policy, key, address, data } = listed;
+            let Listed { dealing, key, address, data } = listed;
             let file = bound.file.as_ref().map(|file| FileState {
                 path: Text::of(&file.path),
                 device: file.identity.0,
@@ -155,7 +155,7 @@ impl Driver {
                 id,
                 socket: luggage.pack(bound.socket.as_fd()),
                 kind: bound.kind.into(),
-                policy,
+                dealing,
                 key,
                 address,
                 data: data.map_err(|error| error.to_string())?,

@@ -222,7 +222,7 @@ impl Driver {
         let rules = &self.settings.policies;
         let rule = rules.iter().rev().find(matching);
         let rule = rule.or_else(|| rules.iter().rev().find(|rule| rule.listener.is_none()));
-        rule.map_or(Policy::RoundRobin, |rule| rule.policy)
+        rule.map_or(Policy::default(), |rule| rule.policy)
     }
 
     /// What a worker has sent us is ours: none of its server's connections are left here.
@@ -243,7 +243,7 @@ impl Driver {
             Arrival::Connection(listener, socket) => {
                 let connection = ConnectionId(self.number());
                 self.connections.keep(connection, socket);
-                self.input(Input::Accepted { listener, connection });
+                self.input(Input::Accepted { listener, connection, origin: None });
             }
             Arrival::Failure { listener, error, first } => {
                 if first {

@@ -38,7 +38,7 @@ impl Driver {
                 self.open_listener(listener, &spec, policy, backlog);
             }
             Action::CloseListener { listener } => self.listeners.close(listener),
-            Action::Grant { worker, seq, listener } => self.grant(worker, seq, listener),
+            Action::Grant { worker, seq, listener, .. } => self.grant(worker, seq, listener),
             Action::Refuse { worker, seq, listener, refusal } => {
                 self.refuse(worker, seq, listener, refusal);
             }
@@ -49,6 +49,10 @@ impl Driver {
             }
             Action::Terminate { worker } => self.terminate(worker),
             Action::Kill { worker } => self.kill(worker),
+            Action::Deal { .. }
+            | Action::Reclaim { .. }
+            | Action::GiveBack { .. }
+            | Action::Probe { .. } => {}
             Action::Emit(event) => self.publish(event),
             Action::Finish(outcome) => self.outcome = Some(outcome),
         }
@@ -100,9 +104,9 @@ impl Driver {
     ) {
         let means = (backlog, &*self.settings.inherited);
         match self.listeners.open(listener, &spec.endpoint, policy, means) {
-            Ok(address) => {
+            Ok((address, dealing)) => {
                 self.emit(Event::Bound { address, policy });
-                self.input(Input::ListenerOpened { listener });
+                self.input(Input::ListenerOpened { listener, dealing });
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(address::EINVAL);

@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 
 use forkyard_core::{
-    ConnectionId, Generation, ListenerId, Policy, SlotId, Snapshot, Surge, WorkerId,
+    ConnectionId, Dealing, Generation, ListenerId, SlotId, Snapshot, Surge, WorkerId,
 };
 use forkyard_ipc::{DecoderState, Frame, OutboxState, Skip};
 use forkyard_sys::sockets::SocketKind;
@@ -196,7 +196,7 @@ pub(crate) struct ListenerState {
     pub(crate) id: ListenerId,
     pub(crate) socket: Descriptor,
     pub(crate) kind: KindState,
-    pub(crate) policy: Policy,
+    pub(crate) dealing: Dealing,
     pub(crate) key: String,
     pub(crate) address: String,
     /// What TLS workers share, in V8's serialization.
