@@ -124,6 +124,7 @@ impl Dispatcher {
         listener.members.insert(worker, Member { lane, ..Member::default() });
         out.push_back(Action::Grant { worker, seq, listener: id, lane });
         self.deal(id, out);
+        self.reclaim_from_blocked(id, worker, out);
         self.place(now, id, out);
     }
 }

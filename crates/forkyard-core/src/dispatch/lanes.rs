@@ -208,10 +208,22 @@ impl Dispatcher {
         self.timers.set_after(Timer::Trial(worker), now, self.settings.trial_after);
         out.push_back(Action::Probe { worker });
         for id in self.all() {
-            if let Some(lane) = self.lane_in_turn(id, worker) {
-                self.deal(id, out);
-                out.push_back(Action::Reclaim { listener: id, lane });
-            }
+            self.reclaim_from_blocked(id, worker, out);
+        }
+    }
+
+    /// The primary takes what waits for a worker that is blocked.
+    pub(super) fn reclaim_from_blocked(
+        &mut self,
+        id: ListenerId,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(lane) = self.lane_in_turn(id, worker) else { return };
+        let attention = self.workers.get(&worker).map(|entry| entry.attention);
+        if attention == Some(Attention::Blocked) {
+            self.deal(id, out);
+            out.push_back(Action::Reclaim { listener: id, lane });
         }
     }
 

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    CheckRule, ConnectionId, Generation, IdleRule, ListenerId, ListenerSpec, Outcome, Policy,
-    ReadyRule, ReadySignal, Role, SlotId, Stage, WorkerId,
+    CheckRule, ConnectionId, Dealing, DealtLane, Generation, IdleRule, LaneId, ListenerId,
+    ListenerSpec, Outcome, Policy, ReadyRule, ReadySignal, Role, SlotId, Stage, WorkerId,
 };
 
 /// What was broken, in a sentence.
@@ -32,6 +32,7 @@ macro_rules! ensure {
 }
 
 mod hearing;
+mod lanes;
 mod resting;
 mod rolling;
 mod seeing;
@@ -57,11 +58,22 @@ struct Connection {
 #[derive(Default)]
 struct Listener {
     specification: Option<(ListenerSpec, Policy)>,
+    dealing: Option<Dealing>,
+    /// Whose each lane is, and whether the primary accepts there too.
+    lanes: BTreeMap<LaneId, Lane>,
+    /// To which the kernel deals.
+    dealt: Vec<DealtLane>,
     is_closed: bool,
     /// Accepted and neither served nor let go.
     unserved: usize,
     /// What `unserved` may not exceed.
     bound: usize,
+}
+
+/// One lane, as the account has it.
+struct Lane {
+    worker: WorkerId,
+    is_primarys: bool,
 }
 
 /// How a worker stands to its slot's seat.
@@ -92,6 +104,8 @@ struct Worker {
     in_hand: usize,
     /// Addresses that it has asked for and got no answer about.
     questions: usize,
+    /// It was found not to take what waits on its lanes.
+    is_blocked: bool,
     /// All that it has ever asked for.
     wishes: Vec<ListenerSpec>,
 }
@@ -127,6 +141,7 @@ enum Keeper {
 #[derive(Clone, Copy)]
 pub struct Rules {
     pub window: usize,
+    pub waiting: usize,
     pub limit: u32,
     pub linger: Duration,
     pub leave_linger: Duration,
@@ -172,7 +187,12 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 26] = [
+pub const SIGHTS: [&str; 31] = [
+    "a connection taken from a lane",
+    "a blocked worker left out",
+    "a blocked worker dealt to again",
+    "a lane that the primary took back",
+    "a connection that waits for the one worker",
     "a connection served",
     "a connection dropped with its listener",
     "a connection declined",
@@ -323,6 +343,7 @@ impl Worker {
             members_of: BTreeSet::new(),
             in_hand: 0,
             questions: 0,
+            is_blocked: false,
             wishes: Vec::new(),
         }
     }

@@ -35,7 +35,9 @@ impl Ledger {
     pub fn hears(&mut self, input: &Input) {
         self.asked.clear();
         match input {
-            Input::Accepted { listener, connection } => self.hears_accepted(*listener, *connection),
+            Input::Accepted { listener, connection, .. } => {
+                self.hears_accepted(*listener, *connection);
+            }
             Input::Replied { worker, connection, verdict } => {
                 self.hears_reply(*worker, *connection, *verdict);
             }
@@ -63,7 +65,16 @@ impl Ledger {
             Input::Checked { worker, result } => self.of(*worker, |worker, _| {
                 worker.is_healthy = result.is_ok();
             }),
-            Input::ListenerOpened { .. }
+            Input::ListenerOpened { listener, dealing } => {
+                self.listeners.entry(*listener).or_default().dealing = Some(*dealing);
+            }
+            Input::Answered { worker } => {
+                if let Some(entry) = self.workers.get_mut(worker) {
+                    entry.is_blocked = false;
+                }
+            }
+            Input::Finished { .. }
+            | Input::LaneSeen { .. }
             | Input::ListenerFailed { .. }
             | Input::AcceptFailed { .. } => {}
         }
@@ -92,9 +103,10 @@ impl Ledger {
         self.connections.insert(connection, entry);
         self.touched.push(connection);
         let readable = self.workers.values().filter(|worker| !worker.channel_ended).count();
+        let may_wait = if self.goes_by_origin(listener) { self.rules.waiting } else { 0 };
         let entry = self.listeners.entry(listener).or_default();
         entry.unserved += 1;
-        entry.bound = readable * self.rules.window;
+        entry.bound = readable * self.rules.window + may_wait;
     }
 
     fn hears_reply(&mut self, worker: WorkerId, connection: ConnectionId, verdict: Verdict) {

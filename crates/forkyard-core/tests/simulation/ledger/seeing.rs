@@ -1,11 +1,11 @@
 //! What the core may do, held against the account.
 
 use forkyard_core::{
-    Action, CheckRule, ConnectionId, Endpoint, Event, Generation, IdleRule, ListenerId,
-    ListenerSpec, Outcome, Policy, Role, RollStep, SlotId, Stage, WorkerId,
+    Action, CheckRule, Choice, ConnectionId, Dealing, Endpoint, Event, Generation, IdleRule,
+    ListenerId, ListenerSpec, Outcome, Policy, Role, RollStep, SlotId, Stage, WorkerId,
 };
 
-use super::{Keeper, Ledger, Listener, Owner, Place, Seat, Slot, Violation, Worker};
+use super::{Connection, Keeper, Ledger, Listener, Owner, Place, Seat, Slot, Violation, Worker};
 
 impl Ledger {
     pub fn sees(&mut self, action: &Action) -> Result<(), Violation> {
@@ -27,7 +27,14 @@ impl Ledger {
                 self.sees_open(*listener, spec, *policy)
             }
             Action::CloseListener { listener } => self.sees_close(*listener),
-            Action::Grant { worker, listener, .. } => self.sees_grant(*worker, *listener),
+            Action::Grant { worker, listener, lane, .. } => {
+                self.sees_lane_granted(*worker, *listener, *lane)?;
+                self.sees_grant(*worker, *listener)
+            }
+            Action::Deal { listener, lanes } => self.sees_deal(*listener, lanes),
+            Action::Reclaim { listener, lane } => self.sees_reclaim(*listener, *lane),
+            Action::GiveBack { listener, lane } => self.sees_give_back(*listener, *lane),
+            Action::Probe { worker } => self.sees_probe(*worker),
             Action::HandOff { worker, listener, connection } => {
                 self.sees_hand_off(*worker, *listener, *connection)
             }
@@ -98,6 +105,14 @@ impl Ledger {
         let specification = Some((spec.clone(), policy));
         self.listeners.insert(id, Listener { specification, ..Listener::default() });
         Ok(())
+    }
+
+    pub(super) fn goes_by_origin(&self, id: ListenerId) -> bool {
+        let dealing = self.listeners.get(&id).and_then(|entry| entry.dealing);
+        matches!(
+            dealing,
+            Some(Dealing::ByPrimary(Choice::ByOrigin) | Dealing::ByKernel(Choice::ByOrigin))
+        )
     }
 
     pub(super) fn open_listeners(&self) -> impl Iterator<Item = (ListenerId, &Listener)> {
@@ -171,7 +186,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn reachable(&mut self, worker: WorkerId) -> Result<&mut Worker, Violation> {
+    pub(super) fn reachable(&mut self, worker: WorkerId) -> Result<&mut Worker, Violation> {
         let entry = self.workers.get_mut(&worker);
         let entry = entry.filter(|entry| !entry.is_gone && !entry.channel_ended);
         entry.filter(|entry| !entry.is_leaving).ok_or_else(|| format!("{worker} cannot be served"))
@@ -186,6 +201,7 @@ impl Ledger {
         let window = self.rules.window;
         let target = self.reachable(worker)?;
         ensure!(target.place == Place::Seated, "{worker} was offered c{id}, but has no seat");
+        ensure!(!target.is_blocked, "{worker} was offered c{id}, but is blocked");
         ensure!(target.in_hand < window, "{worker} was offered more than its window");
         ensure!(target.members_of.contains(&listener), "{worker} does not serve L{listener}");
         target.in_hand += 1;
@@ -310,6 +326,7 @@ impl Ledger {
         for id in std::mem::take(&mut self.touched) {
             self.settle_connection(id)?;
         }
+        self.settle_lanes()?;
         for (id, entry) in &self.listeners {
             let (unserved, bound) = (entry.unserved, entry.bound);
             ensure!(unserved <= bound, "L{id} has {unserved} unserved, more than {bound}");
@@ -332,9 +349,14 @@ impl Ledger {
         }
     }
 
-    /// A connection that was just accepted is with a worker: that is what capacity means.
-    pub fn was_placed(&self, id: ConnectionId) -> Result<(), Violation> {
-        let owner = self.connections[&id].owner;
+    /// A connection that was just accepted is with a worker: that is what capacity means. Only
+    /// one that belongs to a certain worker may have to wait for it.
+    pub fn was_placed(&mut self, id: ConnectionId) -> Result<(), Violation> {
+        let Connection { owner, listener, .. } = self.connections[&id];
+        if owner == Owner::Waiting && self.goes_by_origin(listener) {
+            self.sight("a connection that waits for the one worker");
+            return Ok(());
+        }
         ensure!(matches!(owner, Owner::Offered(_)), "c{id} was accepted, but is {owner:?}");
         Ok(())
     }
