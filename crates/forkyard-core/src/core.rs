@@ -204,6 +204,8 @@ impl Core {
                 Notice::Finished(outcome) => out.push_back(Action::Finish(outcome)),
             }
         }
+        // Not before it is known who leaves: what waits is not for them.
+        self.dispatcher.place_all(now, &mut self.actions);
     }
 }
 

@@ -85,10 +85,7 @@ impl Dispatcher {
         for offer in entry.in_hand.into_iter().rev() {
             self.requeue(now, offer.listener, offer.waiting, out);
         }
-        // What waited for this very one waits for another.
-        for id in self.all() {
-            self.place(now, id, out);
-        }
+        self.place_all(now, out);
     }
 
     /// The slot's worker has settled: addresses that it did not ask for are not wanted.

@@ -36,8 +36,8 @@ use crate::id::{LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::Action;
 
 /// The most lanes one listener may have: for every slot a worker, its successor and more
-/// than that on their way out.
-pub const MAX_LANES: u16 = 4096;
+/// The most lanes one listener may have; as many as a group of sockets can have.
+pub const MAX_LANES: u16 = 1024;
 
 /// What was seen of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -168,7 +168,8 @@ impl Dispatcher {
         self.workers.insert(worker, Worker::new(slot, standing));
     }
 
-    /// A worker that was held back, or a spare, takes part from now on.
+    /// A worker that was held back, or a spare, takes part from now on. What waits for it is
+    /// handed out by [`Self::place_all`].
     pub(crate) fn worker_serves(
         &mut self,
         now: Instant,
@@ -183,7 +184,6 @@ impl Dispatcher {
         for id in self.all() {
             self.deal(id, out);
         }
-        self.place_for(now, worker, out);
     }
 
     /// Whether this question of a spare waits for the spare to be needed.

@@ -196,6 +196,16 @@ impl Dispatcher {
         out.push_back(Action::HandOff { worker, listener, connection: waiting.connection });
     }
 
+    /// Places what waits, after a change in who takes part: it may be for somebody else now.
+    pub(crate) fn place_all(&mut self, now: Instant, out: &mut VecDeque<Action>) {
+        if self.listeners.values().all(|entry| entry.queue.is_empty()) {
+            return;
+        }
+        for id in self.all() {
+            self.place(now, id, out);
+        }
+    }
+
     /// Places what waits on the listeners that this worker serves.
     pub(super) fn place_for(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
         if self.listeners.values().all(|entry| entry.queue.is_empty()) {

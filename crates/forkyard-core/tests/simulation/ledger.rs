@@ -104,8 +104,8 @@ struct Worker {
     in_hand: usize,
     /// Addresses that it has asked for and got no answer about.
     questions: usize,
-    /// It was found not to take what waits on its lanes.
-    is_blocked: bool,
+    /// It was found not to take what waits on its lanes, and is tried again then.
+    blocked_until: Option<Instant>,
     /// All that it has ever asked for.
     wishes: Vec<ListenerSpec>,
 }
@@ -142,6 +142,7 @@ enum Keeper {
 pub struct Rules {
     pub window: usize,
     pub waiting: usize,
+    pub trial_after: Duration,
     pub limit: u32,
     pub linger: Duration,
     pub leave_linger: Duration,
@@ -343,7 +344,7 @@ impl Worker {
             members_of: BTreeSet::new(),
             in_hand: 0,
             questions: 0,
-            is_blocked: false,
+            blocked_until: None,
             wishes: Vec::new(),
         }
     }

@@ -63,6 +63,7 @@ impl World {
         let rules = Rules {
             window: settings.dispatch.window,
             waiting: settings.dispatch.waiting,
+            trial_after: settings.dispatch.trial_after,
             limit: settings.supervise.restart.limit,
             linger: settings.dispatch.linger,
             leave_linger: settings.supervise.drain_timeout,

@@ -11,6 +11,9 @@ use super::{Connection, Keeper, Ledger, Owner, Place, Seat, Slot, Violation, Wor
 impl Ledger {
     pub fn time_passes(&mut self, now: Instant) {
         self.now = now;
+        for worker in self.workers.values_mut() {
+            worker.blocked_until = worker.blocked_until.filter(|until| *until > now);
+        }
         let settled =
             self.workers.iter_mut().filter(|(_, worker)| worker.settles_by(now, &self.rules));
         for (_, worker) in settled {
@@ -70,7 +73,7 @@ impl Ledger {
             }
             Input::Answered { worker } => {
                 if let Some(entry) = self.workers.get_mut(worker) {
-                    entry.is_blocked = false;
+                    entry.blocked_until = None;
                 }
             }
             Input::Finished { .. }

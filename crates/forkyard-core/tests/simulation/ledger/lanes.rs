@@ -49,15 +49,16 @@ impl Ledger {
         let worker = entry.worker;
         let owner = self.workers.get_mut(&worker).ok_or_else(|| format!("{worker} is unknown"))?;
         ensure!(!owner.channel_ended, "{worker} has ended, but got lane {lane} of L{id} back");
-        owner.is_blocked = false;
+        owner.blocked_until = None;
         self.sight("a blocked worker dealt to again");
         Ok(())
     }
 
     pub(super) fn sees_probe(&mut self, worker: WorkerId) -> Result<(), Violation> {
+        let until = self.now + self.rules.trial_after;
         let entry = self.reachable(worker)?;
-        ensure!(!entry.is_blocked, "{worker} is blocked already");
-        entry.is_blocked = true;
+        ensure!(entry.blocked_until.is_none(), "{worker} is blocked already");
+        entry.blocked_until = Some(until);
         self.sight("a blocked worker left out");
         Ok(())
     }
@@ -91,7 +92,7 @@ impl Ledger {
                 && !worker.is_gone
                 && !worker.is_leaving
                 && !worker.channel_ended;
-            let is_awake = choice == Choice::ByOrigin || !worker.is_blocked;
+            let is_awake = choice == Choice::ByOrigin || worker.blocked_until.is_none();
             (takes_part && is_awake).then_some(DealtLane { slot: worker.slot, lane: *lane })
         });
         let mut dealt: Vec<_> = dealt.collect();

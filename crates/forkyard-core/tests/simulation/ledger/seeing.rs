@@ -201,7 +201,7 @@ impl Ledger {
         let window = self.rules.window;
         let target = self.reachable(worker)?;
         ensure!(target.place == Place::Seated, "{worker} was offered c{id}, but has no seat");
-        ensure!(!target.is_blocked, "{worker} was offered c{id}, but is blocked");
+        ensure!(target.blocked_until.is_none(), "{worker} was offered c{id}, but is blocked");
         ensure!(target.in_hand < window, "{worker} was offered more than its window");
         ensure!(target.members_of.contains(&listener), "{worker} does not serve L{listener}");
         target.in_hand += 1;
