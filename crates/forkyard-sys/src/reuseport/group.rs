@@ -8,7 +8,7 @@ use rustix::fs::{Uid, fchown};
 use rustix::net::{SocketType, bind, sockopt};
 
 use super::board::Board;
-use super::bpf::{MapKind, MapMemory, create_map, put_socket, remove_socket};
+use super::bpf::{MapKind, MapMemory, create_map, put_socket};
 use super::permission::NotPermitted;
 use super::program::{self, Maps};
 use super::{CAPACITY, Dealing, LIST_LIMIT, Seat};
@@ -216,10 +216,6 @@ impl Group {
             let why = "a seat that is to get connections cannot be removed";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        for seat in (0..CAPACITY).take(self.seats.len()).skip(count) {
-            // One that somebody has shut down is not there any more.
-            let _ = remove_socket(self.sockets.as_fd(), u32::from(seat));
-        }
         self.seats.truncate(count);
         Ok(())
     }
@@ -229,7 +225,6 @@ impl Group {
         let number = u32::try_from(self.seats.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let (address, kind) = (self.local_address()?, self.kind()?);
         let socket = new_socket(address, kind, self.only_v6(address)?)?;
-        sockopt::set_socket_reuseport(&socket, true)?;
         open(&socket, address, kind)?;
         put_socket(self.sockets.as_fd(), number, socket.as_fd())?;
         self.seats.push(socket);
@@ -273,24 +268,21 @@ impl Dealer {
     }
 }
 
-/// Makes the waiting room, which is the first socket of the group, so that the address is
-/// nobody else's and nothing is dealt without the program.
+/// Makes the waiting room, which is the first socket of the group, so that nothing is dealt
+/// without the program.
 ///
-/// It is bound without `SO_REUSEPORT`, like that of any server: so it fails if anybody has the
-/// address, another group included. The option, without which no other socket could join it,
-/// comes after that. The program is attached first, which takes the option for that moment; the
-/// socket keeps it.
+/// Other sockets can join it, but it joins none: the kernel does not let a socket share an
+/// address that is taken if it has a program already (`sk_reuseport_cb` in
+/// `net/ipv4/inet_connection_sock.c` and `udp.c`). So this fails if anybody has the address,
+/// another group included.
 fn open_group(
     address: SocketAddr,
     options: Options,
     program: BorrowedFd<'_>,
 ) -> io::Result<OwnedFd> {
     let socket = new_socket(address, options.kind, options.only_v6)?;
-    sockopt::set_socket_reuseport(&socket, true)?;
     attach(&socket, program)?;
-    sockopt::set_socket_reuseport(&socket, false)?;
     open(&socket, address, options.kind)?;
-    sockopt::set_socket_reuseport(&socket, true)?;
     Ok(socket)
 }
 
@@ -302,6 +294,7 @@ fn new_socket(address: SocketAddr, kind: Kind, only_v6: OnlyV6) -> io::Result<Ow
     };
     let socket = inet_socket(&address, socket_type, only_v6)?;
     sockopt::set_socket_reuseaddr(&socket, reuse_address)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
     give_away(&socket)?;
     Ok(socket)
 }
