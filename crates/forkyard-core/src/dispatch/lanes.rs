@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::listener::Listener;
+use super::listener::{Access, Listener, Member};
 use super::policy::{Choice, Dealing};
 use super::worker::Attention;
 use super::{Dispatcher, Timer};
@@ -103,9 +103,18 @@ impl Listener {
         Some(LaneId(id))
     }
 
-    fn free_lanes_of(&mut self, worker: WorkerId) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.worker == Some(worker)) {
-            lane.worker = None;
+    /// A lane whose socket is to be replaced can be anybody's.
+    fn free_lane(&mut self, lane: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
+            *lane = Lane::default();
+        }
+    }
+
+    fn free_lanes_of(&mut self, worker: WorkerId, is_kept: impl Fn(LaneId) -> bool) {
+        for (id, lane) in (0..).map(LaneId).zip(&mut self.lanes) {
+            if lane.worker == Some(worker) && !is_kept(id) {
+                lane.worker = None;
+            }
         }
     }
 }
@@ -126,6 +135,10 @@ impl Dispatcher {
         let Some(seen) = entry.lanes.get_mut(usize::from(lane.0)) else { return };
         let Some(still_since) = seen.watch.see(now, view) else { return };
         let Some(worker) = seen.worker else { return };
+        let access = entry.members.get(&worker).map(|member| member.access);
+        if access != Some(Access::Asked) {
+            return;
+        }
         if now.duration_since(still_since) >= self.settings.rescue_after {
             self.does_not_take(now, worker, listener, out);
         }
@@ -141,8 +154,8 @@ impl Dispatcher {
         for id in self.all() {
             if let Some(lane) = self.lane_in_turn(id, worker) {
                 out.push_back(Action::GiveBack { listener: id, lane });
-                self.deal(id, out);
             }
+            self.deal(id, out);
         }
         self.place_for(now, worker, out);
     }
@@ -167,25 +180,40 @@ impl Dispatcher {
         }
     }
 
-    /// A worker no longer takes part in a listener: the primary sees to its lane, if it had
-    /// one.
+    /// A worker no longer takes part in a listener: others see to what waits on its lane, if
+    /// it had one.
     pub(super) fn give_up_lane(
         &mut self,
         listener: ListenerId,
-        lane: Option<LaneId>,
+        member: Option<Member>,
         out: &mut VecDeque<Action>,
     ) {
-        if let Some(lane) = lane {
-            self.deal(listener, out);
-            out.push_back(Action::Reclaim { listener, lane });
+        let Some(Member { lane: Some(lane), access, .. }) = member else { return };
+        self.deal(listener, out);
+        match access {
+            Access::Asked => out.push_back(Action::Reclaim { listener, lane }),
+            Access::Inherited => {
+                self.renewing.push((listener, lane));
+                out.push_back(Action::Renew { listener, lane });
+            }
         }
     }
 
     /// A worker has ended: what it had may be given to others.
     pub(super) fn free_lanes(&mut self, worker: WorkerId) {
         self.timers.cancel(Timer::Trial(worker));
-        for entry in self.listeners.values_mut() {
-            entry.free_lanes_of(worker);
+        let is_renewing = |place: &(ListenerId, LaneId)| self.renewing.contains(place);
+        for (id, entry) in &mut self.listeners {
+            entry.free_lanes_of(worker, |lane| is_renewing(&(*id, lane)));
+        }
+    }
+
+    /// All that was asked for has been carried out.
+    pub(crate) fn have_renewed(&mut self) {
+        for (id, lane) in self.renewing.drain(..) {
+            if let Some(entry) = self.listeners.get_mut(&id) {
+                entry.free_lane(lane);
+            }
         }
     }
 
@@ -219,10 +247,12 @@ impl Dispatcher {
         worker: WorkerId,
         out: &mut VecDeque<Action>,
     ) {
-        let Some(lane) = self.lane_in_turn(id, worker) else { return };
         let attention = self.workers.get(&worker).map(|entry| entry.attention);
-        if attention == Some(Attention::Blocked) {
-            self.deal(id, out);
+        if attention != Some(Attention::Blocked) {
+            return;
+        }
+        self.deal(id, out);
+        if let Some(lane) = self.lane_in_turn(id, worker) {
             out.push_back(Action::Reclaim { listener: id, lane });
         }
     }
@@ -235,10 +265,12 @@ impl Dispatcher {
         })
     }
 
-    /// The worker's lane in a listener whose lanes are dealt to in turn.
+    /// The worker's lane in a listener whose lanes are dealt to in turn, if others can be handed
+    /// what waits there.
     fn lane_in_turn(&self, id: ListenerId, worker: WorkerId) -> Option<LaneId> {
         let entry = self.listeners.get(&id)?;
         let in_turn = entry.dealing == Some(Dealing::ByKernel(Choice::InTurn));
-        entry.members.get(&worker).filter(|_| in_turn)?.lane
+        let member = entry.members.get(&worker).filter(|_| in_turn)?;
+        member.lane.filter(|_| member.access == Access::Asked)
     }
 }

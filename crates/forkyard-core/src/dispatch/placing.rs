@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::listener::{Binding, Listener, Member};
+use super::listener::{Binding, Listener};
 use super::policy::{Choice, Origin};
 use super::worker::{Offer, Waiting, Worker};
 use super::{Dispatcher, Timer, slot_of_class};
@@ -112,7 +112,7 @@ impl Dispatcher {
         &'a self,
         listener: &'a Listener,
     ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
-        let members = listener.members.iter().filter(|(_, member)| !member.paused);
+        let members = listener.members.iter().filter(|(_, member)| member.can_be_handed());
         let workers = members.filter_map(|(id, _)| Some((*id, self.workers.get(id)?)));
         workers.filter(|(_, worker)| worker.serves())
     }
@@ -250,7 +250,7 @@ impl Dispatcher {
         if let Some(member) = entry.members.get_mut(&worker)
             && member.declined > 0
         {
-            *member = Member { lane: member.lane, ..Member::default() };
+            (member.declined, member.paused) = (0, false);
             self.timers.cancel(Timer::Declined(listener, worker));
         }
     }

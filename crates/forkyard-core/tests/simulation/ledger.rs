@@ -106,6 +106,8 @@ struct Worker {
     questions: usize,
     /// It was found not to take what waits on its lanes, and is tried again then.
     blocked_until: Option<Instant>,
+    /// What it was started with, and has not asked for.
+    inherited: BTreeSet<ListenerId>,
     /// All that it has ever asked for.
     wishes: Vec<ListenerSpec>,
 }
@@ -132,6 +134,8 @@ struct Slot {
 /// Who wants a listener to stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Keeper {
+    /// The app itself.
+    App,
     Worker(WorkerId),
     /// The next worker of a slot is expected to.
     Slot(SlotId),
@@ -173,6 +177,8 @@ pub struct Ledger {
     /// What is asked for in this step: by a worker that was just heard, or by a spare that is
     /// now listened to.
     asked: Vec<ListenerSpec>,
+    /// The address that the app has from its settings.
+    own_address: Option<ListenerSpec>,
     is_stopped: bool,
     has_failed: bool,
     finish: Option<Outcome>,
@@ -188,8 +194,9 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 31] = [
+pub const SIGHTS: [&str; 32] = [
     "a connection taken from a lane",
+    "a lane that was renewed",
     "a blocked worker left out",
     "a blocked worker dealt to again",
     "a lane that the primary took back",
@@ -238,6 +245,7 @@ impl Ledger {
             just_emptied: None,
             closings: BTreeMap::new(),
             asked: Vec::new(),
+            own_address: None,
             is_stopped: false,
             has_failed: false,
             finish: None,
@@ -345,6 +353,7 @@ impl Worker {
             in_hand: 0,
             questions: 0,
             blocked_until: None,
+            inherited: BTreeSet::new(),
             wishes: Vec::new(),
         }
     }

@@ -86,6 +86,8 @@ pub struct Process {
     temper: Temper,
     to_boot: VecDeque<Input>,
     serves: BTreeSet<ListenerId>,
+    /// What it was started with.
+    inherited: BTreeSet<ListenerId>,
     is_leaving: bool,
     /// So many more of its occasions to act are lost to a blocked event loop.
     blocked_for: usize,
@@ -112,6 +114,7 @@ impl Process {
             temper,
             to_boot,
             serves: BTreeSet::new(),
+            inherited: BTreeSet::new(),
             is_leaving: false,
             blocked_for: 0,
             is_finishing: false,
@@ -178,9 +181,14 @@ impl Process {
         self.boot_on()
     }
 
+    pub fn inherits(&mut self, listener: ListenerId) {
+        self.inherited.insert(listener);
+    }
+
     /// Whether it takes connections from its own lane of this listener.
     pub fn accepts_from(&self, listener: ListenerId) -> bool {
-        self.is_alive() && self.blocked_for == 0 && self.serves.contains(&listener)
+        let has_it = self.serves.contains(&listener) || self.inherited.contains(&listener);
+        self.is_alive() && self.blocked_for == 0 && has_it
     }
 
     /// Nothing gets through to it, but for signals that kill.

@@ -34,6 +34,8 @@ pub enum Place {
 pub struct Socket {
     pub dealing: Dealing,
     is_datagram: bool,
+    /// Workers are started with a socket of it, and nobody can be handed anything.
+    is_inherited: bool,
     own: Queue,
     lanes: BTreeMap<LaneId, Lane>,
     dealt: Vec<DealtLane>,
@@ -44,7 +46,7 @@ impl Socket {
         let dealing = any_dealing(endpoint, chance);
         let is_datagram = endpoint.is_datagram();
         let (own, lanes, dealt) = (Queue::default(), BTreeMap::new(), Vec::new());
-        Self { dealing, is_datagram, own, lanes, dealt }
+        Self { dealing, is_datagram, is_inherited: false, own, lanes, dealt }
     }
 
     /// A client's connection is complete. Some were begun before the last change of lanes.
@@ -64,8 +66,32 @@ impl Socket {
         entry.is_primarys = false;
     }
 
+    /// A worker is started with a socket.
+    pub fn start(&mut self, lane: Option<LaneId>, worker: WorkerId) {
+        self.is_inherited = true;
+        if let Some(lane) = lane {
+            self.grant(lane, worker);
+        }
+    }
+
+    /// What waits for nobody goes to those who are up.
     pub fn deal(&mut self, lanes: Vec<DealtLane>) {
         self.dealt = lanes;
+        if self.is_inherited {
+            let left = std::mem::take(&mut self.own.waiting);
+            self.bequeath(left);
+        }
+    }
+
+    /// The lane gets a new socket, and what waited at the old one goes to others.
+    pub fn renew(&mut self, lane: LaneId) {
+        let lane = self.lanes.remove(&lane).unwrap_or_default();
+        self.bequeath(lane.queue.waiting);
+    }
+
+    fn bequeath(&mut self, waiting: usize) {
+        let heir = self.dealt.first().and_then(|heir| self.lanes.get_mut(&heir.lane));
+        heir.map_or(&mut self.own, |heir| &mut heir.queue).waiting += waiting;
     }
 
     pub fn set_primarys(&mut self, lane: LaneId, is_primarys: bool) {
@@ -113,8 +139,12 @@ impl Socket {
         }
     }
 
-    /// How many wait, and for nobody but a worker.
+    /// How many wait, and for nobody but a worker. Where no worker can be handed anything the
+    /// primary has nothing to give, so what is its own is not counted.
     pub fn waiting(&self) -> usize {
+        if self.is_inherited {
+            return self.lanes.values().map(|lane| lane.queue.waiting).sum();
+        }
         if self.is_datagram || self.dealing == Dealing::ByWorkers {
             return 0;
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    Action, CheckRule, ConnectionId, Core, DispatchSettings, Endpoint, Generation, IdleRule, Input,
-    ListenerId, Origin, ReadyRule, Request, RestartMode, RestartSettings, Role, RollPlan, Settings,
-    Stage, SuperviseSettings, Surge, WorkerId,
+    Action, CheckRule, ConnectionId, Core, DispatchSettings, Endpoint, Generation, Host, IdleRule,
+    Input, Listen, ListenerId, ListenerSpec, Origin, Policy, ReadyRule, Request, RestartMode,
+    RestartSettings, Role, RollPlan, Settings, Stage, SuperviseSettings, Surge, WorkerId,
 };
 
 use crate::chance::Chance;
@@ -103,6 +103,9 @@ impl World {
 
     /// Chaos, then calm, then a stop.
     pub fn run(&mut self, steps: usize) -> Result<(), Violation> {
+        if self.chance.percent(40) {
+            self.listen()?;
+        }
         for _ in 0..=self.chance.below(4) {
             self.fork()?;
         }
@@ -441,6 +444,14 @@ impl World {
         self.request(Request::Fork(role))
     }
 
+    /// The app has an address from its settings, which is bound before the first worker starts.
+    fn listen(&mut self) -> Result<(), Violation> {
+        let endpoint = Endpoint::Tcp { host: Host::Any, port: 82, only_v6: false };
+        let spec = ListenerSpec::new(endpoint, 0);
+        self.request(Request::Listen(Listen { spec, policy: Policy::Auto, backlog: None }))?;
+        self.answer_opening()
+    }
+
     fn roll(&mut self) -> Result<(), Violation> {
         self.generations += 1;
         let surge = match self.chance.below(3) {
@@ -454,7 +465,7 @@ impl World {
 
     fn request(&mut self, request: Request) -> Result<(), Violation> {
         self.trail.note(|| format!("{request:?}"));
-        let answer = self.core.request(self.now, request);
+        let answer = self.core.request(self.now, request.clone());
         self.trail.note(|| format!("    {answer:?}"));
         self.perform_all_after(|ledger| ledger.hears_answer(request, answer))
     }
@@ -491,13 +502,19 @@ impl World {
         match action {
             Action::Check { worker } => self.checks.push(worker),
             Action::Spawn { worker, .. } => {
-                let process = Process::new(worker, self.mood, &mut self.chance);
+                let mut process = Process::new(worker, self.mood, &mut self.chance);
+                for (listener, lane) in self.core.inherits(worker) {
+                    process.inherits(listener);
+                    self.ledger.inherits(worker, listener, lane);
+                    self.at(listener, |socket| socket.start(lane, worker));
+                }
                 self.processes.insert(worker, process);
             }
             Action::OpenListener { listener, spec, .. } => {
                 self.opening.push((listener, spec.endpoint));
             }
             Action::Deal { listener, lanes } => self.at(listener, |socket| socket.deal(lanes)),
+            Action::Renew { listener, lane } => self.at(listener, |socket| socket.renew(lane)),
             Action::Reclaim { listener, lane } => {
                 self.at(listener, |socket| socket.set_primarys(lane, true));
             }

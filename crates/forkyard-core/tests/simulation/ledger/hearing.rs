@@ -180,7 +180,7 @@ impl Ledger {
     }
 
     pub fn hears_answer(&mut self, request: Request, answer: Admission) -> Result<(), Violation> {
-        match (request, answer) {
+        match (request.clone(), answer) {
             (Request::Stop(_), Admission::Denied(_)) => {
                 return Err("a stop was denied".to_owned());
             }
@@ -188,6 +188,7 @@ impl Ledger {
                 ensure!(self.roll.is_some(), "{request:?} was denied for a roll that is not");
             }
             (_, Admission::Denied(_)) => {}
+            (Request::Listen(listen), Admission::Accepted) => self.own_address = Some(listen.spec),
             (Request::Fork(role), Admission::Forked(slot)) => {
                 ensure!(!self.is_stopped, "forked after the stop");
                 self.slots.insert(slot, Slot::new(role));

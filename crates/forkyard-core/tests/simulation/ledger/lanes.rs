@@ -1,6 +1,6 @@
 //! Lanes: whose they are, to which the kernel deals, and where the primary accepts.
 
-use forkyard_core::{Choice, Dealing, DealtLane, LaneId, ListenerId, WorkerId};
+use forkyard_core::{Choice, Dealing, DealtLane, LaneId, ListenerId, Role, WorkerId};
 
 use super::{Lane, Ledger, Listener, Place, Violation};
 
@@ -21,6 +21,25 @@ impl Ledger {
             ensure!(*owner == worker || has_ended, "lane {lane} of L{id} is {owner}'s");
         }
         entry.lanes.insert(lane, Lane { worker, is_primarys: false });
+        Ok(())
+    }
+
+    /// A worker is about to start with a socket.
+    pub fn inherits(&mut self, worker: WorkerId, id: ListenerId, lane: Option<LaneId>) {
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.inherited.insert(id);
+            entry.members_of.insert(id);
+        }
+        let entry = self.listeners.entry(id).or_default();
+        entry.lanes.extend(lane.map(|lane| (lane, Lane { worker, is_primarys: false })));
+    }
+
+    pub(super) fn sees_renew(&mut self, id: ListenerId, lane: LaneId) -> Result<(), Violation> {
+        let worker = self.lane(id, lane)?.worker;
+        let inherits = self.workers[&worker].inherited.contains(&id);
+        ensure!(inherits, "lane {lane} of L{id} was renewed, but {worker} had asked for it");
+        self.listeners.entry(id).or_default().lanes.remove(&lane);
+        self.sight("a lane that was renewed");
         Ok(())
     }
 
@@ -89,6 +108,7 @@ impl Ledger {
             let worker = self.workers.get(worker)?;
             let takes_part = worker.members_of.contains(&id)
                 && worker.place == Place::Seated
+                && self.role_of(worker.slot) == Role::Serving
                 && !worker.is_gone
                 && !worker.is_leaving
                 && !worker.channel_ended;

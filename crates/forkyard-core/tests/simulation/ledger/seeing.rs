@@ -33,6 +33,7 @@ impl Ledger {
             }
             Action::Deal { listener, lanes } => self.sees_deal(*listener, lanes),
             Action::Reclaim { listener, lane } => self.sees_reclaim(*listener, *lane),
+            Action::Renew { listener, lane } => self.sees_renew(*listener, *lane),
             Action::GiveBack { listener, lane } => self.sees_give_back(*listener, *lane),
             Action::Probe { worker } => self.sees_probe(*worker),
             Action::HandOff { worker, listener, connection } => {
@@ -102,6 +103,9 @@ impl Ledger {
             entry.specification.as_ref().is_some_and(|(other, _)| other == spec)
         });
         ensure!(twin.is_none(), "L{id} has the address of an open one");
+        if self.own_address.as_ref() == Some(spec) {
+            self.keepers.insert((id, Keeper::App));
+        }
         let specification = Some((spec.clone(), policy));
         self.listeners.insert(id, Listener { specification, ..Listener::default() });
         Ok(())
@@ -132,13 +136,20 @@ impl Ledger {
             self.sight("a listener that nobody wanted");
         }
         let keeper = self.keepers.iter().find(|(kept, _)| *kept == id);
-        ensure!(self.is_stopped || keeper.is_none(), "L{id} was closed, but {keeper:?} wants it");
+        let is_over = self.is_stopped || self.is_finished();
+        ensure!(is_over || keeper.is_none(), "L{id} was closed, but {keeper:?} wants it");
         self.keepers.retain(|(kept, _)| *kept != id);
         self.has_lingered(id)?;
         for worker in self.workers.values_mut() {
             worker.members_of.remove(&id);
         }
         Ok(())
+    }
+
+    /// Nothing is left to be done.
+    fn is_finished(&self) -> bool {
+        let is_done = self.slots.values().all(|slot| slot.seat == Seat::Done);
+        is_done && self.rules.when_idle == IdleRule::Finish
     }
 
     /// What a worker has closed stays open for a while, unless it is in the way.
@@ -164,7 +175,8 @@ impl Ledger {
         let is_open = self.listeners.get(&id).is_some_and(|entry| !entry.is_closed);
         ensure!(is_open, "L{id} was granted, but is not open");
         let entry = self.reachable(worker)?;
-        ensure!(entry.members_of.insert(id), "L{id} was granted twice to {worker}");
+        let is_new = entry.members_of.insert(id) || entry.inherited.remove(&id);
+        ensure!(is_new, "L{id} was granted twice to {worker}");
         let slot = entry.slot;
         ensure!(self.role_of(slot) == Role::Serving, "{worker} is a spare, but got L{id}");
         self.keepers.remove(&(id, Keeper::Slot(slot)));
@@ -204,6 +216,7 @@ impl Ledger {
         ensure!(target.blocked_until.is_none(), "{worker} was offered c{id}, but is blocked");
         ensure!(target.in_hand < window, "{worker} was offered more than its window");
         ensure!(target.members_of.contains(&listener), "{worker} does not serve L{listener}");
+        ensure!(!target.inherited.contains(&listener), "{worker} cannot be handed c{id}");
         target.in_hand += 1;
         let entry = self.connections.get_mut(&id).ok_or_else(|| format!("c{id} is unknown"))?;
         ensure!(entry.listener == listener, "c{id} changed its listener");
@@ -301,12 +314,7 @@ impl Ledger {
         let fits = match outcome {
             Outcome::Stopped => self.is_stopped && !self.has_failed,
             Outcome::Failed(_) => self.has_failed,
-            Outcome::Finished { .. } => {
-                let finishes = self.rules.when_idle == IdleRule::Finish;
-                finishes
-                    && !self.is_stopped
-                    && self.slots.values().all(|slot| slot.seat == Seat::Done)
-            }
+            Outcome::Finished { .. } => !self.is_stopped && self.is_finished(),
         };
         ensure!(fits, "{outcome:?} is not how it ended");
         self.finish = Some(outcome.clone());
