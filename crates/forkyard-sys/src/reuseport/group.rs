@@ -170,14 +170,15 @@ impl Group {
         Ok(())
     }
 
-    /// How many connections (or datagrams) each seat got so far, from seat 0 on. What the
-    /// primary moved later is counted where it went first.
+    /// How often each seat was chosen so far, from seat 0 on, which is how many connections (or
+    /// datagrams) it got but for those that came to nothing. What the primary moved later is
+    /// counted where it went first.
     #[must_use]
     pub fn dealt(&self) -> Vec<u64> {
         (0..CAPACITY).take(self.seats.len()).map(|seat| self.board.dealt(seat)).collect()
     }
 
-    /// How many went to the waiting room.
+    /// How often the waiting room was, for what was left by closed sockets too.
     #[must_use]
     pub fn dealt_to_waiting_room(&self) -> u64 {
         self.board.dealt(CAPACITY)

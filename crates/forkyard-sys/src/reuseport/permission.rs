@@ -74,7 +74,7 @@ impl From<NotPermitted> for io::Error {
     }
 }
 
-/// Tries it: loads the program, and gives a socket away. Takes well below a millisecond and
+/// Tries it: loads the program, and gives a socket away. Takes about a millisecond and
 /// leaves nothing behind.
 ///
 /// # Errors

@@ -141,7 +141,7 @@ impl Program<'_> {
         self.assembler.load(Bits32, PLACE, CONTEXT, CONTEXT_HASH);
     }
 
-    /// The same as [`address_hash`](super::address_hash) of the packet's source.
+    /// The same as [`address_hash`](super::address_hash()) of the packet's source.
     fn hash_address(&mut self) {
         let (version_6, hash) = (self.assembler.label(), self.assembler.label());
         // The first four bits are the version.
@@ -161,7 +161,7 @@ impl Program<'_> {
         self.mix_address();
     }
 
-    /// The arithmetic of [`address_hash`](super::address_hash).
+    /// The arithmetic of [`address_hash`](super::address_hash()).
     fn mix_address(&mut self) {
         let assembler = &mut self.assembler;
         assembler.load(Bits32, PLACE, Stack, ADDRESS);
