@@ -19,9 +19,10 @@
 //!   later: the kernel chooses at the SYN, and the connection appears at that socket when its
 //!   last acknowledgement comes. The primary watches the sockets of seats that nobody accepts
 //!   from, and places what comes ([`accept_queue`](crate::sockets::accept_queue), accept).
-//! - **What waits at a socket when it is closed for good goes to the waiting room**, complete
-//!   connections and half-open ones. Closed for good means by everybody who has it.
-//!   `net.ipv4.tcp_migrate_req` plays no part: the program says that it does so.
+//! - **What waits at a socket when it is closed for good goes to its [`Heir`]**: the waiting room
+//!   or whoever is in the list, complete connections and half-open ones. Closed for good means by
+//!   everybody who has it. `net.ipv4.tcp_migrate_req` plays no part: the program says that it does
+//!   so. [`Group::renew`] gives a seat a new socket, so that the old one can be closed.
 //! - A program that *shuts down* (`shutdown(2)`) a socket it was given ends it for everybody.
 //!   What waits there goes to the waiting room too, and the seat is passed over from then on.
 //! - The address is the group's alone: who binds it too gets `AddrInUse`, with `SO_REUSEADDR`,
@@ -69,6 +70,7 @@ mod program;
 pub use address_hash::address_hash;
 pub use group::{Group, Kind, Options, Parts};
 pub use permission::{NotPermitted, permitted};
+pub use program::Heir;
 
 /// How many seats a group can have.
 pub const CAPACITY: u16 = 1024;
