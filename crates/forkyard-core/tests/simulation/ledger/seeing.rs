@@ -21,7 +21,11 @@ impl Ledger {
             }
             Action::Check { worker } => {
                 ensure!(self.rules.check == CheckRule::Ask, "{worker} was checked unasked");
-                self.reachable(*worker).map(drop)
+                // One that was under way is begun again after a hand-over, whatever became of its
+                // worker.
+                let is_there = self.workers.get(worker).is_some_and(|worker| !worker.is_gone);
+                ensure!(is_there, "{worker} was checked, but is gone");
+                Ok(())
             }
             Action::OpenListener { listener, spec, policy, .. } => {
                 self.sees_open(*listener, spec, *policy)
