@@ -1,5 +1,5 @@
 //! Sockets that listen: binding, listening, accepting. What a descriptor is and
-//! where it is bound is told by [`local_address`], [`socket_kind`] and
+//! where it is bound is told by [`local_address`], [`peer_address`], [`socket_kind`] and
 //! [`is_listening`].
 //!
 //! Binding and listening are apart because Node's protocol has them apart: the
@@ -22,7 +22,9 @@ use rustix::net::{
 };
 
 pub use accept_queue::{AcceptQueue, accept_queue};
-pub use describe::{LocalAddress, SocketKind, is_listening, local_address, socket_kind};
+pub use describe::{
+    LocalAddress, SocketKind, is_listening, local_address, peer_address, socket_kind,
+};
 pub use pair::{PrivatePair, private_pair};
 
 /// The longest path that fits `sun_path` together with its zero (`unix(7)`).

@@ -22,9 +22,13 @@
 //! its lanes again. One that cannot answer is tried again after
 //! [`DispatchSettings::trial_after`](super::DispatchSettings::trial_after). Under `ip-hash`
 //! connections wait for their worker, because no other one knows the client.
+//!
+//! On a machine that is short of processors all workers may look blocked, and one of them be
+//! it. The last is dealt to all the same, for want of others; but nobody is *handed* a
+//! connection who has left others waiting for so long, as that could not be taken back.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,18 +69,38 @@ pub(super) struct Watch {
     pub(super) still_since: Option<Instant>,
 }
 
+/// What a look at a lane says of its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// It has taken something since the last look.
+    Takes,
+    /// Nothing can be said.
+    None,
+    /// It has taken nothing for long enough.
+    Still,
+}
+
 impl Watch {
-    /// Since when nothing has been taken, if something waits.
-    fn see(&mut self, now: Instant, view: LaneView) -> Option<Instant> {
+    fn see(&mut self, now: Instant, view: LaneView, patience: Duration) -> Sign {
         let taken = view.dealt.saturating_sub(view.waiting.into());
-        if view.waiting == 0 || taken > self.taken {
+        let takes = taken > self.taken;
+        if view.waiting == 0 || takes {
             self.still_since = None;
         }
         self.taken = self.taken.max(taken);
         if view.waiting > 0 {
             self.still_since.get_or_insert(now);
         }
-        self.still_since
+        match takes {
+            true => Sign::Takes,
+            false if self.is_still(now, patience) => Sign::Still,
+            false => Sign::None,
+        }
+    }
+
+    /// Whether something waits and has not been taken for long enough.
+    fn is_still(self, now: Instant, patience: Duration) -> bool {
+        self.still_since.is_some_and(|since| now.duration_since(since) >= patience)
     }
 }
 
@@ -110,6 +134,19 @@ impl Listener {
         }
     }
 
+    /// Whether the kernel deals to this worker, and it has not taken what waits for it.
+    pub(super) fn is_left_waiting(
+        &self,
+        now: Instant,
+        worker: WorkerId,
+        patience: Duration,
+    ) -> bool {
+        let lane = self.members.get(&worker).and_then(|member| member.lane);
+        let dealt = lane.filter(|lane| self.dealt.iter().any(|dealt| dealt.lane == *lane));
+        let lane = dealt.and_then(|lane| self.lanes.get(usize::from(lane.0)));
+        lane.is_some_and(|lane| lane.watch.is_still(now, patience))
+    }
+
     fn free_lanes_of(&mut self, worker: WorkerId, is_kept: impl Fn(LaneId) -> bool) {
         for (id, lane) in (0..).map(LaneId).zip(&mut self.lanes) {
             if lane.worker == Some(worker) && !is_kept(id) {
@@ -133,31 +170,70 @@ impl Dispatcher {
             return;
         }
         let Some(seen) = entry.lanes.get_mut(usize::from(lane.0)) else { return };
-        let Some(still_since) = seen.watch.see(now, view) else { return };
+        let sign = seen.watch.see(now, view, self.settings.rescue_after);
         let Some(worker) = seen.worker else { return };
         let access = entry.members.get(&worker).map(|member| member.access);
         if access != Some(Access::Asked) {
             return;
         }
-        if now.duration_since(still_since) >= self.settings.rescue_after {
-            self.does_not_take(now, worker, listener, out);
+        match sign {
+            Sign::Takes => self.takes(now, worker, out),
+            Sign::None => {}
+            Sign::Still => self.does_not_take(now, worker, listener, out),
         }
     }
 
     /// A worker has answered a probe.
     pub(crate) fn answered(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        self.readmit(now, worker, Attention::Awake, out);
+    }
+
+    /// A worker that has not answered is dealt to again.
+    pub(super) fn try_again(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        self.readmit(now, worker, Attention::OnTrial, out);
+    }
+
+    /// A worker has taken something from a lane of its own.
+    fn takes(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let attention = self.workers.get(&worker).map(|entry| entry.attention);
+        if attention == Some(Attention::OnTrial) {
+            self.readmit(now, worker, Attention::Awake, out);
+        }
+    }
+
+    fn readmit(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        attention: Attention,
+        out: &mut VecDeque<Action>,
+    ) {
         self.timers.cancel(Timer::Trial(worker));
         let Some(entry) = self.workers.get_mut(&worker) else { return };
-        if std::mem::replace(&mut entry.attention, Attention::Awake) == Attention::Awake {
-            return;
+        match std::mem::replace(&mut entry.attention, attention) {
+            Attention::Awake => return,
+            Attention::OnTrial => {}
+            Attention::Blocked => self.give_back_lanes(worker, out),
         }
+        self.place_for(now, worker, out);
+    }
+
+    fn give_back_lanes(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
         for id in self.all() {
             if let Some(lane) = self.lane_in_turn(id, worker) {
+                self.watch_anew(id, lane);
                 out.push_back(Action::GiveBack { listener: id, lane });
             }
             self.deal(id, out);
         }
-        self.place_for(now, worker, out);
+    }
+
+    /// What its worker had left waiting others have.
+    fn watch_anew(&mut self, id: ListenerId, lane: LaneId) {
+        let entry = self.listeners.get_mut(&id);
+        if let Some(lane) = entry.and_then(|entry| entry.lanes.get_mut(usize::from(lane.0))) {
+            lane.watch.still_since = None;
+        }
     }
 
     /// Tells the kernel to whom it deals from now on, if that has changed.
@@ -167,8 +243,8 @@ impl Dispatcher {
         let waits_for_the_blocked = choice == Choice::ByOrigin;
         let members = entry.members.iter().filter_map(|(worker, member)| {
             let worker = self.workers.get(worker)?;
-            let is_awake = waits_for_the_blocked || worker.attention == Attention::Awake;
-            let lane = member.lane.filter(|_| worker.serves() && is_awake)?;
+            let may_take = waits_for_the_blocked || worker.attention != Attention::Blocked;
+            let lane = member.lane.filter(|_| worker.serves() && may_take)?;
             Some(DealtLane { slot: worker.slot, lane })
         });
         let mut lanes: Vec<_> = members.collect();

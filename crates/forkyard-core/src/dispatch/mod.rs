@@ -164,7 +164,7 @@ impl Dispatcher {
                 Timer::Linger(listener) => self.close_if_unheld(listener, out),
                 Timer::AcceptPause(listener) => self.end_accept_pause(listener),
                 Timer::Declined(listener, worker) => self.end_pause(now, listener, worker, out),
-                Timer::Trial(worker) => self.answered(now, worker, out),
+                Timer::Trial(worker) => self.try_again(now, worker, out),
             }
         }
     }

@@ -122,7 +122,10 @@ impl Dispatcher {
         now: Instant,
         listener: &'a Listener,
     ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
-        self.serving(listener).filter(move |(_, worker)| worker.has_room(now, &self.settings))
+        let patience = self.settings.rescue_after;
+        self.serving(listener).filter(move |(id, worker)| {
+            worker.has_room(now, &self.settings) && !listener.is_left_waiting(now, *id, patience)
+        })
     }
 
     /// The worker for the next connection, if there is one that can take it now.

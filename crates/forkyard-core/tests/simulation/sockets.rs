@@ -98,11 +98,13 @@ impl Socket {
         self.lanes.entry(lane).or_default().is_primarys = is_primarys;
     }
 
-    /// What can be seen of a lane where something waits.
+    /// What can be seen of the lanes that are dealt to.
     pub fn views(&self) -> Vec<(LaneId, LaneView)> {
-        let waiting = self.lanes.iter().filter(|(_, lane)| lane.queue.waiting > 0);
         let view = |queue: &Queue| LaneView { waiting: queue.waiting as u32, dealt: queue.dealt };
-        waiting.map(|(id, lane)| (*id, view(&lane.queue))).collect()
+        let dealt = self.dealt.iter().filter_map(|DealtLane { lane, .. }| {
+            self.lanes.get(lane).map(|entry| (*lane, view(&entry.queue)))
+        });
+        dealt.collect()
     }
 
     /// Where the primary may accept and something waits.

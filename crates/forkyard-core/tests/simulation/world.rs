@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use forkyard_core::{
     Action, CheckRule, ConnectionId, Core, DispatchSettings, Endpoint, Generation, Host, IdleRule,
-    Input, Listen, ListenerId, ListenerSpec, Origin, Policy, ReadyRule, Request, RestartMode,
-    RestartSettings, Role, RollPlan, Settings, Stage, SuperviseSettings, Surge, WorkerId,
+    Input, LaneId, LaneView, Listen, ListenerId, ListenerSpec, Origin, Policy, ReadyRule, Request,
+    RestartMode, RestartSettings, Role, RollPlan, Settings, Stage, SuperviseSettings, Surge,
+    WorkerId,
 };
 
 use crate::chance::Chance;
@@ -237,13 +238,17 @@ impl World {
 
     /// As the shell does while anything waits on a lane.
     fn look_at_a_lane(&mut self) -> Result<(), Violation> {
-        let views = self.sockets.iter().flat_map(|(listener, socket)| {
-            socket.views().into_iter().map(|(lane, view)| (*listener, lane, view))
-        });
-        match self.chance.pick(&views.collect::<Vec<_>>()) {
+        match self.chance.pick(&self.views()) {
             Some((listener, lane, view)) => self.input(Input::LaneSeen { listener, lane, view }),
             None => Ok(()),
         }
+    }
+
+    fn views(&self) -> Vec<(ListenerId, LaneId, LaneView)> {
+        let views = self.sockets.iter().flat_map(|(listener, socket)| {
+            socket.views().into_iter().map(|(lane, view)| (*listener, lane, view))
+        });
+        views.collect()
     }
 
     /// Also more than there were: nobody counts on it.
@@ -590,6 +595,9 @@ impl World {
         for worker in workers {
             is_busy |= self.act(worker)?;
             is_busy |= self.hear(worker)?;
+        }
+        for (listener, lane, view) in self.views() {
+            self.input(Input::LaneSeen { listener, lane, view })?;
         }
         for (listener, place) in self.acceptable() {
             if self.core.has_capacity(self.now, listener) {

@@ -177,7 +177,13 @@ impl Group {
     /// counted where it went first.
     #[must_use]
     pub fn dealt(&self) -> Vec<u64> {
-        (0..CAPACITY).take(self.seats.len()).map(|seat| self.board.dealt(seat)).collect()
+        (0..CAPACITY).take(self.seats.len()).map(|seat| self.dealt_to(Seat(seat))).collect()
+    }
+
+    /// How many connections (or datagrams) one seat got so far; none for one that does not exist.
+    #[must_use]
+    pub fn dealt_to(&self, seat: Seat) -> u64 {
+        if self.socket(seat).is_none() { 0 } else { self.board.dealt(seat.0) }
     }
 
     /// How often the waiting room was, for what was left by closed sockets too.

@@ -8,7 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getsockname, ipproto, sockopt};
+use rustix::net::{
+    AddressFamily, SocketAddrAny, SocketType, getpeername, getsockname, ipproto, sockopt,
+};
 
 /// Where a socket is bound.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +50,19 @@ pub fn local_address(socket: BorrowedFd<'_>) -> io::Result<LocalAddress> {
     match sockopt::socket_domain(socket)? {
         AddressFamily::UNIX => unix_address(socket),
         _ => inet_address(getsockname(socket)?).map(LocalAddress::Inet),
+    }
+}
+
+/// Where the other end of a connection over IP is.
+///
+/// # Errors
+///
+/// - `NotConnected` when it is none, or is over already.
+/// - `Unsupported` for a connection over anything but IP.
+pub fn peer_address(connection: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    match getpeername(connection)? {
+        Some(address) => inet_address(address),
+        None => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -12,6 +12,7 @@ mod commands;
 mod departing;
 mod incoming;
 mod performing;
+mod rescuing;
 mod rolling;
 mod telling;
 mod upgrading;
@@ -30,6 +31,7 @@ use tokio::time::Sleep;
 use super::announcer::Announcer;
 use super::channel::MessageTap;
 use super::listeners::{Arrival, Connections, Listeners};
+use super::lookout::Lookout;
 use super::rest::RestSwitch;
 use super::rolls::Rolls;
 use super::seats::Seats;
@@ -84,6 +86,8 @@ enum Wake {
     Mail(Mail),
     Arrival(Arrival),
     Deadline,
+    /// It is time to look at the lanes.
+    Look,
     /// Whoever started the primary has let go of it.
     Abandoned,
     /// Everything has come to rest for an upgrade.
@@ -100,6 +104,7 @@ pub(super) struct Driver {
     core: Core,
     seats: Seats,
     listeners: Listeners,
+    lookout: Lookout,
     connections: Connections,
     questions: HashMap<(WorkerId, u64), Question>,
     /// Numbers connections and, from the same row, messages to workers, so that a reply
@@ -128,6 +133,7 @@ impl Driver {
             outlets,
             seats: Seats::default(),
             listeners: Listeners::new(),
+            lookout: Lookout::new(),
             connections: Connections::default(),
             questions: HashMap::new(),
             next_number: 0,
@@ -150,6 +156,7 @@ impl Driver {
                 Wake::Mail(mail) => self.handle_mail(mail),
                 Wake::Arrival(arrival) => self.handle_arrival(arrival),
                 Wake::Deadline => self.core.handle_timeout(Instant::now()),
+                Wake::Look => self.look(),
                 Wake::Abandoned => self.handle_abandoned(),
                 Wake::NotQuiet(why) => self.go_on(why.into()),
                 Wake::Quiet => {
@@ -191,6 +198,9 @@ impl Driver {
         }
         if sources.poll_abandoned(cx).is_ready() {
             return Poll::Ready(Wake::Abandoned);
+        }
+        if self.lookout.poll(cx).is_ready() {
+            return Poll::Ready(Wake::Look);
         }
         self.seats.poll_blocked(cx);
         if self.mail_in_a_row < MAIL_IN_A_ROW

@@ -105,6 +105,7 @@ impl Driver {
             agent: Agent::Absent,
             tail: output_done.as_ref().map(Capture::tail),
             notify: self.listen_for_readiness(worker, notify),
+            probe: None,
         };
         self.seats.started(worker, running);
         let unread = Unread::nothing(self.settings.dialect, self.settings.message_limit);
@@ -131,7 +132,7 @@ impl Driver {
         match message {
             WorkerMessage::Reply { ack, accepted } => {
                 let verdict = if accepted { Verdict::Accepted } else { Verdict::Declined };
-                self.input(Input::Replied { worker, connection: ConnectionId(ack), verdict });
+                self.replied(worker, ConnectionId(ack), verdict);
             }
             WorkerMessage::HandleAck => {
                 self.acknowledged(worker);
@@ -177,8 +178,7 @@ impl Driver {
     fn handle_lost(&mut self, worker: WorkerId) {
         match self.acknowledged(worker) {
             Some(Sent::Connection(connection, _)) => {
-                let verdict = Verdict::Declined;
-                self.input(Input::Replied { worker, connection, verdict });
+                self.replied(worker, connection, Verdict::Declined);
             }
             Some(Sent::Listener(_)) => {
                 let why = "lost a listening socket on the way to the worker; ending the worker";
@@ -242,8 +242,9 @@ impl Driver {
         match arrival {
             Arrival::Connection(listener, socket) => {
                 let connection = ConnectionId(self.number());
+                let origin = self.listeners.origin(listener, &socket);
                 self.connections.keep(connection, socket);
-                self.input(Input::Accepted { listener, connection, origin: None });
+                self.input(Input::Accepted { listener, connection, origin });
             }
             Arrival::Failure { listener, error, first } => {
                 if first {
