@@ -44,7 +44,9 @@ pub use dispatch::{
 };
 pub use event::{Event, FailReason, LeaveReason, Outcome, RollFailure, RollReason, RollStep};
 pub use id::{ConnectionId, Generation, LaneId, ListenerId, SlotId, WorkerId};
-pub use input::{Action, Admission, Denied, Input, Query, ReadySignal, Request, Stage, Verdict};
+pub use input::{
+    Action, Admission, Denied, Input, Listen, Query, ReadySignal, Request, Stage, Verdict,
+};
 pub use restart::{RestartMode, RestartSettings};
 pub use snapshot::Snapshot;
 pub use supervise::{

@@ -9,6 +9,7 @@
 //!               └── signal, signal_group: always reach this process or nobody
 //! ```
 
+mod announced;
 mod children;
 mod exit_status;
 mod limits;

@@ -85,8 +85,7 @@ impl Dispatcher {
 
     fn open(&mut self, slot: SlotId, query: Query, out: &mut VecDeque<Action>) {
         self.make_room_for(&query.spec.endpoint, out);
-        let id = ListenerId(self.next_listener);
-        self.next_listener += 1;
+        let id = self.next_listener_id();
         if self.stopping || self.listeners.len() >= MAX_LISTENERS {
             let refusal = if self.stopping { Refusal::Stopping } else { Refusal::TooMany };
             return out.push_back(query.refused(id, refusal));
@@ -102,6 +101,12 @@ impl Dispatcher {
         });
         self.by_spec.insert(query.spec, id);
         self.listeners.insert(id, listener);
+    }
+
+    pub(super) fn next_listener_id(&mut self) -> ListenerId {
+        let id = ListenerId(self.next_listener);
+        self.next_listener += 1;
+        id
     }
 
     fn grant(
@@ -124,6 +129,7 @@ impl Dispatcher {
         listener.members.insert(worker, Member { lane, ..Member::default() });
         out.push_back(Action::Grant { worker, seq, listener: id, lane });
         self.deal(id, out);
+        self.reclaim_from_blocked(id, worker, out);
         self.place(now, id, out);
     }
 }

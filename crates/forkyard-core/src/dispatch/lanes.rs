@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::listener::Listener;
+use super::listener::{Access, Listener, Member};
 use super::policy::{Choice, Dealing};
 use super::worker::Attention;
 use super::{Dispatcher, Timer};
@@ -40,8 +40,8 @@ use crate::id::{LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::Action;
 
 /// The most lanes one listener may have: for every slot a worker, its successor and more
-/// than that on their way out.
-pub const MAX_LANES: u16 = 4096;
+/// The most lanes one listener may have; as many as a group of sockets can have.
+pub const MAX_LANES: u16 = 1024;
 
 /// What was seen of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,13 @@ impl Listener {
         Some(LaneId(id))
     }
 
+    /// A lane whose socket is to be replaced can be anybody's.
+    fn free_lane(&mut self, lane: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
+            *lane = Lane::default();
+        }
+    }
+
     /// Whether the kernel deals to this worker, and it has not taken what waits for it.
     pub(super) fn is_left_waiting(
         &self,
@@ -140,9 +147,11 @@ impl Listener {
         lane.is_some_and(|lane| lane.watch.is_still(now, patience))
     }
 
-    fn free_lanes_of(&mut self, worker: WorkerId) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.worker == Some(worker)) {
-            lane.worker = None;
+    fn free_lanes_of(&mut self, worker: WorkerId, is_kept: impl Fn(LaneId) -> bool) {
+        for (id, lane) in (0..).map(LaneId).zip(&mut self.lanes) {
+            if lane.worker == Some(worker) && !is_kept(id) {
+                lane.worker = None;
+            }
         }
     }
 }
@@ -163,6 +172,10 @@ impl Dispatcher {
         let Some(seen) = entry.lanes.get_mut(usize::from(lane.0)) else { return };
         let sign = seen.watch.see(now, view, self.settings.rescue_after);
         let Some(worker) = seen.worker else { return };
+        let access = entry.members.get(&worker).map(|member| member.access);
+        if access != Some(Access::Asked) {
+            return;
+        }
         match sign {
             Sign::Takes => self.takes(now, worker, out),
             Sign::None => {}
@@ -207,14 +220,19 @@ impl Dispatcher {
 
     fn give_back_lanes(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
         for id in self.all() {
-            let Some(lane) = self.lane_in_turn(id, worker) else { continue };
-            let entry = self.listeners.get_mut(&id);
-            if let Some(lane) = entry.and_then(|entry| entry.lanes.get_mut(usize::from(lane.0))) {
-                // It begins anew; what it had left waiting others have.
-                lane.watch.still_since = None;
+            if let Some(lane) = self.lane_in_turn(id, worker) {
+                self.watch_anew(id, lane);
+                out.push_back(Action::GiveBack { listener: id, lane });
             }
-            out.push_back(Action::GiveBack { listener: id, lane });
             self.deal(id, out);
+        }
+    }
+
+    /// What its worker had left waiting others have.
+    fn watch_anew(&mut self, id: ListenerId, lane: LaneId) {
+        let entry = self.listeners.get_mut(&id);
+        if let Some(lane) = entry.and_then(|entry| entry.lanes.get_mut(usize::from(lane.0))) {
+            lane.watch.still_since = None;
         }
     }
 
@@ -238,25 +256,40 @@ impl Dispatcher {
         }
     }
 
-    /// A worker no longer takes part in a listener: the primary sees to its lane, if it had
-    /// one.
+    /// A worker no longer takes part in a listener: others see to what waits on its lane, if
+    /// it had one.
     pub(super) fn give_up_lane(
         &mut self,
         listener: ListenerId,
-        lane: Option<LaneId>,
+        member: Option<Member>,
         out: &mut VecDeque<Action>,
     ) {
-        if let Some(lane) = lane {
-            self.deal(listener, out);
-            out.push_back(Action::Reclaim { listener, lane });
+        let Some(Member { lane: Some(lane), access, .. }) = member else { return };
+        self.deal(listener, out);
+        match access {
+            Access::Asked => out.push_back(Action::Reclaim { listener, lane }),
+            Access::Inherited => {
+                self.renewing.push((listener, lane));
+                out.push_back(Action::Renew { listener, lane });
+            }
         }
     }
 
     /// A worker has ended: what it had may be given to others.
     pub(super) fn free_lanes(&mut self, worker: WorkerId) {
         self.timers.cancel(Timer::Trial(worker));
-        for entry in self.listeners.values_mut() {
-            entry.free_lanes_of(worker);
+        let is_renewing = |place: &(ListenerId, LaneId)| self.renewing.contains(place);
+        for (id, entry) in &mut self.listeners {
+            entry.free_lanes_of(worker, |lane| is_renewing(&(*id, lane)));
+        }
+    }
+
+    /// All that was asked for has been carried out.
+    pub(crate) fn have_renewed(&mut self) {
+        for (id, lane) in self.renewing.drain(..) {
+            if let Some(entry) = self.listeners.get_mut(&id) {
+                entry.free_lane(lane);
+            }
         }
     }
 
@@ -279,10 +312,24 @@ impl Dispatcher {
         self.timers.set_after(Timer::Trial(worker), now, self.settings.trial_after);
         out.push_back(Action::Probe { worker });
         for id in self.all() {
-            if let Some(lane) = self.lane_in_turn(id, worker) {
-                self.deal(id, out);
-                out.push_back(Action::Reclaim { listener: id, lane });
-            }
+            self.reclaim_from_blocked(id, worker, out);
+        }
+    }
+
+    /// The primary takes what waits for a worker that is blocked.
+    pub(super) fn reclaim_from_blocked(
+        &mut self,
+        id: ListenerId,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let attention = self.workers.get(&worker).map(|entry| entry.attention);
+        if attention != Some(Attention::Blocked) {
+            return;
+        }
+        self.deal(id, out);
+        if let Some(lane) = self.lane_in_turn(id, worker) {
+            out.push_back(Action::Reclaim { listener: id, lane });
         }
     }
 
@@ -294,10 +341,12 @@ impl Dispatcher {
         })
     }
 
-    /// The worker's lane in a listener whose lanes are dealt to in turn.
+    /// The worker's lane in a listener whose lanes are dealt to in turn, if others can be handed
+    /// what waits there.
     fn lane_in_turn(&self, id: ListenerId, worker: WorkerId) -> Option<LaneId> {
         let entry = self.listeners.get(&id)?;
         let in_turn = entry.dealing == Some(Dealing::ByKernel(Choice::InTurn));
-        entry.members.get(&worker).filter(|_| in_turn)?.lane
+        let member = entry.members.get(&worker).filter(|_| in_turn)?;
+        member.lane.filter(|_| member.access == Access::Asked)
     }
 }
