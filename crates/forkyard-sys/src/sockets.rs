@@ -6,6 +6,7 @@
 //! primary binds, and who listens depends on the policy. Every socket made here
 //! is `CLOEXEC` and nonblocking.
 
+mod accept_queue;
 mod describe;
 mod pair;
 
@@ -20,6 +21,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, socket_with, sockopt,
 };
 
+pub use accept_queue::{AcceptQueue, accept_queue};
 pub use describe::{LocalAddress, SocketKind, is_listening, local_address, socket_kind};
 pub use pair::{PrivatePair, private_pair};
 
@@ -141,7 +143,12 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-fn inet_socket(address: &SocketAddr, kind: SocketType, only_v6: OnlyV6) -> io::Result<OwnedFd> {
+/// A socket for that address, not bound yet.
+pub(crate) fn inet_socket(
+    address: &SocketAddr,
+    kind: SocketType,
+    only_v6: OnlyV6,
+) -> io::Result<OwnedFd> {
     match address {
         SocketAddr::V4(_) => new_socket(AddressFamily::INET, kind),
         SocketAddr::V6(_) => {

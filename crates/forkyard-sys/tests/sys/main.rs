@@ -8,6 +8,7 @@ mod notify;
 mod orphans;
 mod own_process;
 mod process;
+mod reuseport;
 mod signals;
 mod sockets;
 mod waiting;
