@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::ops::Bound;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use forkyard_core::{Choice, ConnectionId, Dealing, Endpoint, ListenerId, Policy};
@@ -240,20 +239,20 @@ fn transport(kind: SocketKind) -> Transport {
 /// The connections that the primary has accepted and not let go of.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    open: HashMap<ConnectionId, Arc<OwnedFd>>,
+    open: HashMap<ConnectionId, OwnedFd>,
 }
 
 impl Connections {
     pub(super) fn keep(&mut self, id: ConnectionId, socket: OwnedFd) {
-        self.open.insert(id, Arc::new(socket));
+        self.open.insert(id, socket);
     }
 
-    pub(super) fn get(&self, id: ConnectionId) -> Option<Arc<OwnedFd>> {
-        self.open.get(&id).cloned()
+    pub(super) fn get(&self, id: ConnectionId) -> Option<BorrowedFd<'_>> {
+        self.open.get(&id).map(AsFd::as_fd)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (ConnectionId, &OwnedFd)> {
-        self.open.iter().map(|(id, socket)| (*id, &**socket))
+        self.open.iter().map(|(id, socket)| (*id, socket))
     }
 
     pub(super) fn release(&mut self, id: ConnectionId) {

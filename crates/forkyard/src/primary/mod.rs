@@ -274,6 +274,10 @@ pub(crate) fn start(
     let sources = driver::Sources { inbox, owner: Some(lifeline) };
     let outlets = driver::Outlets { mail, events, tap, spawner };
     thread::Builder::new().name("forkyard-primary".into()).spawn(move || {
+        // Workers have more to do than it has, so it does not interrupt them.
+        if let Err(error) = forkyard_sys::process::wait_for_own_turn() {
+            tracing::debug!(%error, "failed to set how the primary's thread is scheduled");
+        }
         // As a task, because mail wakes a task more cheaply than the runtime's own future;
         // unconstrained, because it sees to fairness between its sources itself.
         let driving = async {

@@ -116,7 +116,7 @@ impl Driver {
         let unread = reading.map(|reading| self.unread(reading, descriptors)).transpose()?;
         self.attend(worker, Unattended { unread, output });
         // What was full before may have room by now; if not, it is remembered anew.
-        self.seats.flush(worker);
+        self.seats.flush(worker, &self.connections);
         Ok(())
     }
 
@@ -137,13 +137,12 @@ impl Driver {
 
     fn sent(&self, sent: SentState, descriptors: &mut Descriptors) -> io::Result<Sent> {
         Ok(match sent {
-            SentState::Connection { id, socket } => {
-                let socket = match self.connections.get(id) {
-                    Some(socket) => socket,
-                    None => Arc::new(descriptors.take(socket)?),
-                };
-                Sent::Connection(id, socket)
+            SentState::Connection { id, socket: Some(socket) }
+                if self.connections.get(id).is_none() =>
+            {
+                Sent::Check(id, descriptors.take(socket)?)
             }
+            SentState::Connection { id, .. } => Sent::Connection(id),
             SentState::Listener(socket) => Sent::Listener(descriptors.take(socket)?),
             SentState::User(socket) => Sent::User(descriptors.take(socket)?),
         })

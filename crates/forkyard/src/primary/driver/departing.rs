@@ -16,7 +16,7 @@ use super::Driver;
 use super::upgrading::{AtRest, Upgrade};
 use crate::output::{Pipes, RestingPipe};
 use crate::primary::exit_watch::Unattended;
-use crate::primary::listeners::Listed;
+use crate::primary::listeners::{Connections, Listed};
 use crate::primary::outgoing::Sent;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
@@ -120,7 +120,7 @@ impl Driver {
         let started = self.seats.all_started();
         let states = started.map(|(worker, slot, running)| {
             let Running { process, outgoing, agent, tail: _, notify } = running;
-            let sending = outgoing.state(|sent| sent_state(sent, luggage));
+            let sending = outgoing.state(|sent| sent_state(sent, &self.connections, luggage));
             let unattended = at_rest.workers.get(&worker);
             let pipes = at_rest.output.iter().find(|pipes| pipes.info.worker == worker);
             WorkerState {
@@ -182,10 +182,15 @@ impl Driver {
     }
 }
 
-fn sent_state<'a>(sent: &'a Sent, luggage: &mut Luggage<'a>) -> SentState {
+fn sent_state<'a>(
+    sent: &'a Sent,
+    connections: &'a Connections,
+    luggage: &mut Luggage<'a>,
+) -> SentState {
     match sent {
-        Sent::Connection(id, fd) => {
-            SentState::Connection { id: *id, socket: luggage.pack(fd.as_fd()) }
+        Sent::Connection(id) | Sent::Check(id, _) => {
+            let socket = sent.descriptor(connections).map(|fd| luggage.pack(fd));
+            SentState::Connection { id: *id, socket }
         }
         Sent::Listener(fd) => SentState::Listener(luggage.pack(fd.as_fd())),
         Sent::User(fd) => SentState::User(luggage.pack(fd.as_fd())),

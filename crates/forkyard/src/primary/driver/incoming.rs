@@ -169,14 +169,14 @@ impl Driver {
     /// go on.
     fn acknowledged(&mut self, worker: WorkerId) -> Option<Sent> {
         let sent = self.seats.running(worker)?.outgoing.acknowledge();
-        self.seats.flush(worker);
+        self.seats.flush(worker, &self.connections);
         sent
     }
 
     /// A descriptor did not arrive, and the message it belonged to was dropped.
     fn handle_lost(&mut self, worker: WorkerId) {
         match self.acknowledged(worker) {
-            Some(Sent::Connection(connection, _)) => {
+            Some(Sent::Connection(connection) | Sent::Check(connection, _)) => {
                 let verdict = Verdict::Declined;
                 self.input(Input::Replied { worker, connection, verdict });
             }

@@ -166,10 +166,11 @@ pub(crate) struct FrameState {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SentState {
-    /// Mostly one of those in `connections`, and then the same descriptor.
+    /// Mostly one of those in `connections`, and then the same descriptor. `None` if it is
+    /// closed.
     Connection {
         id: ConnectionId,
-        socket: Descriptor,
+        socket: Option<Descriptor>,
     },
     Listener(Descriptor),
     User(Descriptor),
