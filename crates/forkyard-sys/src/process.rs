@@ -9,6 +9,7 @@
 //!               └── signal, signal_group: always reach this process or nobody
 //! ```
 
+mod affinity;
 mod children;
 mod exit_status;
 mod limits;
@@ -28,6 +29,7 @@ use rustix::process::{
     waitid,
 };
 
+pub use affinity::Core;
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
 pub use orphans::{is_init, reap_orphans};

@@ -13,7 +13,7 @@ use rustix::process::{
     Pid, Resource, Rlimit, getpid, getppid, set_parent_process_death_signal, setrlimit,
 };
 
-use super::{Process, Signal, children, limits};
+use super::{Core, Process, Signal, children, limits};
 
 /// The channel's number in a child, the one that Node itself gives it.
 ///
@@ -33,6 +33,8 @@ pub struct Spawn {
     /// The child's soft limit of open files; `None` leaves ours. See
     /// [`super::raise_nofile_limit`].
     pub nofile_soft: Option<u64>,
+    /// The core that the child runs on; `None` leaves it all that we may use.
+    pub core: Option<Core>,
 }
 
 /// Starts `command` as the leader of its own process group. It
@@ -73,18 +75,19 @@ struct Childhood {
     channel: Option<OwnedFd>,
     inherited: Vec<OwnedFd>,
     nofile: Option<Rlimit>,
+    core: Option<Core>,
 }
 
 impl Childhood {
     fn new(spawn: Spawn) -> io::Result<Self> {
-        let Spawn { channel, inherit: inherited, .. } = spawn;
+        let Spawn { channel, inherit: inherited, nofile_soft, core } = spawn;
         let first = if channel.is_some() { CHANNEL + 1 } else { CHANNEL };
         if inherited.iter().any(|fd| fd.as_raw_fd() < first) {
             let why = "numbers 0 to 2 are for stdin, stdout and stderr, and 3 for a channel";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        let nofile = spawn.nofile_soft.map(limits::nofile_limit_with_soft);
-        Ok(Self { parent: getpid(), channel, inherited, nofile })
+        let nofile = nofile_soft.map(limits::nofile_limit_with_soft);
+        Ok(Self { parent: getpid(), channel, inherited, nofile, core })
     }
 
     /// Sees to it that the channel's number is in use here while the child is made, so that it
@@ -105,6 +108,9 @@ impl Childhood {
         }
         if let Some(limit) = self.nofile {
             setrlimit(Resource::Nofile, limit)?;
+        }
+        if let Some(core) = self.core {
+            core.occupy()?;
         }
         reset_signals()
     }
@@ -182,7 +188,8 @@ mod tests {
     #[test]
     fn a_child_whose_parent_is_gone_already_ends_before_the_program_starts() {
         let parent = Pid::from_raw(i32::MAX).unwrap();
-        let childhood = Childhood { parent, channel: None, inherited: Vec::new(), nofile: None };
+        let (channel, inherited) = (None, Vec::new());
+        let childhood = Childhood { parent, channel, inherited, nofile: None, core: None };
         let mut command = Command::new("/bin/true");
         // SAFETY: as in `spawn`.
         unsafe { command.pre_exec(move || childhood.prepare()) };

@@ -99,6 +99,15 @@ pub(crate) enum SignalRule {
     Stop,
 }
 
+/// Which cores workers run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pinning {
+    /// Those that the primary may use.
+    Free,
+    /// One of them each, by the number of the worker's slot.
+    CoreEach,
+}
+
 /// All that a primary is told at its start.
 #[derive(Debug)]
 pub(crate) struct PrimarySettings {
@@ -112,6 +121,7 @@ pub(crate) struct PrimarySettings {
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
     pub(crate) nofile_soft: Option<u64>,
+    pub(crate) pinning: Pinning,
     /// Where the program of this process is looked for at an upgrade.
     pub(crate) binary: PathBuf,
     /// How long a new program may take to get ready.
