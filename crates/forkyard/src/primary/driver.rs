@@ -9,6 +9,7 @@ mod arriving;
 mod attending;
 mod checking;
 mod commands;
+mod counting;
 mod departing;
 mod incoming;
 mod performing;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use super::announcer::Announcer;
+use super::census::Census;
 use super::channel::MessageTap;
 use super::listeners::{Arrival, Connections, Listeners};
 use super::rest::RestSwitch;
@@ -105,6 +107,7 @@ pub(super) struct Driver {
     seats: Seats,
     listeners: Listeners,
     connections: Connections,
+    census: Census,
     questions: HashMap<(WorkerId, u64), Question>,
     /// Numbers connections and, from the same row, messages to workers, so that a reply
     /// names a connection and nothing else.
@@ -135,6 +138,7 @@ impl Driver {
             seats: Seats::default(),
             listeners: Listeners::new(),
             connections: Connections::default(),
+            census: Census::new(),
             questions: HashMap::new(),
             next_number: 0,
             stderr_tail: Vec::new(),

@@ -13,6 +13,7 @@ use forkyard_sys::sockets::SocketKind;
 
 use super::acceptor::Acceptor;
 use super::binding::{self, bind};
+use super::census::Mark;
 use super::check;
 
 /// One bound address.
@@ -117,6 +118,18 @@ impl Listeners {
 
     pub(super) fn kind(&self, id: ListenerId) -> Option<SocketKind> {
         self.entries.get(&id).map(|entry| entry.bound.kind)
+    }
+
+    /// By which rule its connections find their workers, if the primary has a say in it.
+    pub(super) fn choice(&self, id: ListenerId) -> Option<Choice> {
+        match self.entries.get(&id)?.dealing {
+            Dealing::ByPrimary(choice) | Dealing::ByKernel(choice) => Some(choice),
+            Dealing::ByWorkers => None,
+        }
+    }
+
+    pub(super) fn socket(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
+        self.entries.get(&id).map(|entry| entry.bound.socket.as_fd())
     }
 
     /// What is spoken on its connections, as far as it shows: only TLS servers have keys to
@@ -236,23 +249,36 @@ fn transport(kind: SocketKind) -> Transport {
     }
 }
 
+/// A connection that the primary has accepted and not let go of.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) socket: OwnedFd,
+    /// By what it is found again, if its end is of interest.
+    pub(super) mark: Option<Mark>,
+}
+
 /// The connections that the primary has accepted and not let go of.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    open: HashMap<ConnectionId, OwnedFd>,
+    open: HashMap<ConnectionId, Kept>,
 }
 
 impl Connections {
-    pub(super) fn keep(&mut self, id: ConnectionId, socket: OwnedFd) {
-        self.open.insert(id, socket);
+    pub(super) fn keep(&mut self, id: ConnectionId, kept: Kept) {
+        self.open.insert(id, kept);
     }
 
     pub(super) fn get(&self, id: ConnectionId) -> Option<BorrowedFd<'_>> {
-        self.open.get(&id).map(AsFd::as_fd)
+        self.open.get(&id).map(|kept| kept.socket.as_fd())
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (ConnectionId, &OwnedFd)> {
-        self.open.iter().map(|(id, socket)| (*id, socket))
+    /// Its mark, if it has one; `None` if it is none of these.
+    pub(super) fn mark(&self, id: ConnectionId) -> Option<Option<Mark>> {
+        self.open.get(&id).map(|kept| kept.mark)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (ConnectionId, &Kept)> {
+        self.open.iter().map(|(id, kept)| (*id, kept))
     }
 
     pub(super) fn release(&mut self, id: ConnectionId) {

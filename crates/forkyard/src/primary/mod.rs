@@ -16,6 +16,7 @@ mod acceptor;
 mod address;
 mod announcer;
 mod binding;
+mod census;
 mod channel;
 mod check;
 mod driver;
@@ -168,6 +169,8 @@ pub(crate) enum Mail {
         status: ExitStatus,
         stderr_tail: Vec<String>,
     },
+    /// The kernel was asked which connections are held.
+    Counted(census::Counted),
     /// A worker has come to rest for an upgrade.
     Unattended {
         worker: WorkerId,

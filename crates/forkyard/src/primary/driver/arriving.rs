@@ -18,13 +18,13 @@ use crate::primary::PrimarySettings;
 use crate::primary::binding::{Bound, SocketFile};
 use crate::primary::channel::Unread;
 use crate::primary::exit_watch::Unattended;
-use crate::primary::listeners::Listed;
+use crate::primary::listeners::{Kept, Listed};
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::rolls::Rolls;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
-    ConnectionState, ListenerState, OutputState, PipeState, QuestionState, ReadingState,
-    SendingState, SentState, State, WorkerState,
+    ConnectionState, HoldingState, ListenerState, OutputState, PipeState, QuestionState,
+    ReadingState, SendingState, SentState, State, WorkerState,
 };
 use crate::primary::upgrade::{Descriptors, TakeOver, UpgradeFailure, VERSION};
 
@@ -59,9 +59,15 @@ impl Driver {
         for listener in state.listeners {
             self.resume_listener(listener, descriptors)?;
         }
-        for ConnectionState { id, socket } in state.connections {
-            self.connections.keep(id, descriptors.take(socket)?);
+        for ConnectionState { id, socket, mark } in state.connections {
+            let kept = Kept { socket: descriptors.take(socket)?, mark: mark.map(Into::into) };
+            self.connections.keep(id, kept);
         }
+        // What was closed meanwhile is found by the next count, as a connection keeps its inode.
+        for HoldingState { worker, mark } in state.holdings {
+            self.census.handed_over(Instant::now(), worker, mark.into());
+        }
+        self.go_on_counting();
         for QuestionState { worker, seq, address, data } in state.questions {
             let data = value(data.as_ref())?;
             self.questions.insert((worker, seq), Question { address, data });

@@ -16,12 +16,12 @@ use super::Driver;
 use super::upgrading::{AtRest, Upgrade};
 use crate::output::{Pipes, RestingPipe};
 use crate::primary::exit_watch::Unattended;
-use crate::primary::listeners::{Connections, Listed};
+use crate::primary::listeners::{Connections, Kept, Listed};
 use crate::primary::outgoing::Sent;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
-    ConnectionState, Descriptor, FORMAT, FileState, ListenerState, OutputState, PipeState,
-    QuestionState, ReadingState, SentState, State, WorkerState,
+    ConnectionState, Descriptor, FORMAT, FileState, HoldingState, ListenerState, OutputState,
+    PipeState, QuestionState, ReadingState, SentState, State, WorkerState,
 };
 use crate::primary::upgrade::{Bytes, Text, UpgradeFailure, VERSION, next_image};
 
@@ -107,6 +107,7 @@ impl Driver {
             listeners: self.listeners_state(&mut luggage)?,
             connections: self.connections_state(&mut luggage),
             questions: self.questions_state()?,
+            holdings: self.holdings_state(),
             descriptors: luggage.0.iter().map(|fd| Descriptor(fd.as_raw_fd())).collect(),
         };
         Ok((state, luggage.0))
@@ -167,8 +168,16 @@ impl Driver {
 
     fn connections_state<'a>(&'a self, luggage: &mut Luggage<'a>) -> Vec<ConnectionState> {
         let all = self.connections.all();
-        all.map(|(id, socket)| ConnectionState { id, socket: luggage.pack(socket.as_fd()) })
-            .collect()
+        let state = |(id, kept): (_, &'a Kept)| {
+            let socket = luggage.pack(kept.socket.as_fd());
+            ConnectionState { id, socket, mark: kept.mark.map(Into::into) }
+        };
+        all.map(state).collect()
+    }
+
+    fn holdings_state(&self) -> Vec<HoldingState> {
+        let all = self.census.all();
+        all.map(|(worker, mark)| HoldingState { worker, mark: mark.into() }).collect()
     }
 
     fn questions_state(&self) -> Result<Vec<QuestionState>, UpgradeFailure> {
