@@ -94,6 +94,7 @@ fn settings(run: &Run) -> ClusterBuilder {
         Some(limit) => builder.start_timeout(limit),
         None => builder,
     };
+    let builder = if run.pin { builder.pin_workers() } else { builder };
     let builder = roll_settings(builder, &run.roll);
     run.policy.iter().cloned().fold(builder, ClusterBuilder::policy_rule)
 }

@@ -9,11 +9,13 @@
 //!               └── signal, signal_group: always reach this process or nobody
 //! ```
 
+mod affinity;
 mod announced;
 mod children;
 mod exit_status;
 mod limits;
 mod orphans;
+mod scheduling;
 mod signal;
 mod spawn;
 
@@ -28,9 +30,11 @@ use rustix::process::{
     waitid,
 };
 
+pub use affinity::Core;
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
 pub use orphans::{is_init, reap_orphans};
+pub use scheduling::wait_for_own_turn;
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{CHANNEL, Spawn, spawn};
 

@@ -61,11 +61,13 @@ impl Driver {
     }
 
     fn hand_off(&mut self, worker: WorkerId, listener: ListenerId, connection: ConnectionId) {
-        let Some(socket) = self.connections.get(connection) else { return };
         let Some(named) = self.listeners.key_and_transport(listener) else { return };
         let Some(running) = self.seats.running(worker) else { return };
-        let pushed = running.outgoing.push_connection(connection, socket, named);
-        self.after_push(worker, pushed);
+        let sent = (connection, Sent::Connection(connection));
+        match running.outgoing.push_connection(sent, named) {
+            Ok(()) => self.seats.flush_later(worker),
+            failed => self.after_push(worker, failed),
+        }
     }
 
     fn spawn(&mut self, slot: SlotId, worker: WorkerId, generation: Generation) {
@@ -192,7 +194,7 @@ impl Driver {
 
     pub(super) fn after_push(&mut self, worker: WorkerId, pushed: Result<(), SendError>) {
         match pushed {
-            Ok(()) => self.seats.flush(worker),
+            Ok(()) => self.seats.flush(worker, &self.connections),
             Err(error) => {
                 self.channel_trouble(worker, format!("{error}; ending the worker"));
                 self.input(Input::ChannelBroken { worker });
