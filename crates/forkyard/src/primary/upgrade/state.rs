@@ -13,8 +13,8 @@ use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 
 use forkyard_core::{
-    ConnectionId, Dealing, DealtLane, Generation, ListenerId, Policy, SlotId, Snapshot, Surge,
-    WorkerId,
+    Access, ConnectionId, Dealing, DealtLane, Generation, ListenerId, Policy, SlotId, Snapshot,
+    Surge, WorkerId,
 };
 use forkyard_ipc::{DecoderState, Frame, OutboxState, Skip};
 use forkyard_sys::sockets::{Inode, Place, SocketKind};
@@ -205,6 +205,7 @@ pub(crate) struct ListenerState {
     pub(crate) socket: Descriptor,
     pub(crate) kind: KindState,
     pub(crate) dealing: Dealing,
+    pub(crate) access: Access,
     /// The sockets to which the kernel deals, if it does; `socket` is the waiting room then.
     pub(crate) lanes: Option<LanesState>,
     pub(crate) key: String,
