@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use forkyard_core::{Endpoint, Host, Transport};
 use forkyard_ipc::{Family, SockName};
 use forkyard_sys::inherited::InheritedFds;
-use forkyard_sys::reuseport::{Dealing, Group, Kind, Options};
+use forkyard_sys::reuseport::{Dealing, Group, Heir, Kind, Options};
 use forkyard_sys::sockets::{LocalAddress, OnlyV6, ReuseAddress, SocketKind};
 
 /// The accept queue's length when the program names none. Node takes 511; a longer one
@@ -91,7 +91,7 @@ pub(super) fn bind(
 pub(super) fn bind_group(
     endpoint: &Endpoint,
     backlog: Option<u32>,
-    dealing: Dealing,
+    (dealing, heir): (Dealing, Heir),
 ) -> io::Result<(Bound, Group)> {
     let (host, port, only_v6, kind) = match endpoint {
         Endpoint::Tcp { host, port, only_v6 } => {
@@ -101,7 +101,7 @@ pub(super) fn bind_group(
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     let only_v6 = if only_v6 { OnlyV6::Yes } else { OnlyV6::No };
-    let options = Options { kind, only_v6, seats: 0, dealing };
+    let options = Options { kind, only_v6, seats: 0, dealing, heir };
     let group = on_host(host, port, |address| Group::bind(address, options))?;
     let socket = group.waiting_room().try_clone_to_owned()?;
     let kind = if endpoint.is_datagram() { SocketKind::Udp } else { SocketKind::Tcp };

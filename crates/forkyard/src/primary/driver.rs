@@ -23,7 +23,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use forkyard_core::{Core, Input, Outcome, WorkerId};
+use forkyard_core::{Core, Input, LaneId, LaneView, ListenerId, Outcome, WorkerId};
 use forkyard_ipc::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -105,6 +105,8 @@ pub(super) struct Driver {
     seats: Seats,
     listeners: Listeners,
     lookout: Lookout,
+    /// What a look at the lanes sees; empty otherwise.
+    seen: Vec<(ListenerId, LaneId, LaneView)>,
     connections: Connections,
     questions: HashMap<(WorkerId, u64), Question>,
     /// Numbers connections and, from the same row, messages to workers, so that a reply
@@ -134,6 +136,7 @@ impl Driver {
             seats: Seats::default(),
             listeners: Listeners::new(),
             lookout: Lookout::new(),
+            seen: Vec::new(),
             connections: Connections::default(),
             questions: HashMap::new(),
             next_number: 0,

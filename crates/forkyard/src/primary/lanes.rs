@@ -87,6 +87,13 @@ impl Lanes {
         }
     }
 
+    /// Puts a new socket in the place of a lane's. What waits at the old one goes to the lanes
+    /// that are dealt to once its worker has closed it.
+    pub(super) fn renew(&mut self, lane: LaneId) -> io::Result<()> {
+        self.set_acceptor(lane, Acceptor::Workers);
+        self.group.renew(seat(lane))
+    }
+
     /// Leaves a lane to its worker again.
     pub(super) fn give_back(&mut self, lane: LaneId) {
         self.set_acceptor(lane, Acceptor::Workers);

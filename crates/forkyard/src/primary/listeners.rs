@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use forkyard_core::{Choice, ConnectionId, Dealing, Endpoint, LaneId, ListenerId, Origin, Policy};
 use forkyard_ipc::{HandleKind, ServerReply, Transport, Value};
 use forkyard_sys::inherited::InheritedFds;
-use forkyard_sys::reuseport::{NotPermitted, address_hash};
+use forkyard_sys::reuseport::{Heir, NotPermitted, address_hash};
 use forkyard_sys::sockets::{SocketKind, peer_address};
 
 use super::acceptor::Acceptor;
@@ -266,7 +266,8 @@ fn bind_as(
     let Some(by_kernel) = ruling.by_kernel else {
         return Ok((bind(endpoint, backlog, inherited)?, None, ruling));
     };
-    let (bound, group) = bind_group(endpoint, backlog, by_kernel)?;
+    // A lane is closed for good only to have others take what waits there.
+    let (bound, group) = bind_group(endpoint, backlog, (by_kernel, Heir::List))?;
     let lanes = Lanes::new(group, bound.kind, ruling.dealing.choice());
     Ok((bound, Some(lanes), ruling))
 }

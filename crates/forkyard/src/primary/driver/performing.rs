@@ -53,6 +53,7 @@ impl Driver {
             Action::Kill { worker } => self.kill(worker),
             Action::Deal { listener, lanes } => self.deal(listener, lanes),
             Action::Reclaim { listener, lane } => self.reclaim(listener, lane),
+            Action::Renew { listener, lane } => self.renew(listener, lane),
             Action::GiveBack { listener, lane } => self.give_back(listener, lane),
             Action::Probe { worker } => self.probe(worker),
             Action::Emit(event) => self.publish(event),

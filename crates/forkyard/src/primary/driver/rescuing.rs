@@ -2,7 +2,6 @@
 //! whether a worker that does not is awake.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use forkyard_core::{ConnectionId, DealtLane, Input, LaneId, ListenerId, Verdict, WorkerId};
 use forkyard_ipc::Transport;
@@ -32,6 +31,14 @@ impl Driver {
         }
     }
 
+    pub(super) fn renew(&mut self, listener: ListenerId, lane: LaneId) {
+        if let Some(lanes) = self.listeners.lanes(listener)
+            && let Err(error) = lanes.renew(lane)
+        {
+            tracing::error!(%listener, %error, "failed to renew a lane; what waits there waits on");
+        }
+    }
+
     pub(super) fn give_back(&mut self, listener: ListenerId, lane: LaneId) {
         if let Some(lanes) = self.listeners.lanes(listener) {
             lanes.give_back(lane);
@@ -40,13 +47,18 @@ impl Driver {
 
     /// Looks at the lanes for connections that nobody takes.
     pub(super) fn look(&mut self) {
-        let (now, mut glance) = (Instant::now(), Glance::default());
+        let mut glance = Glance::default();
+        // Taken out and put back, so that its memory is used again.
+        let mut seen = std::mem::take(&mut self.seen);
         for (listener, lanes) in self.listeners.all_lanes() {
-            for (lane, view) in lanes.views() {
-                glance.add(view);
-                self.core.handle(now, Input::LaneSeen { listener, lane, view });
-            }
+            seen.extend(lanes.views().map(|(lane, view)| (listener, lane, view)));
         }
+        for (listener, lane, view) in seen.drain(..) {
+            glance.add(view);
+            self.input(Input::LaneSeen { listener, lane, view });
+            self.perform_all();
+        }
+        self.seen = seen;
         let watchable = self.listeners.all_lanes().flat_map(|(_, lanes)| lanes.watchable());
         self.lookout.looked(glance, watchable.map(|(_, socket)| socket));
     }
