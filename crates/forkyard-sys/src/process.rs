@@ -14,6 +14,7 @@ mod children;
 mod exit_status;
 mod limits;
 mod orphans;
+mod scheduling;
 mod signal;
 mod spawn;
 
@@ -31,6 +32,7 @@ use rustix::process::{
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
 pub use orphans::{is_init, reap_orphans};
+pub use scheduling::{Scheduling, scheduling};
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{CHANNEL, Spawn, spawn};
 

@@ -183,6 +183,15 @@ impl Dispatcher {
         }
     }
 
+    pub(crate) fn leaves_waiting(
+        &self,
+        listener: ListenerId,
+        lane: LaneId,
+    ) -> Option<(WorkerId, Instant)> {
+        let lane = self.listeners.get(&listener)?.lanes.get(usize::from(lane.0))?;
+        Some((lane.worker?, lane.watch.still_since?))
+    }
+
     /// A worker has answered a probe.
     pub(crate) fn answered(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
         self.readmit(now, worker, Attention::Awake, out);

@@ -36,6 +36,7 @@ use super::rest::RestSwitch;
 use super::rolls::Rolls;
 use super::seats::Seats;
 use super::spawner::Spawner;
+use super::starvation::Suspects;
 use super::{Mail, PrimarySettings};
 use crate::event::Event;
 use crate::program::Program;
@@ -107,6 +108,7 @@ pub(super) struct Driver {
     lookout: Lookout,
     /// What a look at the lanes sees; empty otherwise.
     seen: Vec<(ListenerId, LaneId, LaneView)>,
+    suspects: Suspects,
     connections: Connections,
     questions: HashMap<(WorkerId, u64), Question>,
     /// Numbers connections and, from the same row, messages to workers, so that a reply
@@ -137,6 +139,7 @@ impl Driver {
             listeners: Listeners::new(),
             lookout: Lookout::new(),
             seen: Vec::new(),
+            suspects: Suspects::default(),
             connections: Connections::default(),
             questions: HashMap::new(),
             next_number: 0,

@@ -31,6 +31,7 @@ mod ruling;
 mod seats;
 mod signals;
 mod spawner;
+mod starvation;
 pub(crate) mod upgrade;
 
 use std::convert::Infallible;

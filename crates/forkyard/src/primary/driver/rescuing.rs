@@ -2,9 +2,11 @@
 //! whether a worker that does not is awake.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use forkyard_core::{ConnectionId, DealtLane, Input, LaneId, ListenerId, Verdict, WorkerId};
 use forkyard_ipc::Transport;
+use forkyard_sys::process::scheduling;
 use forkyard_sys::sockets::{SocketKind, private_pair};
 
 use super::Driver;
@@ -55,12 +57,26 @@ impl Driver {
         }
         for (listener, lane, view) in seen.drain(..) {
             glance.add(view);
+            if view.waiting > 0 && self.is_starved(listener, lane) {
+                continue;
+            }
             self.input(Input::LaneSeen { listener, lane, view });
             self.perform_all();
         }
         self.seen = seen;
+        if glance.is_empty() {
+            self.suspects.clear();
+        }
         let watchable = self.listeners.all_lanes().flat_map(|(_, lanes)| lanes.watchable());
         self.lookout.looked(glance, watchable.map(|(_, socket)| socket));
+    }
+
+    /// Whether the worker of a lane where something waits has had no chance to take it.
+    fn is_starved(&mut self, listener: ListenerId, lane: LaneId) -> bool {
+        let Some((worker, since)) = self.core.leaves_waiting(listener, lane) else { return false };
+        let seats = &self.seats;
+        let scheduling = || seats.info(worker).and_then(|info| scheduling(info.pid).ok());
+        self.suspects.is_starved(Instant::now(), (worker, since), scheduling)
     }
 
     /// Offers a worker a connection that it has to decline, which takes its event loop. One that
