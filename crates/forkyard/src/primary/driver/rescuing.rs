@@ -82,6 +82,7 @@ impl Driver {
     /// Offers a worker a connection that it has to decline, which takes its event loop. One that
     /// has not answered the last one is not sent another: to answer any tells the same.
     pub(super) fn probe(&mut self, worker: WorkerId) {
+        tracing::debug!(%worker, "a worker does not take its connections; others do");
         let connection = ConnectionId(self.number());
         let Some(running) = self.seats.running(worker) else { return };
         if running.probe.is_some() {
@@ -106,7 +107,10 @@ impl Driver {
             .running(worker)
             .and_then(|running| running.probe.take_if(|probe| *probe == connection));
         self.input(match probe {
-            Some(_) => Input::Answered { worker },
+            Some(_) => {
+                tracing::debug!(%worker, "a worker that did not take its connections is awake");
+                Input::Answered { worker }
+            }
             None => Input::Replied { worker, connection, verdict },
         });
     }
