@@ -69,6 +69,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "[LISTENER=]POLICY", value_parser = parse_policy)]
     policy: Vec<PolicyRule>,
 
+    /// Give each worker one core, the slot's number picking it among those that may be used
+    #[arg(long)]
+    pub(crate) pin: bool,
+
     /// The workers' directory; PROGRAM is looked for there
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,

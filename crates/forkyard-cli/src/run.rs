@@ -89,6 +89,7 @@ fn settings(run: &Run) -> ClusterBuilder {
         Some(limit) => builder.start_timeout(limit),
         None => builder,
     };
+    let builder = if run.pin { builder.pin_workers() } else { builder };
     let builder = roll_settings(builder, &run.roll);
     run.policies().into_iter().fold(builder, ClusterBuilder::policy_rule)
 }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::{Dealing, DealtLane, LaneView, ListenerSpec, Origin, Policy, Refusal};
+use crate::dispatch::{
+    Access, Dealing, DealtLane, LaneView, ListenerSpec, Origin, Policy, Refusal,
+};
 use crate::event::{Event, Outcome};
 use crate::id::{ConnectionId, Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::supervise::{ExitStatus, Role, RollPlan};
@@ -218,6 +220,8 @@ pub enum Action {
         policy: Policy,
         /// The accept queue's length; `None` for the default.
         backlog: Option<u32>,
+        /// How workers come by it.
+        access: Access,
     },
     /// Close an address.
     CloseListener {

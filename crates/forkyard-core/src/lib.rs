@@ -39,7 +39,7 @@ mod timers;
 
 pub use crate::core::{Core, Settings};
 pub use dispatch::{
-    Choice, Dealing, DealtLane, DispatchSettings, Endpoint, Host, LaneView, ListenerSpec,
+    Access, Choice, Dealing, DealtLane, DispatchSettings, Endpoint, Host, LaneView, ListenerSpec,
     MAX_LANES, MAX_LISTENERS, ORIGIN_CLASSES, Origin, Policy, Refusal, Transport, slot_of_class,
 };
 pub use event::{Event, FailReason, LeaveReason, Outcome, RollFailure, RollReason, RollStep};

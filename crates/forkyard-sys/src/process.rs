@@ -9,11 +9,13 @@
 //!               └── signal, signal_group: always reach this process or nobody
 //! ```
 
+mod affinity;
 mod announced;
 mod children;
 mod exit_status;
 mod limits;
 mod orphans;
+mod processor;
 mod scheduling;
 mod signal;
 mod spawn;
@@ -29,10 +31,12 @@ use rustix::process::{
     waitid,
 };
 
+pub use affinity::Core;
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
 pub use orphans::{is_init, reap_orphans};
-pub use scheduling::{Scheduling, scheduling};
+pub use processor::{Scheduling, scheduling};
+pub use scheduling::wait_for_own_turn;
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{CHANNEL, Spawn, spawn};
 

@@ -8,6 +8,7 @@
 
 mod accept_queue;
 mod describe;
+mod held;
 mod pair;
 
 use std::io;
@@ -22,9 +23,8 @@ use rustix::net::{
 };
 
 pub use accept_queue::{AcceptQueue, accept_queue};
-pub use describe::{
-    LocalAddress, SocketKind, is_listening, local_address, peer_address, socket_kind,
-};
+pub use describe::{LocalAddress, SocketKind, is_listening, local_address, peer_ip, socket_kind};
+pub use held::{Inode, Place, held_at, inode};
 pub use pair::{PrivatePair, private_pair};
 
 /// The longest path that fits `sun_path` together with its zero (`unix(7)`).

@@ -19,7 +19,7 @@ use crate::event::{Event, ListenerInfo, Policy, WorkerInfo};
 use crate::output::{Drained, Output};
 use crate::primary::upgrade::{Arrival, TakeOver, UpgradeFailure};
 use crate::primary::{
-    self, Beginning, CheckSettings, Command, DrainSettings, Handle, Mail, PolicyRule,
+    self, Beginning, CheckSettings, Command, DrainSettings, Handle, Mail, Pinning, PolicyRule,
     PrimaryHandle, PrimarySettings, ReceivedMessage, SignalRule, UpgradeRefusal, Wanted,
 };
 use crate::program::Program;
@@ -87,6 +87,7 @@ pub struct ClusterBuilder {
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
     nofile_soft: Option<u64>,
+    pinning: Pinning,
     upgrade_timeout: Duration,
 }
 
@@ -105,6 +106,7 @@ impl ClusterBuilder {
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
             nofile_soft: None,
+            pinning: Pinning::Free,
             upgrade_timeout: UPGRADE_TIMEOUT,
         }
     }
@@ -270,6 +272,15 @@ impl ClusterBuilder {
         self
     }
 
+    /// Has every worker run on one core: the slot's number picks it among those that this
+    /// process may use. The primary itself is left alone. By default workers may run on all of
+    /// them, and the system moves them to where there is room.
+    #[must_use]
+    pub fn pin_workers(mut self) -> Self {
+        self.pinning = Pinning::CoreEach;
+        self
+    }
+
     /// How long a new program may take to get ready when the primary is upgraded
     /// ([`ClusterHandle::upgrade`]). 10 s by default.
     #[must_use]
@@ -330,6 +341,7 @@ impl ClusterBuilder {
             message_limit: self.message_limit,
             signals: self.signals,
             inherited: self.inherited,
+            pinning: self.pinning,
             nofile_soft: left.map_or(self.nofile_soft, |left| left.state.nofile_soft),
             binary,
             upgrade_timeout: self.upgrade_timeout,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::listener::{Binding, Hold, Listener, Member, Refusal};
+use super::listener::{Access, Binding, Hold, Listener, Member, Refusal};
 use super::policy::Dealing;
 use super::worker::Standing;
 use super::{Dispatcher, MAX_LISTENERS, Timer};
@@ -98,6 +98,7 @@ impl Dispatcher {
             spec: query.spec.clone(),
             policy: listener.policy,
             backlog: query.backlog,
+            access: Access::Asked,
         });
         self.by_spec.insert(query.spec, id);
         self.listeners.insert(id, listener);
@@ -126,7 +127,9 @@ impl Dispatcher {
                 return out.push_back(Action::Refuse { worker, seq, listener: id, refusal });
             }
         }
-        listener.members.insert(worker, Member { lane, ..Member::default() });
+        listener
+            .members
+            .insert(worker, Member { lane, access: listener.access(), ..Member::default() });
         out.push_back(Action::Grant { worker, seq, listener: id, lane });
         self.deal(id, out);
         self.reclaim_from_blocked(id, worker, out);

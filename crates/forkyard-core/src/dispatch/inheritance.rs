@@ -1,7 +1,7 @@
 //! Addresses that the app has from its settings, and every worker from its start.
 //!
 //! Such a listener is there before any worker and until the app stops. Its workers need not
-//! speak the protocol, so nobody can hand them a connection that the primary has accepted:
+//! speak the protocol (one that does may ask for the address all the same, and gets it), so nobody can hand them a connection that the primary has accepted:
 //! what waits on the lane of a worker that leaves goes to the others' lanes by the kernel
 //! ([`Action::Renew`]), and a worker that is blocked keeps what waits
 //! for it. That it is blocked is noticed only if it has other listeners, for which it has asked.
@@ -32,7 +32,8 @@ impl Dispatcher {
         listener.holds.insert(Hold::App);
         self.by_spec.insert(spec.clone(), id);
         self.listeners.insert(id, listener);
-        out.push_back(Action::OpenListener { listener: id, spec, policy, backlog });
+        let access = Access::Inherited;
+        out.push_back(Action::OpenListener { listener: id, spec, policy, backlog, access });
         Admission::Accepted
     }
 
@@ -40,7 +41,7 @@ impl Dispatcher {
     pub(super) fn bequeath(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
         for id in self.all() {
             let Some(entry) = self.listeners.get_mut(&id) else { continue };
-            if !entry.is_inherited() || entry.binding != Binding::Open {
+            if entry.access() != Access::Inherited || entry.binding != Binding::Open {
                 continue;
             }
             let has_lanes = entry.dealing.is_some_and(Dealing::has_lanes);
@@ -52,7 +53,7 @@ impl Dispatcher {
     }
 
     pub(crate) fn inherits(&self, worker: WorkerId) -> Vec<(ListenerId, Option<LaneId>)> {
-        let own = self.listeners.iter().filter(|(_, entry)| entry.is_inherited());
+        let own = self.listeners.iter().filter(|(_, entry)| entry.access() == Access::Inherited);
         own.filter_map(|(id, entry)| Some((*id, entry.members.get(&worker)?.lane))).collect()
     }
 }

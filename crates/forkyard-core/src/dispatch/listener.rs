@@ -175,14 +175,14 @@ pub(super) struct Member {
     pub(super) access: Access,
 }
 
-/// How a worker has come by an address.
+/// How workers come by an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Access {
-    /// It has asked, so it speaks the protocol and can be handed connections.
+pub enum Access {
+    /// They ask, so they speak the protocol and can be handed connections.
     #[default]
     Asked,
-    /// It was started with a socket. Nobody can hand it anything.
+    /// They are started with a socket of it. Nobody can hand them anything.
     Inherited,
 }
 
@@ -255,9 +255,9 @@ impl Listener {
         self.dealing.map_or(Choice::InTurn, Dealing::choice)
     }
 
-    /// Whether every worker is started with a socket of it.
-    pub(super) fn is_inherited(&self) -> bool {
-        self.holds.contains(&Hold::App)
+    /// How its workers come by it.
+    pub(super) fn access(&self) -> Access {
+        if self.holds.contains(&Hold::App) { Access::Inherited } else { Access::Asked }
     }
 
     /// A worker listens, which is what its slot was expected to do.

@@ -50,7 +50,7 @@ use crate::timers::Timers;
 
 pub use lanes::{DealtLane, LaneView, MAX_LANES};
 use listener::Listener;
-pub use listener::{Endpoint, Host, ListenerSpec, Refusal, Transport};
+pub use listener::{Access, Endpoint, Host, ListenerSpec, Refusal, Transport};
 pub use origin::{ORIGIN_CLASSES, slot_of_class};
 pub use policy::{Choice, Dealing, Origin, Policy};
 pub(crate) use worker::Standing;
@@ -207,7 +207,9 @@ impl Dispatcher {
     /// A listener by which this worker can be given a connection.
     pub(crate) fn stream_listener_of(&self, worker: WorkerId) -> Option<ListenerId> {
         let serves = |entry: &Listener| {
-            entry.members.contains_key(&worker) && !entry.spec.endpoint.is_datagram()
+            let member = entry.members.get(&worker);
+            let can_be_handed = member.is_some_and(|member| member.access == Access::Asked);
+            can_be_handed && !entry.spec.endpoint.is_datagram()
         };
         self.listeners.iter().find(|(_, entry)| serves(entry)).map(|(id, _)| *id)
     }

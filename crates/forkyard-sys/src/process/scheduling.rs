@@ -1,40 +1,29 @@
-//! Whether a process gets a processor.
+//! How a thread shares its core with others.
 
-use std::fs;
 use std::io;
-use std::time::Duration;
 
-/// What the system says of a process's first thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scheduling {
-    /// How long it has run so far. May lag behind by a tick of the system's clock, which is a
-    /// few milliseconds.
-    pub ran: Duration,
-    /// Whether it runs, or could if it got a processor.
-    pub is_runnable: bool,
-}
-
-/// Looks at the first thread of a process (`/proc/PID/schedstat` and `stat`).
+/// Has the calling thread wait for its turn when there is something for it to do, instead of
+/// interrupting whoever runs on its core at that moment: `SCHED_BATCH`, `sched(7)`. Its share of
+/// the core stays the same, and on an idle core it runs at once.
+///
+/// For a thread that many others wake with small things: it then finds several at a time where
+/// it had been woken for each. A thread that was given another policy than the ordinary one
+/// keeps it.
 ///
 /// # Errors
 ///
-/// - `NotFound` if there is no such process.
-/// - `Unsupported` if the system does not tell: a kernel without `CONFIG_SCHED_INFO`.
-pub fn scheduling(pid: u32) -> io::Result<Scheduling> {
-    let untold = || io::Error::from(io::ErrorKind::Unsupported);
-    let times = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
-    let ran_ns = times.split_whitespace().next().and_then(|ran| ran.parse().ok());
-    let stat = fs::read(format!("/proc/{pid}/stat"))?;
-    Ok(Scheduling {
-        ran: Duration::from_nanos(ran_ns.ok_or_else(untold)?),
-        is_runnable: state(&stat).ok_or_else(untold)? == b'R',
-    })
-}
-
-/// The letter behind the name, which may itself hold brackets and spaces.
-fn state(stat: &[u8]) -> Option<u8> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    stat.get(end + 2).copied()
+/// Those of `sched_setscheduler(2)`: `PermissionDenied` where a sandbox forbids it.
+pub fn wait_for_own_turn() -> io::Result<()> {
+    // SAFETY: asks for a number. 0 is the calling thread, here and below.
+    if unsafe { libc::sched_getscheduler(0) } != libc::SCHED_OTHER {
+        return Ok(());
+    }
+    // SAFETY: all zeros is a valid sched_param, and the only priority that there is under
+    // SCHED_BATCH.
+    let priority: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: `priority` is valid, and only read.
+    let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const priority) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]
@@ -42,18 +31,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_stands_behind_the_name() {
-        assert_eq!(state(b"7 (a) S b)) R 1 7"), Some(b'R'));
-        assert_eq!(state(b"7 (sleep) S 1 7"), Some(b'S'));
-        assert_eq!(state(b"7"), None);
-    }
-
-    #[test]
-    fn whoever_runs_is_runnable_and_has_run() {
-        // The test's own thread is not the first, but this process is there.
-        let own = scheduling(std::process::id()).unwrap();
-        assert!(scheduling(std::process::id()).unwrap().ran >= own.ran);
-        let error = scheduling(u32::MAX).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    fn it_concerns_the_calling_thread_alone() {
+        // SAFETY: asks for a number.
+        let policy = || unsafe { libc::sched_getscheduler(0) };
+        let before = policy();
+        let other = std::thread::spawn(move || {
+            wait_for_own_turn().unwrap();
+            policy()
+        });
+        assert_eq!((other.join().unwrap(), policy()), (libc::SCHED_BATCH, before));
     }
 }

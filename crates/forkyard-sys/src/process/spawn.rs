@@ -14,7 +14,7 @@ use rustix::process::{
 };
 
 use super::announced::Announced;
-use super::{Process, Signal, children, limits};
+use super::{Core, Process, Signal, children, limits};
 
 /// The first number beyond stdin, stdout and stderr, where systemd too puts what a service
 /// inherits (`SD_LISTEN_FDS_START` in `sd_listen_fds(3)`).
@@ -39,6 +39,8 @@ pub struct Spawn {
     /// The child's soft limit of open files; `None` leaves ours. See
     /// [`super::raise_nofile_limit`].
     pub nofile_soft: Option<u64>,
+    /// The core that the child runs on; `None` leaves it all that we may use.
+    pub core: Option<Core>,
 }
 
 impl Spawn {
@@ -87,6 +89,7 @@ struct Childhood {
     /// What is executed if there are sockets.
     announced: Option<Announced>,
     nofile: Option<Rlimit>,
+    core: Option<Core>,
 }
 
 impl Childhood {
@@ -99,7 +102,7 @@ impl Childhood {
         let given = spawn.sockets.into_iter().chain(spawn.channel);
         let given = given.map(out_of_the_way).collect::<Result<_, _>>()?;
         let nofile = spawn.nofile_soft.map(limits::nofile_limit_with_soft);
-        Ok(Self { parent: getpid(), given, announced, nofile })
+        Ok(Self { parent: getpid(), given, announced, nofile, core: spawn.core })
     }
 
     /// Sees to it that the numbers of what is given are in use here while the child is made, so
@@ -122,6 +125,9 @@ impl Childhood {
         }
         if let Some(limit) = self.nofile {
             setrlimit(Resource::Nofile, limit)?;
+        }
+        if let Some(core) = self.core {
+            core.occupy()?;
         }
         reset_signals()?;
         match &mut self.announced {
@@ -200,7 +206,8 @@ mod tests {
     #[test]
     fn a_child_whose_parent_is_gone_already_ends_before_the_program_starts() {
         let parent = Pid::from_raw(i32::MAX).unwrap();
-        let mut childhood = Childhood { parent, given: Vec::new(), announced: None, nofile: None };
+        let (given, announced) = (Vec::new(), None);
+        let mut childhood = Childhood { parent, given, announced, nofile: None, core: None };
         let mut command = Command::new("/bin/true");
         // SAFETY: as in `spawn`.
         unsafe { command.pre_exec(move || childhood.prepare()) };

@@ -1,7 +1,7 @@
 //! What a descriptor is and where it is bound, as the kernel tells it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixStream;
@@ -53,17 +53,14 @@ pub fn local_address(socket: BorrowedFd<'_>) -> io::Result<LocalAddress> {
     }
 }
 
-/// Where the other end of a connection over IP is.
+/// The address at the other end of a connection; `None` if it is not one between IP addresses.
 ///
 /// # Errors
 ///
-/// - `NotConnected` when it is none, or is over already.
-/// - `Unsupported` for a connection over anything but IP.
-pub fn peer_address(connection: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    match getpeername(connection)? {
-        Some(address) => inet_address(address),
-        None => Err(io::ErrorKind::Unsupported.into()),
-    }
+/// `NotConnected` if the connection is gone already.
+pub fn peer_ip(connection: BorrowedFd<'_>) -> io::Result<Option<IpAddr>> {
+    let Some(peer) = getpeername(connection)? else { return Ok(None) };
+    Ok(SocketAddr::try_from(peer).ok().map(|peer| peer.ip()))
 }
 
 /// The kind of `fd`, or `None` if it is no socket. Tells an inherited listener

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's own steps may fail it")]
 
 mod channel;
+mod held;
 mod image;
 mod inherited;
 mod notify;

@@ -9,6 +9,7 @@ mod arriving;
 mod attending;
 mod checking;
 mod commands;
+mod counting;
 mod departing;
 mod incoming;
 mod performing;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use super::announcer::Announcer;
+use super::census::Census;
 use super::channel::MessageTap;
 use super::listeners::{Arrival, Connections, Listeners};
 use super::lookout::Lookout;
@@ -74,6 +76,10 @@ impl Sources {
 /// How much mail is handled before connections get a turn.
 const MAIL_IN_A_ROW: u32 = 64;
 
+/// How many connections are accepted before those are written that go to workers. A worker
+/// that is written to may take the core, so that is put off for a little.
+const ACCEPTS_IN_A_ROW: u32 = 32;
+
 /// What a worker asked, until it is answered.
 #[derive(Debug)]
 struct Question {
@@ -110,6 +116,7 @@ pub(super) struct Driver {
     seen: Vec<(ListenerId, LaneId, LaneView)>,
     suspects: Suspects,
     connections: Connections,
+    census: Census,
     questions: HashMap<(WorkerId, u64), Question>,
     /// Numbers connections and, from the same row, messages to workers, so that a reply
     /// names a connection and nothing else.
@@ -119,6 +126,8 @@ pub(super) struct Driver {
     rolls: Rolls,
     /// Mail handled since it was last looked for connections.
     mail_in_a_row: u32,
+    /// Connections accepted since they were last written to workers.
+    accepts_in_a_row: u32,
     /// Tells whoever attends to workers when to rest.
     rest: RestSwitch,
     upgrade: Upgrade,
@@ -141,11 +150,13 @@ impl Driver {
             seen: Vec::new(),
             suspects: Suspects::default(),
             connections: Connections::default(),
+            census: Census::new(),
             questions: HashMap::new(),
             next_number: 0,
             stderr_tail: Vec::new(),
             rolls,
             mail_in_a_row: 0,
+            accepts_in_a_row: 0,
             rest: RestSwitch::default(),
             upgrade: Upgrade::default(),
             outcome: None,
@@ -197,6 +208,7 @@ impl Driver {
         sleep: Pin<&mut Sleep>,
     ) -> Poll<Wake> {
         if self.upgrade.is_pausing() {
+            self.write_connections();
             return self.poll_pause(cx, sources);
         }
         if self.core.next_deadline().is_some() && sleep.poll(cx).is_ready() {
@@ -208,23 +220,33 @@ impl Driver {
         if self.lookout.poll(cx).is_ready() {
             return Poll::Ready(Wake::Look);
         }
-        self.seats.poll_blocked(cx);
         if self.mail_in_a_row < MAIL_IN_A_ROW
             && let Poll::Ready(Some(mail)) = sources.inbox.poll_recv(cx)
         {
             self.mail_in_a_row += 1;
             return Poll::Ready(Wake::Mail(mail));
         }
+        if self.accepts_in_a_row == ACCEPTS_IN_A_ROW {
+            self.write_connections();
+        }
         let patience_over = std::mem::take(&mut self.mail_in_a_row) == MAIL_IN_A_ROW;
         let (core, now) = (&self.core, Instant::now());
         let wanted = |id| core.has_capacity(now, id);
         if let Poll::Ready(arrival) = self.listeners.poll_accept(cx, wanted) {
+            self.accepts_in_a_row += 1;
             return Poll::Ready(Wake::Arrival(arrival));
         }
+        self.write_connections();
+        self.seats.poll_blocked(cx, &self.connections);
         if patience_over {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    fn write_connections(&mut self) {
+        self.accepts_in_a_row = 0;
+        self.seats.flush_all(&self.connections);
     }
 
     fn input(&mut self, input: Input) {

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::ops::Bound;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use forkyard_core::{Choice, ConnectionId, Dealing, Endpoint, LaneId, ListenerId, Origin, Policy};
+use forkyard_core::{Choice, ConnectionId, Dealing, Endpoint, LaneId, ListenerId, Policy};
 use forkyard_ipc::{HandleKind, ServerReply, Transport, Value};
 use forkyard_sys::inherited::InheritedFds;
-use forkyard_sys::reuseport::{Heir, NotPermitted, address_hash};
-use forkyard_sys::sockets::{SocketKind, peer_address};
+use forkyard_sys::reuseport::{Heir, NotPermitted};
+use forkyard_sys::sockets::SocketKind;
 
 use super::acceptor::Acceptor;
 use super::binding::{self, bind, bind_group};
+use super::census::Mark;
 use super::check;
 use super::lanes::Lanes;
 use super::ruling::{Ruling, rule};
@@ -153,11 +153,16 @@ impl Listeners {
         self.entries.get(&id).map(|entry| entry.bound.kind)
     }
 
-    /// Where a connection comes from, if that decides who gets it and can be told.
-    pub(super) fn origin(&self, id: ListenerId, connection: &OwnedFd) -> Option<Origin> {
-        let by_origin = self.entries.get(&id)?.listed.dealing.choice() == Choice::ByOrigin;
-        let client = by_origin.then(|| peer_address(connection.as_fd()).ok()).flatten()?;
-        Some(Origin(address_hash(client.ip())))
+    /// By which rule its connections find their workers, if the primary has a say in it.
+    pub(super) fn choice(&self, id: ListenerId) -> Option<Choice> {
+        match self.entries.get(&id)?.listed.dealing {
+            Dealing::ByPrimary(choice) | Dealing::ByKernel(choice) => Some(choice),
+            Dealing::ByWorkers => None,
+        }
+    }
+
+    pub(super) fn socket(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
+        self.entries.get(&id).map(|entry| entry.bound.socket.as_fd())
     }
 
     /// What is spoken on its connections, as far as it shows: only TLS servers have keys to
@@ -316,23 +321,36 @@ fn transport(kind: SocketKind) -> Transport {
     }
 }
 
+/// A connection that the primary has accepted and not let go of.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) socket: OwnedFd,
+    /// By what it is found again, if its end is of interest.
+    pub(super) mark: Option<Mark>,
+}
+
 /// The connections that the primary has accepted and not let go of.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    open: HashMap<ConnectionId, Arc<OwnedFd>>,
+    open: HashMap<ConnectionId, Kept>,
 }
 
 impl Connections {
-    pub(super) fn keep(&mut self, id: ConnectionId, socket: OwnedFd) {
-        self.open.insert(id, Arc::new(socket));
+    pub(super) fn keep(&mut self, id: ConnectionId, kept: Kept) {
+        self.open.insert(id, kept);
     }
 
-    pub(super) fn get(&self, id: ConnectionId) -> Option<Arc<OwnedFd>> {
-        self.open.get(&id).cloned()
+    pub(super) fn get(&self, id: ConnectionId) -> Option<BorrowedFd<'_>> {
+        self.open.get(&id).map(|kept| kept.socket.as_fd())
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (ConnectionId, &OwnedFd)> {
-        self.open.iter().map(|(id, socket)| (*id, &**socket))
+    /// Its mark, if it has one; `None` if it is none of these.
+    pub(super) fn mark(&self, id: ConnectionId) -> Option<Option<Mark>> {
+        self.open.get(&id).map(|kept| kept.mark)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (ConnectionId, &Kept)> {
+        self.open.iter().map(|(id, kept)| (*id, kept))
     }
 
     pub(super) fn release(&mut self, id: ConnectionId) {

@@ -16,6 +16,7 @@ mod acceptor;
 mod address;
 mod announcer;
 mod binding;
+mod census;
 mod channel;
 mod check;
 mod driver;
@@ -103,6 +104,15 @@ pub(crate) enum SignalRule {
     Stop,
 }
 
+/// Which cores workers run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pinning {
+    /// Those that the primary may use.
+    Free,
+    /// One of them each, by the number of the worker's slot.
+    CoreEach,
+}
+
 /// All that a primary is told at its start.
 #[derive(Debug)]
 pub(crate) struct PrimarySettings {
@@ -116,6 +126,7 @@ pub(crate) struct PrimarySettings {
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
     pub(crate) nofile_soft: Option<u64>,
+    pub(crate) pinning: Pinning,
     /// Where the program of this process is looked for at an upgrade.
     pub(crate) binary: PathBuf,
     /// How long a new program may take to get ready.
@@ -162,6 +173,8 @@ pub(crate) enum Mail {
         status: ExitStatus,
         stderr_tail: Vec<String>,
     },
+    /// The kernel was asked which connections are held.
+    Counted(census::Counted),
     /// A worker has come to rest for an upgrade.
     Unattended {
         worker: WorkerId,
@@ -279,6 +292,10 @@ pub(crate) fn start(
     let sources = driver::Sources { inbox, owner: Some(lifeline) };
     let outlets = driver::Outlets { mail, events, tap, spawner };
     thread::Builder::new().name("forkyard-primary".into()).spawn(move || {
+        // Workers have more to do than it has, so it does not interrupt them.
+        if let Err(error) = forkyard_sys::process::wait_for_own_turn() {
+            tracing::debug!(%error, "failed to set how the primary's thread is scheduled");
+        }
         // As a task, because mail wakes a task more cheaply than the runtime's own future;
         // unconstrained, because it sees to fairness between its sources itself.
         let driving = async {

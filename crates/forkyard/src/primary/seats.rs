@@ -6,6 +6,7 @@ use std::task::Context;
 use forkyard_core::{ConnectionId, SlotId, WorkerId};
 
 use super::SharedProcess;
+use super::listeners::Connections;
 use super::notify::NotifyWatch;
 use super::outgoing::{Flushed, Outgoing};
 use crate::event::WorkerInfo;
@@ -54,6 +55,8 @@ pub(super) struct Seats {
     seats: BTreeMap<WorkerId, Seat>,
     /// Workers whose channel was full when last written to.
     blocked: Vec<WorkerId>,
+    /// Workers for whom something waits that was not written yet.
+    unwritten: Vec<WorkerId>,
 }
 
 impl Seats {
@@ -70,6 +73,7 @@ impl Seats {
     pub(super) fn remove(&mut self, worker: WorkerId) {
         self.seats.remove(&worker);
         self.blocked.retain(|blocked| *blocked != worker);
+        self.unwritten.retain(|unwritten| *unwritten != worker);
     }
 
     pub(super) fn running(&mut self, worker: WorkerId) -> Option<&mut Running> {
@@ -109,10 +113,24 @@ impl Seats {
         running.and_then(|running| running.tail.as_ref()).map(Tail::lines).unwrap_or_default()
     }
 
+    /// Has what waits for this worker written with the next [`flush_all`](Self::flush_all).
+    pub(super) fn flush_later(&mut self, worker: WorkerId) {
+        if !self.unwritten.contains(&worker) {
+            self.unwritten.push(worker);
+        }
+    }
+
+    /// Writes what was put off.
+    pub(super) fn flush_all(&mut self, connections: &Connections) {
+        while let Some(worker) = self.unwritten.pop() {
+            self.flush(worker, connections);
+        }
+    }
+
     /// Writes what waits for this worker, and remembers if something is left.
-    pub(super) fn flush(&mut self, worker: WorkerId) {
+    pub(super) fn flush(&mut self, worker: WorkerId, connections: &Connections) {
         let Some(running) = self.running(worker) else { return };
-        let blocked = running.outgoing.flush() == Flushed::Blocked;
+        let blocked = running.outgoing.flush(connections) == Flushed::Blocked;
         if blocked && !self.blocked.contains(&worker) {
             self.blocked.push(worker);
         }
@@ -120,11 +138,11 @@ impl Seats {
 
     /// Goes on with the channels that were full, and has the driver called again when one
     /// of them can take more.
-    pub(super) fn poll_blocked(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll_blocked(&mut self, cx: &mut Context<'_>, connections: &Connections) {
         let mut blocked = std::mem::take(&mut self.blocked);
         blocked.retain(|worker| {
             self.running(*worker)
-                .is_some_and(|running| running.outgoing.poll_flush(cx).is_pending())
+                .is_some_and(|running| running.outgoing.poll_flush(cx, connections).is_pending())
         });
         self.blocked = blocked;
     }

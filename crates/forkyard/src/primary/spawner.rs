@@ -13,10 +13,10 @@ use std::sync::Arc;
 use forkyard_core::{SlotId, WorkerId};
 use forkyard_ipc::Dialect;
 use forkyard_sys::notify::NotifySocket;
-use forkyard_sys::process::{CHANNEL, Process, Spawn};
+use forkyard_sys::process::{CHANNEL, Core, Process, Spawn};
 use tokio::sync::mpsc;
 
-use super::{Mail, PrimarySettings};
+use super::{Mail, Pinning, PrimarySettings};
 use crate::event::WorkerInfo;
 use crate::host::{Errands, NobodyThere};
 use crate::output::{Capture, OutputPump};
@@ -54,23 +54,37 @@ pub(crate) struct Spawned {
 pub(crate) struct Recipe {
     dialect: Dialect,
     nofile_soft: Option<u64>,
+    pinning: Pinning,
     pump: Option<OutputPump>,
 }
 
 impl Recipe {
     pub(crate) fn new(settings: &PrimarySettings, pump: Option<OutputPump>) -> Self {
-        Self { dialect: settings.dialect, nofile_soft: settings.nofile_soft, pump }
+        let PrimarySettings { dialect, nofile_soft, pinning, .. } = *settings;
+        Self { dialect, nofile_soft, pinning, pump }
     }
 
     fn spawn(&self, job: &Job) -> io::Result<Spawned> {
         let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
         let notify = NotifySocket::bind()?;
         let command = self.command(job, &notify.address()?);
-        let spawn =
-            Spawn { channel: Some(theirs), nofile_soft: self.nofile_soft, ..Spawn::default() };
+        let spawn = Spawn {
+            channel: Some(theirs),
+            nofile_soft: self.nofile_soft,
+            core: self.core(job.slot)?,
+            ..Spawn::default()
+        };
         let mut process = forkyard_sys::process::spawn(command, spawn)?;
         let output_done = self.pump.as_ref().map(|pump| capture(pump, job, &mut process));
         Ok(Spawned { worker: job.worker, process, channel, notify, output_done })
+    }
+
+    /// Of the cores that this thread may use, which nobody pins.
+    fn core(&self, slot: SlotId) -> io::Result<Option<Core>> {
+        match self.pinning {
+            Pinning::Free => Ok(None),
+            Pinning::CoreEach => Core::usable(slot.0 as usize),
+        }
     }
 
     fn command(&self, job: &Job, notify: &str) -> Command {

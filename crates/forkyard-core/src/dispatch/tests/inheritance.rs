@@ -71,8 +71,8 @@ fn one_that_asks_gets_what_it_was_started_with() {
     script.given(&["fork", "fork", "spawned 1", "online 1"]);
     script.check(&[
         ("query 1 tcp:80", "grant 1 L0 lane 0"),
-        ("accept L0", "hand c0 to 1"),
-        ("closed 1 L0", "deal L0 to 1, reclaim L0 0"),
+        ("accept L0", "no capacity"),
+        ("closed 1 L0", "deal L0 to 1, renew L0 0"),
         ("+60s", ""),
     ]);
 }

@@ -179,7 +179,7 @@ impl Ledger {
         let is_open = self.listeners.get(&id).is_some_and(|entry| !entry.is_closed);
         ensure!(is_open, "L{id} was granted, but is not open");
         let entry = self.reachable(worker)?;
-        let is_new = entry.members_of.insert(id) || entry.inherited.remove(&id);
+        let is_new = entry.members_of.insert(id) || entry.inherited.contains(&id);
         ensure!(is_new, "L{id} was granted twice to {worker}");
         let slot = entry.slot;
         ensure!(self.role_of(slot) == Role::Serving, "{worker} is a spare, but got L{id}");

@@ -21,13 +21,13 @@ use crate::primary::binding::{Bound, SocketFile};
 use crate::primary::channel::Unread;
 use crate::primary::exit_watch::Unattended;
 use crate::primary::lanes::Lanes;
-use crate::primary::listeners::Listed;
+use crate::primary::listeners::{Kept, Listed};
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::rolls::Rolls;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
-    ConnectionState, LanesState, ListenerState, OutputState, PipeState, QuestionState,
-    ReadingState, SendingState, SentState, State, WorkerState,
+    ConnectionState, HoldingState, LanesState, ListenerState, OutputState, PipeState,
+    QuestionState, ReadingState, SendingState, SentState, State, WorkerState,
 };
 use crate::primary::upgrade::{Descriptors, TakeOver, UpgradeFailure, VERSION};
 
@@ -62,9 +62,15 @@ impl Driver {
         for listener in state.listeners {
             self.resume_listener(listener, descriptors)?;
         }
-        for ConnectionState { id, socket } in state.connections {
-            self.connections.keep(id, descriptors.take(socket)?);
+        for ConnectionState { id, socket, mark } in state.connections {
+            let kept = Kept { socket: descriptors.take(socket)?, mark: mark.map(Into::into) };
+            self.connections.keep(id, kept);
         }
+        // What was closed meanwhile is found by the next count, as a connection keeps its inode.
+        for HoldingState { worker, mark } in state.holdings {
+            self.census.handed_over(Instant::now(), worker, mark.into());
+        }
+        self.go_on_counting();
         for QuestionState { worker, seq, address, data } in state.questions {
             let data = value(data.as_ref())?;
             self.questions.insert((worker, seq), Question { address, data });
@@ -123,7 +129,7 @@ impl Driver {
         let unread = reading.map(|reading| self.unread(reading, descriptors)).transpose()?;
         self.attend(worker, Unattended { unread, output });
         // What was full before may have room by now; if not, it is remembered anew.
-        self.seats.flush(worker);
+        self.seats.flush(worker, &self.connections);
         Ok(())
     }
 
@@ -144,13 +150,12 @@ impl Driver {
 
     fn sent(&self, sent: SentState, descriptors: &mut Descriptors) -> io::Result<Sent> {
         Ok(match sent {
-            SentState::Connection { id, socket } => {
-                let socket = match self.connections.get(id) {
-                    Some(socket) => socket,
-                    None => Arc::new(descriptors.take(socket)?),
-                };
-                Sent::Connection(id, socket)
+            SentState::Connection { id, socket: Some(socket) }
+                if self.connections.get(id).is_none() =>
+            {
+                Sent::Check(id, descriptors.take(socket)?)
             }
+            SentState::Connection { id, .. } => Sent::Connection(id),
             SentState::Listener(socket) => Sent::Listener(descriptors.take(socket)?),
             SentState::User(socket) => Sent::User(descriptors.take(socket)?),
         })

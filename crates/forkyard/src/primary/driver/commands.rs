@@ -63,7 +63,7 @@ impl Driver {
         };
         let running = self.seats.running(worker).ok_or_else(|| no_worker(slot))?;
         running.outgoing.push(&message, sent)?;
-        self.seats.flush(worker);
+        self.seats.flush(worker, &self.connections);
         Ok(())
     }
 }

@@ -19,12 +19,13 @@ use crate::event::ListenerInfo;
 use crate::output::{Pipes, RestingPipe};
 use crate::primary::exit_watch::Unattended;
 use crate::primary::lanes::Lanes;
-use crate::primary::listeners::Listed;
+use crate::primary::listeners::{Connections, Kept, Listed};
 use crate::primary::outgoing::Sent;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
-    ConnectionState, Descriptor, FORMAT, FileState, LaneState, LanesState, ListenerState,
-    OutputState, PipeState, QuestionState, ReadingState, SentState, State, WorkerState,
+    ConnectionState, Descriptor, FORMAT, FileState, HoldingState, LaneState, LanesState,
+    ListenerState, OutputState, PipeState, QuestionState, ReadingState, SentState, State,
+    WorkerState,
 };
 use crate::primary::upgrade::{Bytes, Text, UpgradeFailure, VERSION, next_image};
 
@@ -110,6 +111,7 @@ impl Driver {
             listeners: self.listeners_state(&mut luggage)?,
             connections: self.connections_state(&mut luggage),
             questions: self.questions_state()?,
+            holdings: self.holdings_state(),
             descriptors: luggage.0.iter().map(|fd| Descriptor(fd.as_raw_fd())).collect(),
         };
         Ok((state, luggage.0))
@@ -123,7 +125,7 @@ impl Driver {
         let started = self.seats.all_started();
         let states = started.map(|(worker, slot, running)| {
             let Running { process, outgoing, agent, tail: _, notify, probe } = running;
-            let sending = outgoing.state(|sent| sent_state(sent, luggage));
+            let sending = outgoing.state(|sent| sent_state(sent, &self.connections, luggage));
             let unattended = at_rest.workers.get(&worker);
             let pipes = at_rest.output.iter().find(|pipes| pipes.info.worker == worker);
             WorkerState {
@@ -175,8 +177,16 @@ impl Driver {
 
     fn connections_state<'a>(&'a self, luggage: &mut Luggage<'a>) -> Vec<ConnectionState> {
         let all = self.connections.all();
-        all.map(|(id, socket)| ConnectionState { id, socket: luggage.pack(socket.as_fd()) })
-            .collect()
+        let state = |(id, kept): (_, &'a Kept)| {
+            let socket = luggage.pack(kept.socket.as_fd());
+            ConnectionState { id, socket, mark: kept.mark.map(Into::into) }
+        };
+        all.map(state).collect()
+    }
+
+    fn holdings_state(&self) -> Vec<HoldingState> {
+        let all = self.census.all();
+        all.map(|(worker, mark)| HoldingState { worker, mark: mark.into() }).collect()
     }
 
     fn questions_state(&self) -> Result<Vec<QuestionState>, UpgradeFailure> {
@@ -205,10 +215,15 @@ fn lanes_state<'a>(lanes: &'a Lanes, luggage: &mut Luggage<'a>) -> LanesState {
     }
 }
 
-fn sent_state<'a>(sent: &'a Sent, luggage: &mut Luggage<'a>) -> SentState {
+fn sent_state<'a>(
+    sent: &'a Sent,
+    connections: &'a Connections,
+    luggage: &mut Luggage<'a>,
+) -> SentState {
     match sent {
-        Sent::Connection(id, fd) => {
-            SentState::Connection { id: *id, socket: luggage.pack(fd.as_fd()) }
+        Sent::Connection(id) | Sent::Check(id, _) => {
+            let socket = sent.descriptor(connections).map(|fd| luggage.pack(fd));
+            SentState::Connection { id: *id, socket }
         }
         Sent::Listener(fd) => SentState::Listener(luggage.pack(fd.as_fd())),
         Sent::User(fd) => SentState::User(luggage.pack(fd.as_fd())),

@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::output::Capture;
 use crate::primary::channel::Unread;
 use crate::primary::exit_watch::{Unattended, Watch};
-use crate::primary::listeners::{Arrival, Listeners};
+use crate::primary::listeners::{Arrival, Kept, Listeners};
 use crate::primary::notify::NotifyWatch;
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::seats::{Agent, Running};
@@ -62,9 +62,11 @@ impl Driver {
                 self.input(Input::Exited { worker, status });
                 self.perform_all();
                 self.stderr_tail.clear();
+                self.census.forget(worker);
                 self.questions.retain(|(asker, _), _| *asker != worker);
                 self.seats.remove(worker);
             }
+            Mail::Counted(counted) => self.counted(counted),
             Mail::Unattended { worker, unattended } => self.unattended(worker, unattended),
             Mail::Rehearsed(result) => self.rehearsed(result),
             Mail::EventsHandled(count) => self.events_handled(count),
@@ -131,8 +133,9 @@ impl Driver {
     fn handle_message(&mut self, worker: WorkerId, message: WorkerMessage) {
         match message {
             WorkerMessage::Reply { ack, accepted } => {
+                let connection = ConnectionId(ack);
                 let verdict = if accepted { Verdict::Accepted } else { Verdict::Declined };
-                self.replied(worker, ConnectionId(ack), verdict);
+                self.replied(worker, connection, verdict);
             }
             WorkerMessage::HandleAck => {
                 self.acknowledged(worker);
@@ -170,14 +173,14 @@ impl Driver {
     /// go on.
     fn acknowledged(&mut self, worker: WorkerId) -> Option<Sent> {
         let sent = self.seats.running(worker)?.outgoing.acknowledge();
-        self.seats.flush(worker);
+        self.seats.flush(worker, &self.connections);
         sent
     }
 
     /// A descriptor did not arrive, and the message it belonged to was dropped.
     fn handle_lost(&mut self, worker: WorkerId) {
         match self.acknowledged(worker) {
-            Some(Sent::Connection(connection, _)) => {
+            Some(Sent::Connection(connection) | Sent::Check(connection, _)) => {
                 self.replied(worker, connection, Verdict::Declined);
             }
             Some(Sent::Listener(_)) => {
@@ -242,8 +245,9 @@ impl Driver {
         match arrival {
             Arrival::Connection(listener, socket) => {
                 let connection = ConnectionId(self.number());
-                let origin = self.listeners.origin(listener, &socket);
-                self.connections.keep(connection, socket);
+                let origin = self.origin(listener, &socket);
+                let mark = self.mark(listener, &socket);
+                self.connections.keep(connection, Kept { socket, mark });
                 self.input(Input::Accepted { listener, connection, origin });
             }
             Arrival::Failure { listener, error, first } => {

@@ -34,7 +34,7 @@ impl Driver {
             Action::Release { connection } => self.connections.release(connection),
             Action::Spawn { slot, worker, generation } => self.spawn(slot, worker, generation),
             Action::Check { worker } => self.begin_check(worker),
-            Action::OpenListener { listener, spec, policy, backlog } => {
+            Action::OpenListener { listener, spec, policy, backlog, access: _ } => {
                 self.open_listener(listener, &spec, policy, backlog);
             }
             Action::CloseListener { listener } => self.close_listener(listener),
@@ -62,11 +62,13 @@ impl Driver {
     }
 
     fn hand_off(&mut self, worker: WorkerId, listener: ListenerId, connection: ConnectionId) {
-        let Some(socket) = self.connections.get(connection) else { return };
         let Some(named) = self.listeners.key_and_transport(listener) else { return };
         let Some(running) = self.seats.running(worker) else { return };
-        let pushed = running.outgoing.push_connection(connection, socket, named);
-        self.after_push(worker, pushed);
+        let sent = (connection, Sent::Connection(connection));
+        match running.outgoing.push_connection(sent, named) {
+            Ok(()) => self.seats.flush_later(worker),
+            failed => self.after_push(worker, failed),
+        }
     }
 
     fn spawn(&mut self, slot: SlotId, worker: WorkerId, generation: Generation) {
@@ -193,7 +195,7 @@ impl Driver {
 
     pub(super) fn after_push(&mut self, worker: WorkerId, pushed: Result<(), SendError>) {
         match pushed {
-            Ok(()) => self.seats.flush(worker),
+            Ok(()) => self.seats.flush(worker, &self.connections),
             Err(error) => {
                 self.channel_trouble(worker, format!("{error}; ending the worker"));
                 self.input(Input::ChannelBroken { worker });

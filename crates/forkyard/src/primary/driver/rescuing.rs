@@ -1,7 +1,6 @@
 //! Lanes, as the driver sees them: who accepts from which, which of them nobody takes from, and
 //! whether a worker that does not is awake.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use forkyard_core::{ConnectionId, DealtLane, Input, LaneId, ListenerId, Verdict, WorkerId};
@@ -11,6 +10,7 @@ use forkyard_sys::sockets::{SocketKind, private_pair};
 
 use super::Driver;
 use crate::primary::lookout::Glance;
+use crate::primary::outgoing::Sent;
 
 /// Names a listener that no worker has, so that each declines what comes by it. The names of
 /// listeners end in a number.
@@ -95,7 +95,8 @@ impl Driver {
             }
         };
         let named = (NOBODYS, Transport::Pipe);
-        let pushed = running.outgoing.push_connection(connection, Arc::new(socket), named);
+        let sent = (connection, Sent::Check(connection, socket));
+        let pushed = running.outgoing.push_connection(sent, named);
         running.probe = Some(connection);
         self.after_push(worker, pushed);
     }
@@ -106,12 +107,13 @@ impl Driver {
             .seats
             .running(worker)
             .and_then(|running| running.probe.take_if(|probe| *probe == connection));
-        self.input(match probe {
-            Some(_) => {
-                tracing::debug!(%worker, "a worker that did not take its connections is awake");
-                Input::Answered { worker }
-            }
-            None => Input::Replied { worker, connection, verdict },
-        });
+        if probe.is_some() {
+            tracing::debug!(%worker, "a worker that did not take its connections is awake");
+            return self.input(Input::Answered { worker });
+        }
+        if verdict == Verdict::Accepted {
+            self.taken(worker, connection);
+        }
+        self.input(Input::Replied { worker, connection, verdict });
     }
 }

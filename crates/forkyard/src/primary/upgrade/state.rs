@@ -17,10 +17,11 @@ use forkyard_core::{
     WorkerId,
 };
 use forkyard_ipc::{DecoderState, Frame, OutboxState, Skip};
-use forkyard_sys::sockets::SocketKind;
+use forkyard_sys::sockets::{Inode, Place, SocketKind};
 use serde::{Deserialize, Serialize};
 
 use super::encoding::{Bytes, Text};
+use crate::primary::census::Mark;
 use crate::primary::seats::Agent;
 
 /// The format that this program writes and reads.
@@ -60,6 +61,9 @@ pub(crate) struct State {
     pub(crate) listeners: Vec<ListenerState>,
     pub(crate) connections: Vec<ConnectionState>,
     pub(crate) questions: Vec<QuestionState>,
+    /// The connections that workers have, where it counts how many.
+    #[serde(default)]
+    pub(crate) holdings: Vec<HoldingState>,
 }
 
 /// What the generations are started from, and the rolls that wait.
@@ -169,10 +173,11 @@ pub(crate) struct FrameState {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SentState {
-    /// Mostly one of those in `connections`, and then the same descriptor.
+    /// Mostly one of those in `connections`, and then the same descriptor. `None` if it is
+    /// closed.
     Connection {
         id: ConnectionId,
-        socket: Descriptor,
+        socket: Option<Descriptor>,
     },
     Listener(Descriptor),
     User(Descriptor),
@@ -255,6 +260,31 @@ pub(crate) struct FileState {
 pub(crate) struct ConnectionState {
     pub(crate) id: ConnectionId,
     pub(crate) socket: Descriptor,
+    #[serde(default)]
+    pub(crate) mark: Option<MarkState>,
+}
+
+/// By what a connection is found again among those that are open.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct MarkState {
+    pub(crate) inode: u32,
+    pub(crate) place: PlaceState,
+}
+
+/// Where the kernel looks for it; TCP by the listener's port.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PlaceState {
+    V4(u16),
+    V6(u16),
+    Unix,
+}
+
+/// A connection that a worker has.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct HoldingState {
+    pub(crate) worker: WorkerId,
+    pub(crate) mark: MarkState,
 }
 
 /// A worker's question for an address that is not answered yet.
@@ -312,6 +342,28 @@ impl From<KindState> for SocketKind {
             KindState::UnixDatagram => Self::UnixDatagram,
             KindState::Other => Self::Other,
         }
+    }
+}
+
+impl From<Mark> for MarkState {
+    fn from(mark: Mark) -> Self {
+        let place = match mark.place {
+            Place::V4(port) => PlaceState::V4(port),
+            Place::V6(port) => PlaceState::V6(port),
+            Place::Unix => PlaceState::Unix,
+        };
+        Self { inode: mark.inode.0, place }
+    }
+}
+
+impl From<MarkState> for Mark {
+    fn from(mark: MarkState) -> Self {
+        let place = match mark.place {
+            PlaceState::V4(port) => Place::V4(port),
+            PlaceState::V6(port) => Place::V6(port),
+            PlaceState::Unix => Place::Unix,
+        };
+        Self { inode: Inode(mark.inode), place }
     }
 }
 
