@@ -537,6 +537,7 @@ fn serves_from_deno_workers() {
     let launch = Launch::run("deno.mjs").interpreter(tools::deno()).workers(2);
     let forkyard = launch.option("--node-args", "run -A").env("DENO_NO_UPDATE_CHECK", "1").start();
     let workers = forkyard.wait_listening(2);
+    assert_eq!(forkyard.wait("listener_bound").text("policy"), "round-robin", "the default here");
     let target = forkyard.target();
     let mut served = BTreeSet::new();
     waiting::until("both workers to serve", || {

@@ -4,7 +4,7 @@ mod roll;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -67,7 +67,7 @@ pub(crate) struct Run {
     /// `least-connections`, `ip-hash` or `shared`; with a port or a socket's path before it
     /// for one listener only, as in `8443=shared` [default: auto]
     #[arg(long, value_name = "[LISTENER=]POLICY", value_parser = parse_policy)]
-    pub(crate) policy: Vec<PolicyRule>,
+    policy: Vec<PolicyRule>,
 
     /// An address that workers inherit, as from systemd (LISTEN_FDS); for programs that do not
     /// ask for addresses as Node's do. 8000, IP:8000, unix:/PATH, udp:IP:53 (may be repeated)
@@ -166,6 +166,25 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// The policies asked for, the later ones outranking the earlier.
+    ///
+    /// By default workers of Deno get a policy by which they only ever are handed connections:
+    /// what Deno 2.9 is handed beside a socket of its own it drops.
+    pub(crate) fn policies(&self) -> Vec<PolicyRule> {
+        let runner = self.interpreter.as_deref().map(Path::as_os_str);
+        let runner = runner.or(self.program.first().map(OsString::as_os_str));
+        let is_deno = runner.and_then(|path| Path::new(path).file_name()) == Some("deno".as_ref());
+        let by_default = PolicyRule { listener: None, policy: Policy::RoundRobin };
+        is_deno.then_some(by_default).into_iter().chain(self.policy.iter().cloned()).collect()
+    }
+
+    /// The policy for every listener that no rule names.
+    pub(crate) fn general_policy(&self) -> Policy {
+        let rules = self.policies();
+        let rule = rules.iter().rev().find(|rule| rule.listener.is_none());
+        rule.map_or(Policy::default(), |rule| rule.policy)
+    }
+
     pub(crate) fn control_rule(&self) -> ControlRule {
         if self.no_control { ControlRule::LeaveOut } else { ControlRule::Serve }
     }
@@ -306,6 +325,15 @@ mod tests {
         for bad in ["0", "100000", "many", "-1"] {
             assert!(parse_workers(bad).unwrap_err().contains("max"), "{bad}");
         }
+    }
+
+    #[test]
+    fn deno_is_handed_its_connections_unless_it_is_told_otherwise() {
+        let policy = |words: &[&str]| Run::parse_from([&["run"], words].concat()).general_policy();
+        assert_eq!(policy(&["app.js"]), Policy::Auto);
+        assert_eq!(policy(&["--interpreter", "/usr/bin/deno", "app.ts"]), Policy::RoundRobin);
+        assert_eq!(policy(&["deno", "run", "app.ts"]), Policy::RoundRobin);
+        assert_eq!(policy(&["--policy", "shared", "deno", "run", "app.ts"]), Policy::Shared);
     }
 
     #[test]

@@ -40,12 +40,7 @@ pub(crate) fn run(
         app: launch.name(),
         program: launch.shown(),
         workers: plan.workers.get(),
-        policy: run
-            .policy
-            .iter()
-            .rev()
-            .find(|rule| rule.listener.is_none())
-            .map_or(forkyard::Policy::default(), |rule| rule.policy),
+        policy: run.general_policy(),
     };
     let source = || launch.plan();
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
@@ -96,7 +91,7 @@ fn settings(run: &Run) -> ClusterBuilder {
     };
     let builder = if run.pin { builder.pin_workers() } else { builder };
     let builder = roll_settings(builder, &run.roll).ready(ready_rule(run));
-    run.policy.iter().cloned().fold(builder, ClusterBuilder::policy_rule)
+    run.policies().into_iter().fold(builder, ClusterBuilder::policy_rule)
 }
 
 fn roll_settings(builder: ClusterBuilder, roll: &RollOptions) -> ClusterBuilder {

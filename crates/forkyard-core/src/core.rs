@@ -180,6 +180,17 @@ impl Core {
         self.dispatcher.stream_listener_of(worker)
     }
 
+    /// The worker whose lane this is, and since when it has taken nothing, as far as has been
+    /// seen; `None` if nothing waits there. One that had no chance to run need not be seen yet.
+    #[must_use]
+    pub fn leaves_waiting(
+        &self,
+        listener: ListenerId,
+        lane: LaneId,
+    ) -> Option<(WorkerId, Instant)> {
+        self.dispatcher.leaves_waiting(listener, lane)
+    }
+
     /// What a worker that is to be started inherits: listeners of the app's own, in the order
     /// in which they were asked for, each with the lane that is the worker's, if it has lanes.
     #[must_use]

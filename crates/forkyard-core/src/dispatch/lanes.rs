@@ -25,7 +25,9 @@
 //!
 //! On a machine that is short of processors all workers may look blocked, and one of them be
 //! it. The last is dealt to all the same, for want of others; but nobody is *handed* a
-//! connection who has left others waiting for so long, as that could not be taken back.
+//! connection who has left others waiting for longer than
+//! [`DispatchSettings::patience`](super::DispatchSettings::patience), or who is on trial, as
+//! that could not be taken back.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -39,7 +41,6 @@ use super::{Dispatcher, Timer};
 use crate::id::{LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::Action;
 
-/// The most lanes one listener may have: for every slot a worker, its successor and more
 /// The most lanes one listener may have; as many as a group of sockets can have.
 pub const MAX_LANES: u16 = 1024;
 
@@ -63,9 +64,10 @@ pub(super) struct Lane {
 /// Since when nothing has been taken from a lane where something waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
-    /// The most connections that were seen to have been taken. The count is off by those that
-    /// the kernel has dealt and whose handshake is under way, so it may go down again.
-    pub(super) taken: u64,
+    /// The most connections that were seen to have been taken, since the worker is looked at.
+    /// The count is off by those that the kernel has dealt and whose handshake is under way, so
+    /// it may go down again.
+    pub(super) taken: Option<u64>,
     pub(super) still_since: Option<Instant>,
 }
 
@@ -83,11 +85,11 @@ enum Sign {
 impl Watch {
     fn see(&mut self, now: Instant, view: LaneView, patience: Duration) -> Sign {
         let taken = view.dealt.saturating_sub(view.waiting.into());
-        let takes = taken > self.taken;
+        let takes = self.taken.is_some_and(|before| taken > before);
         if view.waiting == 0 || takes {
             self.still_since = None;
         }
-        self.taken = self.taken.max(taken);
+        self.taken = self.taken.max(Some(taken));
         if view.waiting > 0 {
             self.still_since.get_or_insert(now);
         }
@@ -183,6 +185,15 @@ impl Dispatcher {
         }
     }
 
+    pub(crate) fn leaves_waiting(
+        &self,
+        listener: ListenerId,
+        lane: LaneId,
+    ) -> Option<(WorkerId, Instant)> {
+        let lane = self.listeners.get(&listener)?.lanes.get(usize::from(lane.0))?;
+        Some((lane.worker?, lane.watch.still_since?))
+    }
+
     /// A worker has answered a probe.
     pub(crate) fn answered(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
         self.readmit(now, worker, Attention::Awake, out);
@@ -228,11 +239,11 @@ impl Dispatcher {
         }
     }
 
-    /// What its worker had left waiting others have.
+    /// What its worker had left waiting others have, and have taken.
     fn watch_anew(&mut self, id: ListenerId, lane: LaneId) {
         let entry = self.listeners.get_mut(&id);
         if let Some(lane) = entry.and_then(|entry| entry.lanes.get_mut(usize::from(lane.0))) {
-            lane.watch.still_since = None;
+            lane.watch = Watch::default();
         }
     }
 

@@ -122,7 +122,7 @@ impl Dispatcher {
         now: Instant,
         listener: &'a Listener,
     ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
-        let patience = self.settings.rescue_after;
+        let patience = self.settings.patience;
         self.serving(listener).filter(move |(id, worker)| {
             worker.has_room(now, &self.settings) && !listener.is_left_waiting(now, *id, patience)
         })

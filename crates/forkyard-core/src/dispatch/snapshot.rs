@@ -41,7 +41,7 @@ struct ListenerSnapshot {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct LaneSnapshot {
     worker: Option<WorkerId>,
-    taken: u64,
+    taken: Option<u64>,
     still_since_ns: Option<Moment>,
 }
 

@@ -25,7 +25,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use forkyard_core::{Core, Input, Outcome, WorkerId};
+use forkyard_core::{Core, Input, LaneId, LaneView, ListenerId, Outcome, WorkerId};
 use forkyard_ipc::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -39,6 +39,7 @@ use super::rest::RestSwitch;
 use super::rolls::Rolls;
 use super::seats::Seats;
 use super::spawner::Spawner;
+use super::starvation::Suspects;
 use super::{Mail, PrimarySettings};
 use crate::event::Event;
 use crate::program::Program;
@@ -112,6 +113,9 @@ pub(super) struct Driver {
     seats: Seats,
     listeners: Listeners,
     lookout: Lookout,
+    /// What a look at the lanes sees; empty otherwise.
+    seen: Vec<(ListenerId, LaneId, LaneView)>,
+    suspects: Suspects,
     connections: Connections,
     census: Census,
     questions: HashMap<(WorkerId, u64), Question>,
@@ -144,6 +148,8 @@ impl Driver {
             seats: Seats::default(),
             listeners: Listeners::new(),
             lookout: Lookout::new(),
+            seen: Vec::new(),
+            suspects: Suspects::default(),
             connections: Connections::default(),
             census: Census::new(),
             questions: HashMap::new(),

@@ -58,6 +58,11 @@ impl Glance {
         self.waiting += u64::from(waiting);
         self.dealt += dealt;
     }
+
+    /// Whether nothing waits anywhere.
+    pub(super) fn is_empty(self) -> bool {
+        self.waiting == 0
+    }
 }
 
 impl Lookout {

@@ -32,6 +32,7 @@ mod ruling;
 mod seats;
 mod signals;
 mod spawner;
+mod starvation;
 pub(crate) mod upgrade;
 
 use std::convert::Infallible;

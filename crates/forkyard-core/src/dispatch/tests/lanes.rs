@@ -181,7 +181,10 @@ fn nobody_is_handed_a_connection_on_trial() {
         ("+1s", "give back L0 0, deal L0 to 0 1"),
         ("accept L0", "hand c0 to 2"),
         ("accept L0", "no capacity"),
-        ("seen L0 0 0/2", ""),
+        // The primary has taken them.
+        ("seen L0 0 0/5", ""),
+        ("accept L0", "no capacity"),
+        ("seen L0 0 0/6", ""),
         ("accept L0", "hand c1 to 1"),
     ]);
 }

@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use forkyard_core::{
-    Access, Action, Admission, Dealing, Input, LaneId, Listen, ListenerId, ListenerSpec, Policy,
-    Refusal, Request, WorkerId,
+    Access, Action, Admission, Dealing, Input, Listen, ListenerId, ListenerSpec, Policy, Refusal,
+    Request, WorkerId,
 };
 
 use super::Driver;
@@ -90,15 +90,6 @@ impl Driver {
     pub(super) fn sockets_for(&mut self, worker: WorkerId) -> io::Result<Vec<OwnedFd>> {
         let inherited = self.core.inherits(worker).into_iter();
         inherited.map(|(listener, lane)| self.listeners.lend(listener, lane)).collect()
-    }
-
-    /// A worker that had a lane from its start is on its way out, or gone.
-    pub(super) fn renew(&mut self, listener: ListenerId, lane: LaneId) {
-        if let Some(lanes) = self.listeners.lanes(listener)
-            && let Err(error) = lanes.renew(lane)
-        {
-            tracing::error!(%listener, %lane, %error, "failed to pass on what waits for a worker");
-        }
     }
 
     /// The rule that names this listener, or the one that names none.

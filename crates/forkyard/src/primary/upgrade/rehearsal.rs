@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -99,11 +99,13 @@ impl Rehearsal {
         let (answer, theirs) = io::pipe()?;
         let memory = memory::seal("forkyard-rehearsal", &self.state)?;
         let theirs = OwnedFd::from(theirs);
-        let order = Order::Rehearse { state: memory.as_raw_fd(), answer: theirs.as_raw_fd() };
+        let given = Spawn { sockets: vec![memory, theirs], ..Spawn::default() };
+        // What it is given has the numbers before that of a channel.
+        let behind = given.channel_number();
+        let order = Order::Rehearse { state: behind - 2, answer: behind - 1 };
         let command = command(image(self.binary, order, None));
-        let spawning = Spawn { inherit: vec![memory, theirs], ..Spawn::default() };
         let (started, starting) = oneshot::channel();
-        let errand = move || drop(started.send(spawn(command, spawning)));
+        let errand = move || drop(started.send(spawn(command, given)));
         errands.send(errand).map_err(io::Error::other)?;
         let mut process = starting.await.map_err(io::Error::other)??;
         let stderr = process.take_stderr().map(Talk::from_pipe).transpose()?;
