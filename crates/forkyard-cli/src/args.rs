@@ -194,8 +194,8 @@ pub(crate) struct Demo {
     #[arg(short, long, default_value_t = 8000)]
     pub(crate) port: u16,
 
-    /// How connections reach the workers: `round-robin` or `shared`
-    #[arg(long, value_name = "POLICY", default_value = "round-robin", value_parser = parse_policy)]
+    /// How connections reach the workers, as for `forkyard run`
+    #[arg(long, value_name = "POLICY", default_value = "auto", value_parser = parse_policy)]
     pub(crate) policy: PolicyRule,
 
     /// How to print what happens

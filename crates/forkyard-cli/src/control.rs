@@ -6,7 +6,7 @@ use forkyard::{ClusterHandle, Event};
 use forkyard_control::folder::runtime_dir;
 use forkyard_control::server::Server;
 pub(crate) use forkyard_control::server::Wish as Asked;
-use forkyard_control::types::{Status, Update, UpgradeOutcome, Worker};
+use forkyard_control::types::{Listener, Status, Update, UpgradeOutcome, Worker};
 use tokio::sync::mpsc;
 
 use crate::report::Reporter;
@@ -90,6 +90,12 @@ impl Control {
     pub(crate) async fn status(&self, handle: &ClusterHandle) -> Status {
         // A primary that has ended is noticed by its events.
         let workers = handle.workers().await.unwrap_or_default();
+        let listeners = handle.listeners().await.unwrap_or_default();
+        let listener = |info: forkyard::ListenerInfo| Listener {
+            address: info.address,
+            policy: info.policy.name().to_owned(),
+            reason: info.reason,
+        };
         let generation = handle.generation().await.map_or(0, |generation| generation.0);
         let worker = |info: forkyard::WorkerInfo| Worker {
             slot: info.slot.0,
@@ -102,6 +108,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation,
             upgrade: self.upgrade.clone(),
+            listeners: listeners.into_iter().map(listener).collect(),
             workers: workers.into_iter().map(worker).collect(),
         }
     }

@@ -45,7 +45,8 @@ async fn drive(mut wishes: mpsc::Receiver<Wish>) {
 fn status() -> Status {
     let workers = vec![Worker { slot: 0, worker: 1, pid: 2 }];
     let (app, version) = ("web".into(), "0".into());
-    Status { app, pid: std::process::id(), version, generation: 3, upgrade: None, workers }
+    let (pid, listeners) = (std::process::id(), Vec::new());
+    Status { app, pid, version, generation: 3, upgrade: None, listeners, workers }
 }
 
 fn progress(step: u32) -> Update {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::dispatch::{DispatchSettings, Dispatcher, Seat};
-use crate::id::{Generation, ListenerId, SlotId, WorkerId};
+use crate::id::{Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied, Input, Request};
 use crate::snapshot::Snapshot;
 use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor};
@@ -60,8 +60,10 @@ impl Core {
         Ok(Snapshot { supervisor, dispatcher: self.dispatcher.snapshot(now) })
     }
 
-    /// Takes note of something that happened. Never waits; actions follow.
+    /// Takes note of something that happened. Never waits; actions follow, and have to be
+    /// carried out before this is called again.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        self.dispatcher.have_renewed();
         let (supervisor, dispatcher, out) =
             (&mut self.supervisor, &mut self.dispatcher, &mut self.actions);
         match input {
@@ -110,8 +112,10 @@ impl Core {
 
     /// Decides at once whether a request can be met, and begins with it.
     pub fn request(&mut self, now: Instant, request: Request) -> Admission {
+        self.dispatcher.have_renewed();
         let out = &mut self.actions;
         let admission = match request {
+            Request::Listen(listen) => self.dispatcher.listen(listen, out),
             Request::Fork(role) => self.supervisor.fork(now, role, out),
             Request::Retire(slot) => self.supervisor.retire(now, slot, out),
             Request::Roll(plan) => self.supervisor.roll(now, plan, out),
@@ -124,6 +128,7 @@ impl Core {
 
     /// Does what was due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.dispatcher.have_renewed();
         self.supervisor.handle_timeout(now, &mut self.actions);
         // Whoever was just asked to leave gets nothing any more.
         self.pass_notices(now);
@@ -175,6 +180,13 @@ impl Core {
         self.dispatcher.stream_listener_of(worker)
     }
 
+    /// What a worker that is to be started inherits: listeners of the app's own, in the order
+    /// in which they were asked for, each with the lane that is the worker's, if it has lanes.
+    #[must_use]
+    pub fn inherits(&self, worker: WorkerId) -> Vec<(ListenerId, Option<LaneId>)> {
+        self.dispatcher.inherits(worker)
+    }
+
     /// Only now may what the worker did not answer go to another one: an answer could
     /// still have stood in the channel, even if the process was gone.
     fn channel_ended(&mut self, now: Instant, worker: WorkerId) {
@@ -188,7 +200,7 @@ impl Core {
             let (dispatcher, out) = (&mut self.dispatcher, &mut self.actions);
             match notice {
                 Notice::Started { worker, slot, standing } => {
-                    dispatcher.worker_started(worker, slot, standing);
+                    dispatcher.worker_started(worker, slot, standing, out);
                 }
                 Notice::Serves { worker } => dispatcher.worker_serves(now, worker, out),
                 Notice::Leaving { worker, refill: Refill::Yes } => {
@@ -204,6 +216,8 @@ impl Core {
                 Notice::Finished(outcome) => out.push_back(Action::Finish(outcome)),
             }
         }
+        // Not before it is known who leaves: what waits is not for them.
+        self.dispatcher.place_all(now, &mut self.actions);
     }
 }
 

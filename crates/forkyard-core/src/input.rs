@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::{Dealing, DealtLane, LaneView, ListenerSpec, Origin, Policy, Refusal};
+use crate::dispatch::{
+    Access, Dealing, DealtLane, LaneView, ListenerSpec, Origin, Policy, Refusal,
+};
 use crate::event::{Event, Outcome};
 use crate::id::{ConnectionId, Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::supervise::{ExitStatus, Role, RollPlan};
@@ -218,6 +220,8 @@ pub enum Action {
         policy: Policy,
         /// The accept queue's length; `None` for the default.
         backlog: Option<u32>,
+        /// How workers come by it.
+        access: Access,
     },
     /// Close an address.
     CloseListener {
@@ -245,6 +249,15 @@ pub enum Action {
     },
     /// Begin to accept from this lane, whether or not its worker does too.
     Reclaim {
+        /// The listener.
+        listener: ListenerId,
+        /// Which lane.
+        lane: LaneId,
+    },
+    /// Put a new socket in the place of this lane's and let go of the old one, which its worker
+    /// may still have. What waits there goes to lanes that are dealt to, as soon as nobody has
+    /// it any more.
+    Renew {
         /// The listener.
         listener: ListenerId,
         /// Which lane.
@@ -317,9 +330,23 @@ pub enum Action {
     Finish(Outcome),
 }
 
+/// An address that the app has from its settings: it is there before any worker, for as long
+/// as the app, and every worker is started with a socket of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub spec: ListenerSpec,
+    /// How connections shall reach the workers.
+    pub policy: Policy,
+    /// The accept queue's length; `None` for the primary's choice.
+    pub backlog: Option<u32>,
+}
+
 /// What an operator may ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
+    /// Serve this address, and pass it on to every worker that is started from now on.
+    Listen(Listen),
     /// One more slot, with a worker in it.
     Fork(Role),
     /// Let the worker in this slot disconnect, and take the slot away.
@@ -356,6 +383,8 @@ pub enum Denied {
     TooManySlots,
     /// A roll is under way.
     Rolling,
+    /// The app has as many listeners as it may.
+    TooManyListeners,
 }
 
 impl fmt::Display for Denied {
@@ -365,6 +394,7 @@ impl fmt::Display for Denied {
             Self::NoSuchSlot => "there is no such slot",
             Self::TooManySlots => "there are as many slots as there can be",
             Self::Rolling => "a roll is under way",
+            Self::TooManyListeners => "there are as many listeners as there can be",
         })
     }
 }

@@ -4,6 +4,7 @@
 //! | left | means |
 //! |---|---|
 //! | `fork`, `spare`, `retire 0`, `stop terminate` | a request; denials show on the right |
+//! | `listen tcp:80` | the app is to serve an address of its own |
 //! | `roll 1`, `roll 1 workers 3 surge 2`, `replace 0` | the same; `roll 1` is to generation 1 with the workers there are |
 //! | `spawned 1`, `spawn-failed 1`, `exited 1 code 0`, `exited 1 signal 9` | of worker 1's process |
 //! | `online 1`, `listening 1`, `leave 1`, `broken 1`, `channel-ended 1` | on worker 1's channel |
@@ -22,8 +23,9 @@ use std::time::{Duration, Instant};
 
 use crate::{
     Action, Admission, Choice, ConnectionId, Core, Dealing, Endpoint, Event, ExitStatus,
-    Generation, Host, Input, LaneId, LaneView, ListenerId, ListenerSpec, Origin, Outcome, Policy,
-    Query, ReadySignal, Request, Role, RollPlan, Settings, SlotId, Stage, Surge, Verdict, WorkerId,
+    Generation, Host, Input, LaneId, LaneView, Listen, ListenerId, ListenerSpec, Origin, Outcome,
+    Policy, Query, ReadySignal, Request, Role, RollPlan, Settings, SlotId, Stage, Surge, Verdict,
+    WorkerId,
 };
 
 /// Which of the core's actions a table shows.
@@ -64,6 +66,16 @@ impl Script {
             let seen = self.play(happening);
             assert_eq!(seen, *expected, "row {number}: {happening}");
         }
+    }
+
+    /// What a worker is started with.
+    pub(crate) fn inherited(&self, worker: u32) -> String {
+        let inherits = self.core.inherits(WorkerId(worker)).into_iter();
+        let shown = inherits.map(|(listener, lane)| match lane {
+            Some(lane) => format!("L{listener} {lane}"),
+            None => format!("L{listener}"),
+        });
+        shown.collect::<Vec<_>>().join(", ")
     }
 
     /// Has L0 accept a connection of which the number is known, and whoever gets it answer at
@@ -175,6 +187,7 @@ impl Script {
 
 fn parse_request(words: &[&str]) -> Option<Request> {
     match *words {
+        ["listen", spec] => Some(Request::Listen(listen(spec))),
         ["fork"] => Some(Request::Fork(Role::Serving)),
         ["spare"] => Some(Request::Fork(Role::Spare)),
         ["replace", slot] => Some(Request::Replace(SlotId(slot.parse().unwrap()))),
@@ -184,6 +197,11 @@ fn parse_request(words: &[&str]) -> Option<Request> {
         ["stop", "kill"] => Some(Request::Stop(Stage::Kill)),
         _ => None,
     }
+}
+
+fn listen(spec: &str) -> Listen {
+    let Query { spec, policy, backlog, .. } = query(WorkerId(0), spec, Policy::Auto);
+    Listen { spec, policy, backlog }
 }
 
 fn parse_of_worker(verb: &str, worker: WorkerId, rest: &[&str]) -> Input {
@@ -297,6 +315,7 @@ fn show_action(action: Action) -> String {
             format!("deal L{listener} to{}", lanes.concat())
         }
         Action::Reclaim { listener, lane } => format!("reclaim L{listener} {lane}"),
+        Action::Renew { listener, lane } => format!("renew L{listener} {lane}"),
         Action::GiveBack { listener, lane } => format!("give back L{listener} {lane}"),
         Action::Probe { worker } => format!("probe {worker}"),
         Action::Refuse { worker, refusal, .. } => format!("refuse {worker} {refusal:?}"),

@@ -10,6 +10,7 @@
 //! ```
 
 mod affinity;
+mod announced;
 mod children;
 mod exit_status;
 mod limits;

@@ -19,15 +19,23 @@
 //!   later: the kernel chooses at the SYN, and the connection appears at that socket when its
 //!   last acknowledgement comes. The primary watches the sockets of seats that nobody accepts
 //!   from, and places what comes ([`accept_queue`](crate::sockets::accept_queue), accept).
-//! - **What waits at a socket when it is closed for good goes to the waiting room**, complete
-//!   connections and half-open ones. Closed for good means by everybody who has it.
-//!   `net.ipv4.tcp_migrate_req` plays no part: the program says that it does so.
+//! - **What waits at a socket when it is closed for good goes to its [`Heir`]**: the waiting room
+//!   or whoever is in the list, complete connections and half-open ones. Closed for good means by
+//!   everybody who has it. `net.ipv4.tcp_migrate_req` plays no part: the program says that it does
+//!   so. [`Group::renew`] gives a seat a new socket, so that the old one can be closed.
 //! - A program that *shuts down* (`shutdown(2)`) a socket it was given ends it for everybody.
 //!   What waits there goes to the waiting room too, and the seat is passed over from then on.
 //! - The address is the group's alone: who binds it too gets `AddrInUse`, with `SO_REUSEADDR`,
 //!   `SO_REUSEPORT` or both, before or after. The kernel lets sockets share an address only if
 //!   they belong to one user, so those of a group belong to one who does not exist. That is why
-//!   `CAP_CHOWN` is needed; nothing else is ever done with that user.
+//!   `CAP_CHOWN` is needed. What is accepted belongs to whoever accepts; but `ss -e` shows the
+//!   number at the sockets that listen, and routing rules by user (`ip rule … uidrange`) see it in
+//!   answers to a SYN.
+//! - A seat whose queue is full drops the SYN; the client repeats it after a second, and the
+//!   program is asked anew. In turn that is another seat, by address the same one.
+//! - Where SYN cookies are in use the program is asked at the SYN, which leaves nothing behind,
+//!   and again at the acknowledgement. So turns are not even then, and [`Group::dealt`] counts
+//!   choices rather than connections.
 //! - UDP has no queue that could be moved: what was at a socket when it is closed is lost, as are
 //!   datagrams in the waiting room. With [`Dealing::ByPeer`] and a table that changes little, a
 //!   peer stays with its seat.
@@ -62,6 +70,7 @@ mod program;
 pub use address_hash::address_hash;
 pub use group::{Group, Kind, Options, Parts};
 pub use permission::{NotPermitted, permitted};
+pub use program::Heir;
 
 /// How many seats a group can have.
 pub const CAPACITY: u16 = 1024;
@@ -78,7 +87,7 @@ pub struct Seat(pub u16);
 pub enum Dealing {
     /// One after the other.
     InTurn,
-    /// By [`address_hash`] of the client's address.
+    /// By [`address_hash()`] of the client's address.
     ByAddress,
     /// By the kernel's hash over the addresses and ports of both ends, which is another one
     /// after each boot.

@@ -15,7 +15,7 @@ use forkyard_sys::process::Signal;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::RestartSettings;
-use crate::event::{Event, Policy, WorkerInfo};
+use crate::event::{Event, ListenerInfo, Policy, WorkerInfo};
 use crate::output::{Drained, Output};
 use crate::primary::upgrade::{Arrival, TakeOver, UpgradeFailure};
 use crate::primary::{
@@ -126,7 +126,7 @@ impl ClusterBuilder {
     }
 
     /// How connections reach the workers, for every listener that no
-    /// [`policy_rule`](Self::policy_rule) names. By default round-robin.
+    /// [`policy_rule`](Self::policy_rule) names. By default [`Policy::Auto`].
     #[must_use]
     pub fn policy(self, policy: Policy) -> Self {
         self.policy_rule(PolicyRule { listener: None, policy })
@@ -651,6 +651,15 @@ impl ClusterHandle {
     /// If the primary has ended.
     pub async fn generation(&self) -> Result<Generation, RequestError> {
         self.ask(Command::Generation).await
+    }
+
+    /// The addresses that are bound now, with the policy in force for each.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended.
+    pub async fn listeners(&self) -> Result<Vec<ListenerInfo>, RequestError> {
+        self.ask(Command::Listeners).await
     }
 
     /// Has this process execute the program that is on disk now, which goes on with the same

@@ -69,7 +69,8 @@ pub use cluster::{
     Cluster, ClusterBuilder, ClusterHandle, Messages, Origin, RequestError, StartError,
 };
 pub use event::{
-    Event, ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage, WorkerInfo,
+    Event, ExitStatus, FailReason, LeaveReason, ListenerInfo, Outcome, Policy, SlotId, Stage,
+    WorkerInfo,
 };
 pub use forkyard_core::{
     Denied, Generation, IdleRule, MAX_SLOTS, ReadyRule, RestartMode, RestartSettings, Surge,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::listener::{Binding, Hold, Listener, Member, Refusal};
+use super::listener::{Access, Binding, Hold, Listener, Member, Refusal};
 use super::policy::Dealing;
 use super::worker::Standing;
 use super::{Dispatcher, MAX_LISTENERS, Timer};
@@ -85,8 +85,7 @@ impl Dispatcher {
 
     fn open(&mut self, slot: SlotId, query: Query, out: &mut VecDeque<Action>) {
         self.make_room_for(&query.spec.endpoint, out);
-        let id = ListenerId(self.next_listener);
-        self.next_listener += 1;
+        let id = self.next_listener_id();
         if self.stopping || self.listeners.len() >= MAX_LISTENERS {
             let refusal = if self.stopping { Refusal::Stopping } else { Refusal::TooMany };
             return out.push_back(query.refused(id, refusal));
@@ -99,9 +98,16 @@ impl Dispatcher {
             spec: query.spec.clone(),
             policy: listener.policy,
             backlog: query.backlog,
+            access: Access::Asked,
         });
         self.by_spec.insert(query.spec, id);
         self.listeners.insert(id, listener);
+    }
+
+    pub(super) fn next_listener_id(&mut self) -> ListenerId {
+        let id = ListenerId(self.next_listener);
+        self.next_listener += 1;
+        id
     }
 
     fn grant(
@@ -121,9 +127,12 @@ impl Dispatcher {
                 return out.push_back(Action::Refuse { worker, seq, listener: id, refusal });
             }
         }
-        listener.members.insert(worker, Member { lane, ..Member::default() });
+        listener
+            .members
+            .insert(worker, Member { lane, access: listener.access(), ..Member::default() });
         out.push_back(Action::Grant { worker, seq, listener: id, lane });
         self.deal(id, out);
+        self.reclaim_from_blocked(id, worker, out);
         self.place(now, id, out);
     }
 }

@@ -26,10 +26,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::listener::{Binding, Closer, Endpoint, Hold, Listener, Refusal};
+use super::listener::{Binding, Closer, Endpoint, Hold, Listener, Member, Refusal};
 use super::worker::Standing;
 use super::{Dispatcher, MAX_LISTENERS, Seat, Timer};
-use crate::id::{LaneId, ListenerId, SlotId, WorkerId};
+use crate::id::{ListenerId, SlotId, WorkerId};
 use crate::input::Action;
 
 impl Dispatcher {
@@ -45,7 +45,7 @@ impl Dispatcher {
         entry.holds.remove(&Hold::Worker(worker));
         entry.closer = Some(Closer { worker, at: now });
         self.timers.cancel(Timer::Declined(listener, worker));
-        self.give_up_lane(listener, member.lane, out);
+        self.give_up_lane(listener, Some(member), out);
         self.linger_if_unheld(now, listener);
         for id in self.all() {
             if self.was_closed_by(id, worker) {
@@ -85,10 +85,7 @@ impl Dispatcher {
         for offer in entry.in_hand.into_iter().rev() {
             self.requeue(now, offer.listener, offer.waiting, out);
         }
-        // What waited for this very one waits for another.
-        for id in self.all() {
-            self.place(now, id, out);
-        }
+        self.place_all(now, out);
     }
 
     /// The slot's worker has settled: addresses that it did not ask for are not wanted.
@@ -137,8 +134,8 @@ impl Dispatcher {
         for id in self.all() {
             let was_unheld = self.is_unheld(id);
             let was_closer = self.was_closed_by(id, worker);
-            let lane = self.withdraw_from(id, worker, slot, seat);
-            self.give_up_lane(id, lane, out);
+            let member = self.withdraw_from(id, worker, slot, seat);
+            self.give_up_lane(id, member, out);
             if !was_unheld {
                 self.linger_if_unheld(now, id);
             } else if was_closer {
@@ -153,7 +150,7 @@ impl Dispatcher {
         worker: WorkerId,
         slot: SlotId,
         seat: Seat,
-    ) -> Option<LaneId> {
+    ) -> Option<Member> {
         let entry = self.listeners.get_mut(&id)?;
         let member = entry.members.remove(&worker);
         if member.is_some() {
@@ -169,7 +166,7 @@ impl Dispatcher {
             entry.holds.insert(Hold::Successor(slot));
             self.timers.cancel(Timer::Linger(id));
         }
-        member?.lane
+        member
     }
 
     fn drop_expectations(&mut self, now: Instant, slot: SlotId) {

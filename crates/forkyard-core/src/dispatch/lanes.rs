@@ -22,13 +22,17 @@
 //! its lanes again. One that cannot answer is tried again after
 //! [`DispatchSettings::trial_after`](super::DispatchSettings::trial_after). Under `ip-hash`
 //! connections wait for their worker, because no other one knows the client.
+//!
+//! On a machine that is short of processors all workers may look blocked, and one of them be
+//! it. The last is dealt to all the same, for want of others; but nobody is *handed* a
+//! connection who has left others waiting for so long, as that could not be taken back.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::listener::Listener;
+use super::listener::{Access, Listener, Member};
 use super::policy::{Choice, Dealing};
 use super::worker::Attention;
 use super::{Dispatcher, Timer};
@@ -36,8 +40,8 @@ use crate::id::{LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::Action;
 
 /// The most lanes one listener may have: for every slot a worker, its successor and more
-/// than that on their way out.
-pub const MAX_LANES: u16 = 4096;
+/// The most lanes one listener may have; as many as a group of sockets can have.
+pub const MAX_LANES: u16 = 1024;
 
 /// What was seen of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,18 +69,38 @@ pub(super) struct Watch {
     pub(super) still_since: Option<Instant>,
 }
 
+/// What a look at a lane says of its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// It has taken something since the last look.
+    Takes,
+    /// Nothing can be said.
+    None,
+    /// It has taken nothing for long enough.
+    Still,
+}
+
 impl Watch {
-    /// Since when nothing has been taken, if something waits.
-    fn see(&mut self, now: Instant, view: LaneView) -> Option<Instant> {
+    fn see(&mut self, now: Instant, view: LaneView, patience: Duration) -> Sign {
         let taken = view.dealt.saturating_sub(view.waiting.into());
-        if view.waiting == 0 || taken > self.taken {
+        let takes = taken > self.taken;
+        if view.waiting == 0 || takes {
             self.still_since = None;
         }
         self.taken = self.taken.max(taken);
         if view.waiting > 0 {
             self.still_since.get_or_insert(now);
         }
-        self.still_since
+        match takes {
+            true => Sign::Takes,
+            false if self.is_still(now, patience) => Sign::Still,
+            false => Sign::None,
+        }
+    }
+
+    /// Whether something waits and has not been taken for long enough.
+    fn is_still(self, now: Instant, patience: Duration) -> bool {
+        self.still_since.is_some_and(|since| now.duration_since(since) >= patience)
     }
 }
 
@@ -103,9 +127,31 @@ impl Listener {
         Some(LaneId(id))
     }
 
-    fn free_lanes_of(&mut self, worker: WorkerId) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.worker == Some(worker)) {
-            lane.worker = None;
+    /// A lane whose socket is to be replaced can be anybody's.
+    fn free_lane(&mut self, lane: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
+            *lane = Lane::default();
+        }
+    }
+
+    /// Whether the kernel deals to this worker, and it has not taken what waits for it.
+    pub(super) fn is_left_waiting(
+        &self,
+        now: Instant,
+        worker: WorkerId,
+        patience: Duration,
+    ) -> bool {
+        let lane = self.members.get(&worker).and_then(|member| member.lane);
+        let dealt = lane.filter(|lane| self.dealt.iter().any(|dealt| dealt.lane == *lane));
+        let lane = dealt.and_then(|lane| self.lanes.get(usize::from(lane.0)));
+        lane.is_some_and(|lane| lane.watch.is_still(now, patience))
+    }
+
+    fn free_lanes_of(&mut self, worker: WorkerId, is_kept: impl Fn(LaneId) -> bool) {
+        for (id, lane) in (0..).map(LaneId).zip(&mut self.lanes) {
+            if lane.worker == Some(worker) && !is_kept(id) {
+                lane.worker = None;
+            }
         }
     }
 }
@@ -124,27 +170,70 @@ impl Dispatcher {
             return;
         }
         let Some(seen) = entry.lanes.get_mut(usize::from(lane.0)) else { return };
-        let Some(still_since) = seen.watch.see(now, view) else { return };
+        let sign = seen.watch.see(now, view, self.settings.rescue_after);
         let Some(worker) = seen.worker else { return };
-        if now.duration_since(still_since) >= self.settings.rescue_after {
-            self.does_not_take(now, worker, listener, out);
+        let access = entry.members.get(&worker).map(|member| member.access);
+        if access != Some(Access::Asked) {
+            return;
+        }
+        match sign {
+            Sign::Takes => self.takes(now, worker, out),
+            Sign::None => {}
+            Sign::Still => self.does_not_take(now, worker, listener, out),
         }
     }
 
     /// A worker has answered a probe.
     pub(crate) fn answered(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        self.readmit(now, worker, Attention::Awake, out);
+    }
+
+    /// A worker that has not answered is dealt to again.
+    pub(super) fn try_again(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        self.readmit(now, worker, Attention::OnTrial, out);
+    }
+
+    /// A worker has taken something from a lane of its own.
+    fn takes(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        let attention = self.workers.get(&worker).map(|entry| entry.attention);
+        if attention == Some(Attention::OnTrial) {
+            self.readmit(now, worker, Attention::Awake, out);
+        }
+    }
+
+    fn readmit(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        attention: Attention,
+        out: &mut VecDeque<Action>,
+    ) {
         self.timers.cancel(Timer::Trial(worker));
         let Some(entry) = self.workers.get_mut(&worker) else { return };
-        if std::mem::replace(&mut entry.attention, Attention::Awake) == Attention::Awake {
-            return;
-        }
-        for id in self.all() {
-            if let Some(lane) = self.lane_in_turn(id, worker) {
-                out.push_back(Action::GiveBack { listener: id, lane });
-                self.deal(id, out);
-            }
+        match std::mem::replace(&mut entry.attention, attention) {
+            Attention::Awake => return,
+            Attention::OnTrial => {}
+            Attention::Blocked => self.give_back_lanes(worker, out),
         }
         self.place_for(now, worker, out);
+    }
+
+    fn give_back_lanes(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
+        for id in self.all() {
+            if let Some(lane) = self.lane_in_turn(id, worker) {
+                self.watch_anew(id, lane);
+                out.push_back(Action::GiveBack { listener: id, lane });
+            }
+            self.deal(id, out);
+        }
+    }
+
+    /// What its worker had left waiting others have.
+    fn watch_anew(&mut self, id: ListenerId, lane: LaneId) {
+        let entry = self.listeners.get_mut(&id);
+        if let Some(lane) = entry.and_then(|entry| entry.lanes.get_mut(usize::from(lane.0))) {
+            lane.watch.still_since = None;
+        }
     }
 
     /// Tells the kernel to whom it deals from now on, if that has changed.
@@ -154,8 +243,8 @@ impl Dispatcher {
         let waits_for_the_blocked = choice == Choice::ByOrigin;
         let members = entry.members.iter().filter_map(|(worker, member)| {
             let worker = self.workers.get(worker)?;
-            let is_awake = waits_for_the_blocked || worker.attention == Attention::Awake;
-            let lane = member.lane.filter(|_| worker.serves() && is_awake)?;
+            let may_take = waits_for_the_blocked || worker.attention != Attention::Blocked;
+            let lane = member.lane.filter(|_| worker.serves() && may_take)?;
             Some(DealtLane { slot: worker.slot, lane })
         });
         let mut lanes: Vec<_> = members.collect();
@@ -167,25 +256,40 @@ impl Dispatcher {
         }
     }
 
-    /// A worker no longer takes part in a listener: the primary sees to its lane, if it had
-    /// one.
+    /// A worker no longer takes part in a listener: others see to what waits on its lane, if
+    /// it had one.
     pub(super) fn give_up_lane(
         &mut self,
         listener: ListenerId,
-        lane: Option<LaneId>,
+        member: Option<Member>,
         out: &mut VecDeque<Action>,
     ) {
-        if let Some(lane) = lane {
-            self.deal(listener, out);
-            out.push_back(Action::Reclaim { listener, lane });
+        let Some(Member { lane: Some(lane), access, .. }) = member else { return };
+        self.deal(listener, out);
+        match access {
+            Access::Asked => out.push_back(Action::Reclaim { listener, lane }),
+            Access::Inherited => {
+                self.renewing.push((listener, lane));
+                out.push_back(Action::Renew { listener, lane });
+            }
         }
     }
 
     /// A worker has ended: what it had may be given to others.
     pub(super) fn free_lanes(&mut self, worker: WorkerId) {
         self.timers.cancel(Timer::Trial(worker));
-        for entry in self.listeners.values_mut() {
-            entry.free_lanes_of(worker);
+        let is_renewing = |place: &(ListenerId, LaneId)| self.renewing.contains(place);
+        for (id, entry) in &mut self.listeners {
+            entry.free_lanes_of(worker, |lane| is_renewing(&(*id, lane)));
+        }
+    }
+
+    /// All that was asked for has been carried out.
+    pub(crate) fn have_renewed(&mut self) {
+        for (id, lane) in self.renewing.drain(..) {
+            if let Some(entry) = self.listeners.get_mut(&id) {
+                entry.free_lane(lane);
+            }
         }
     }
 
@@ -208,10 +312,24 @@ impl Dispatcher {
         self.timers.set_after(Timer::Trial(worker), now, self.settings.trial_after);
         out.push_back(Action::Probe { worker });
         for id in self.all() {
-            if let Some(lane) = self.lane_in_turn(id, worker) {
-                self.deal(id, out);
-                out.push_back(Action::Reclaim { listener: id, lane });
-            }
+            self.reclaim_from_blocked(id, worker, out);
+        }
+    }
+
+    /// The primary takes what waits for a worker that is blocked.
+    pub(super) fn reclaim_from_blocked(
+        &mut self,
+        id: ListenerId,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let attention = self.workers.get(&worker).map(|entry| entry.attention);
+        if attention != Some(Attention::Blocked) {
+            return;
+        }
+        self.deal(id, out);
+        if let Some(lane) = self.lane_in_turn(id, worker) {
+            out.push_back(Action::Reclaim { listener: id, lane });
         }
     }
 
@@ -223,10 +341,12 @@ impl Dispatcher {
         })
     }
 
-    /// The worker's lane in a listener whose lanes are dealt to in turn.
+    /// The worker's lane in a listener whose lanes are dealt to in turn, if others can be handed
+    /// what waits there.
     fn lane_in_turn(&self, id: ListenerId, worker: WorkerId) -> Option<LaneId> {
         let entry = self.listeners.get(&id)?;
         let in_turn = entry.dealing == Some(Dealing::ByKernel(Choice::InTurn));
-        entry.members.get(&worker).filter(|_| in_turn)?.lane
+        let member = entry.members.get(&worker).filter(|_| in_turn)?;
+        member.lane.filter(|_| member.access == Access::Asked)
     }
 }

@@ -147,6 +147,8 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Hold {
+    /// The app has it from its settings, for as long as it runs.
+    App,
     /// This worker listens.
     Worker(WorkerId),
     /// The worker of this slot is gone; the next one will want the address.
@@ -169,9 +171,27 @@ pub(super) struct Member {
     pub(super) paused: bool,
     /// Where it accepts, if the kernel deals.
     pub(super) lane: Option<LaneId>,
+    /// How it came by the address.
+    pub(super) access: Access,
+}
+
+/// How workers come by an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// They ask, so they speak the protocol and can be handed connections.
+    #[default]
+    Asked,
+    /// They are started with a socket of it. Nobody can hand them anything.
+    Inherited,
 }
 
 impl Member {
+    /// Whether it may be offered connections that the primary has accepted.
+    pub(super) fn can_be_handed(&self) -> bool {
+        !self.paused && self.access == Access::Asked
+    }
+
     /// How long to leave it alone: it cannot tell us when it has room again.
     pub(super) fn decline(&mut self) -> Duration {
         const LONGEST: u32 = 6;
@@ -235,6 +255,11 @@ impl Listener {
         self.dealing.map_or(Choice::InTurn, Dealing::choice)
     }
 
+    /// How its workers come by it.
+    pub(super) fn access(&self) -> Access {
+        if self.holds.contains(&Hold::App) { Access::Inherited } else { Access::Asked }
+    }
+
     /// A worker listens, which is what its slot was expected to do.
     pub(super) fn hold(&mut self, worker: WorkerId, slot: SlotId) {
         self.holds.remove(&Hold::Successor(slot));
@@ -251,7 +276,7 @@ impl Listener {
 
     /// Whether no worker holds it.
     pub(super) fn is_unserved(&self) -> bool {
-        self.holds.iter().all(|hold| matches!(hold, Hold::Successor(_)))
+        self.holds.iter().all(|hold| !matches!(hold, Hold::Worker(_)))
     }
 
     pub(super) fn is_unheld(&self) -> bool {

@@ -22,12 +22,14 @@
 //! |---|---|
 //! | [`policy`] | what can be asked for, and what is in force |
 //! | [`addresses`] | workers ask for addresses |
+//! | [`inheritance`] | addresses with which workers are started |
 //! | [`placing`] | which worker gets a connection that the primary accepted |
 //! | [`origin`] | which slot serves which clients |
 //! | [`lanes`] | sockets of the workers' own, to which the kernel deals |
 //! | [`keeping`] | how long a listener stays open |
 
 mod addresses;
+mod inheritance;
 mod keeping;
 mod lanes;
 mod listener;
@@ -42,13 +44,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ListenerId, SlotId, WorkerId};
+use crate::id::{LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::Action;
 use crate::timers::Timers;
 
 pub use lanes::{DealtLane, LaneView, MAX_LANES};
 use listener::Listener;
-pub use listener::{Endpoint, Host, ListenerSpec, Refusal, Transport};
+pub use listener::{Access, Endpoint, Host, ListenerSpec, Refusal, Transport};
 pub use origin::{ORIGIN_CLASSES, slot_of_class};
 pub use policy::{Choice, Dealing, Origin, Policy};
 pub(crate) use worker::Standing;
@@ -128,6 +130,8 @@ pub(crate) struct Dispatcher {
     by_spec: HashMap<ListenerSpec, ListenerId>,
     workers: BTreeMap<WorkerId, Worker>,
     timers: Timers<Timer>,
+    /// Lanes that are to be renewed. Nobody gets them before that has been done.
+    renewing: Vec<(ListenerId, LaneId)>,
     next_listener: u32,
     /// The dispatcher's own time: the turn of the last worker that was chosen.
     turn: u64,
@@ -143,6 +147,7 @@ impl Dispatcher {
             by_spec: HashMap::new(),
             workers: BTreeMap::new(),
             timers: Timers::new(),
+            renewing: Vec::new(),
             next_listener: 0,
             turn: 0,
             stopping: false,
@@ -159,16 +164,24 @@ impl Dispatcher {
                 Timer::Linger(listener) => self.close_if_unheld(listener, out),
                 Timer::AcceptPause(listener) => self.end_accept_pause(listener),
                 Timer::Declined(listener, worker) => self.end_pause(now, listener, worker, out),
-                Timer::Trial(worker) => self.answered(now, worker, out),
+                Timer::Trial(worker) => self.try_again(now, worker, out),
             }
         }
     }
 
-    pub(crate) fn worker_started(&mut self, worker: WorkerId, slot: SlotId, standing: Standing) {
+    pub(crate) fn worker_started(
+        &mut self,
+        worker: WorkerId,
+        slot: SlotId,
+        standing: Standing,
+        out: &mut VecDeque<Action>,
+    ) {
         self.workers.insert(worker, Worker::new(slot, standing));
+        self.bequeath(worker, out);
     }
 
-    /// A worker that was held back, or a spare, takes part from now on.
+    /// A worker that was held back, or a spare, takes part from now on. What waits for it is
+    /// handed out by [`Self::place_all`].
     pub(crate) fn worker_serves(
         &mut self,
         now: Instant,
@@ -183,7 +196,6 @@ impl Dispatcher {
         for id in self.all() {
             self.deal(id, out);
         }
-        self.place_for(now, worker, out);
     }
 
     /// Whether this question of a spare waits for the spare to be needed.
@@ -195,7 +207,9 @@ impl Dispatcher {
     /// A listener by which this worker can be given a connection.
     pub(crate) fn stream_listener_of(&self, worker: WorkerId) -> Option<ListenerId> {
         let serves = |entry: &Listener| {
-            entry.members.contains_key(&worker) && !entry.spec.endpoint.is_datagram()
+            let member = entry.members.get(&worker);
+            let can_be_handed = member.is_some_and(|member| member.access == Access::Asked);
+            can_be_handed && !entry.spec.endpoint.is_datagram()
         };
         self.listeners.iter().find(|(_, entry)| serves(entry)).map(|(id, _)| *id)
     }

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::listener::{Binding, Listener, Member};
+use super::listener::{Binding, Listener};
 use super::policy::{Choice, Origin};
 use super::worker::{Offer, Waiting, Worker};
 use super::{Dispatcher, Timer, slot_of_class};
@@ -112,7 +112,7 @@ impl Dispatcher {
         &'a self,
         listener: &'a Listener,
     ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
-        let members = listener.members.iter().filter(|(_, member)| !member.paused);
+        let members = listener.members.iter().filter(|(_, member)| member.can_be_handed());
         let workers = members.filter_map(|(id, _)| Some((*id, self.workers.get(id)?)));
         workers.filter(|(_, worker)| worker.serves())
     }
@@ -122,7 +122,10 @@ impl Dispatcher {
         now: Instant,
         listener: &'a Listener,
     ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
-        self.serving(listener).filter(move |(_, worker)| worker.has_room(now, &self.settings))
+        let patience = self.settings.rescue_after;
+        self.serving(listener).filter(move |(id, worker)| {
+            worker.has_room(now, &self.settings) && !listener.is_left_waiting(now, *id, patience)
+        })
     }
 
     /// The worker for the next connection, if there is one that can take it now.
@@ -196,6 +199,16 @@ impl Dispatcher {
         out.push_back(Action::HandOff { worker, listener, connection: waiting.connection });
     }
 
+    /// Places what waits, after a change in who takes part: it may be for somebody else now.
+    pub(crate) fn place_all(&mut self, now: Instant, out: &mut VecDeque<Action>) {
+        if self.listeners.values().all(|entry| entry.queue.is_empty()) {
+            return;
+        }
+        for id in self.all() {
+            self.place(now, id, out);
+        }
+    }
+
     /// Places what waits on the listeners that this worker serves.
     pub(super) fn place_for(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
         if self.listeners.values().all(|entry| entry.queue.is_empty()) {
@@ -240,7 +253,7 @@ impl Dispatcher {
         if let Some(member) = entry.members.get_mut(&worker)
             && member.declined > 0
         {
-            *member = Member { lane: member.lane, ..Member::default() };
+            (member.declined, member.paused) = (0, false);
             self.timers.cancel(Timer::Declined(listener, worker));
         }
     }

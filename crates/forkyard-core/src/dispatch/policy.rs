@@ -60,7 +60,8 @@ pub enum Dealing {
 
 impl Dealing {
     /// The rule by which a connection that the primary accepts finds its worker.
-    pub(super) fn choice(self) -> Choice {
+    #[must_use]
+    pub fn choice(self) -> Choice {
         match self {
             Self::ByPrimary(choice) | Self::ByKernel(choice) => choice,
             Self::ByWorkers => Choice::InTurn,

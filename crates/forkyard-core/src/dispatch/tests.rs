@@ -4,6 +4,7 @@ mod addresses;
 mod choosing;
 mod declining;
 mod dying;
+mod inheritance;
 mod keeping;
 mod lanes;
 mod policies;

@@ -33,6 +33,9 @@ pub(super) enum Attention {
     Awake,
     /// Not for a while: its event loop is blocked.
     Blocked,
+    /// It did not, and is dealt to again, to see whether it takes what it gets. Nothing is
+    /// handed to it before, because that could not be taken back.
+    OnTrial,
 }
 
 #[derive(Debug)]

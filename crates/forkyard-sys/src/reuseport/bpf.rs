@@ -40,7 +40,6 @@ pub(super) enum MapMemory {
 enum Command {
     MapCreate = 0,
     MapUpdate = 2,
-    MapDelete = 3,
     ProgramLoad = 5,
 }
 
@@ -65,9 +64,9 @@ struct MapCreate {
     name: [u8; 16],
 }
 
-/// The arguments of changing a map.
+/// The arguments of putting something into a map.
 #[repr(C)]
-struct MapChange {
+struct MapUpdate {
     map: u32,
     padding: u32,
     key: u64,
@@ -120,7 +119,8 @@ pub(super) fn create_map(
     unsafe { new_descriptor(Command::MapCreate, &arguments) }
 }
 
-/// Puts a socket into a map of sockets.
+/// Puts a socket into a map of sockets, in place of another. It leaves the map by itself when it
+/// is closed.
 ///
 /// # Errors
 ///
@@ -128,18 +128,16 @@ pub(super) fn create_map(
 /// - `EBUSY` if it is in another map.
 pub(super) fn put_socket(map: BorrowedFd<'_>, key: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
     let value = u64::from(descriptor(socket));
-    // SAFETY: key and value live until it returns, and have the map's sizes.
-    unsafe { change_map(Command::MapUpdate, map, &raw const key, &raw const value) }
-}
-
-/// Takes a socket out of a map of sockets.
-///
-/// # Errors
-///
-/// `ENOENT` if there is none.
-pub(super) fn remove_socket(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
-    // SAFETY: the key lives until it returns and has the map's size; no value is read.
-    unsafe { change_map(Command::MapDelete, map, &raw const key, std::ptr::null()) }
+    let arguments = MapUpdate {
+        map: descriptor(map),
+        padding: 0,
+        key: address(&raw const key),
+        value: address(&raw const value),
+        flags: 0,
+    };
+    // SAFETY: the arguments are those of this command; key and value live until it returns and
+    // have the map's sizes.
+    unsafe { bpf(Command::MapUpdate, &arguments) }.map(drop)
 }
 
 /// Loads a program that chooses among the sockets of a group.
@@ -193,21 +191,6 @@ fn with_log(error: io::Error, log: &[u8]) -> io::Error {
         Some(line) => io::Error::new(error.kind(), format!("{error}: the verifier says: {line}")),
         None => error,
     }
-}
-
-/// # Safety
-///
-/// `key` points to four bytes; `value`, if the command reads one, to eight.
-unsafe fn change_map(
-    command: Command,
-    map: BorrowedFd<'_>,
-    key: *const u32,
-    value: *const u64,
-) -> io::Result<()> {
-    let (key, value) = (address(key), address(value));
-    let arguments = MapChange { map: descriptor(map), padding: 0, key, value, flags: 0 };
-    // SAFETY: the arguments are those of this command; the caller vouches for the pointers.
-    unsafe { bpf(command, &arguments) }.map(drop)
 }
 
 /// # Safety
@@ -279,7 +262,5 @@ mod tests {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let error = put_socket(map.as_fd(), 0, socket.as_fd()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
-        let error = remove_socket(map.as_fd(), 0).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 }

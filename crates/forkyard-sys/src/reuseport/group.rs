@@ -8,9 +8,9 @@ use rustix::fs::{Uid, fchown};
 use rustix::net::{SocketType, bind, sockopt};
 
 use super::board::Board;
-use super::bpf::{MapKind, MapMemory, create_map, put_socket, remove_socket};
+use super::bpf::{MapKind, MapMemory, create_map, put_socket};
 use super::permission::NotPermitted;
-use super::program::{self, Maps};
+use super::program::{self, Heir, Maps};
 use super::{CAPACITY, Dealing, LIST_LIMIT, Seat};
 use crate::sockets::{
     LocalAddress, OnlyV6, SocketKind, accept_queue, inet_socket, listen, local_address, socket_kind,
@@ -45,6 +45,8 @@ pub struct Options {
     pub seats: u16,
     /// How connections find their places in the list.
     pub dealing: Dealing,
+    /// Who gets what waits at a socket that is closed for good.
+    pub heir: Heir,
 }
 
 /// One address, whose connections are dealt out to the seats' sockets by a program in the
@@ -82,7 +84,7 @@ impl Group {
     /// - `InvalidInput` for more than [`CAPACITY`] seats.
     /// - One that holds a [`NotPermitted`].
     pub fn bind(address: SocketAddr, options: Options) -> io::Result<Self> {
-        let Dealer { board, sockets, program } = Dealer::new(options.dealing)?;
+        let Dealer { board, sockets, program } = Dealer::new(options.dealing, options.heir)?;
         let waiting_room = open_group(address, options, program.as_fd())?;
         put_socket(sockets.as_fd(), u32::from(CAPACITY), waiting_room.as_fd())?;
         let mut group = Self { waiting_room, seats: Vec::new(), sockets, board };
@@ -170,14 +172,21 @@ impl Group {
         Ok(())
     }
 
-    /// How many connections (or datagrams) each seat got so far, from seat 0 on. What the
-    /// primary moved later is counted where it went first.
+    /// How often each seat was chosen so far, from seat 0 on, which is how many connections (or
+    /// datagrams) it got but for those that came to nothing. What the primary moved later is
+    /// counted where it went first.
     #[must_use]
     pub fn dealt(&self) -> Vec<u64> {
-        (0..CAPACITY).take(self.seats.len()).map(|seat| self.board.dealt(seat)).collect()
+        (0..CAPACITY).take(self.seats.len()).map(|seat| self.dealt_to(Seat(seat))).collect()
     }
 
-    /// How many went to the waiting room.
+    /// How many connections (or datagrams) one seat got so far; none for one that does not exist.
+    #[must_use]
+    pub fn dealt_to(&self, seat: Seat) -> u64 {
+        if self.socket(seat).is_none() { 0 } else { self.board.dealt(seat.0) }
+    }
+
+    /// How often the waiting room was, for what was left by closed sockets too.
     #[must_use]
     pub fn dealt_to_waiting_room(&self) -> u64 {
         self.board.dealt(CAPACITY)
@@ -216,24 +225,51 @@ impl Group {
             let why = "a seat that is to get connections cannot be removed";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        for seat in (0..CAPACITY).take(self.seats.len()).skip(count) {
-            // One that somebody has shut down is not there any more.
-            let _ = remove_socket(self.sockets.as_fd(), u32::from(seat));
-        }
         self.seats.truncate(count);
         Ok(())
     }
 
-    /// The new seat's socket joins the group of the waiting room's.
+    /// Gives a seat a new socket, and closes the one it had. Once whoever else has that one has
+    /// closed it too, what waits there goes to its [`Heir`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add_seats`]; nothing changes then. `InvalidInput` if there is no such seat.
+    pub fn renew(&mut self, seat: Seat) -> io::Result<()> {
+        let place = usize::from(seat.0);
+        if place >= self.seats.len() {
+            let why = "a seat that does not exist";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        self.seats[place] = self.join(u32::from(seat.0))?;
+        Ok(())
+    }
+
+    /// Gives the waiting room a new socket. What waits in it goes to those in the list, if that
+    /// is what [`Heir`] says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add_seats`]; nothing changes then.
+    pub fn renew_waiting_room(&mut self) -> io::Result<()> {
+        self.waiting_room = self.join(u32::from(CAPACITY))?;
+        Ok(())
+    }
+
     fn add_seat(&mut self) -> io::Result<()> {
         let number = u32::try_from(self.seats.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let (address, kind) = (self.local_address()?, self.kind()?);
-        let socket = new_socket(address, kind, self.only_v6(address)?)?;
-        sockopt::set_socket_reuseport(&socket, true)?;
-        open(&socket, address, kind)?;
-        put_socket(self.sockets.as_fd(), number, socket.as_fd())?;
+        let socket = self.join(number)?;
         self.seats.push(socket);
         Ok(())
+    }
+
+    /// A new socket joins the group of the waiting room's, in that place.
+    fn join(&self, place: u32) -> io::Result<OwnedFd> {
+        let (address, kind) = (self.local_address()?, self.kind()?);
+        let socket = new_socket(address, kind, self.only_v6(address)?)?;
+        open(&socket, address, kind)?;
+        put_socket(self.sockets.as_fd(), place, socket.as_fd())?;
+        Ok(socket)
     }
 
     fn kind(&self) -> io::Result<Kind> {
@@ -259,38 +295,35 @@ pub(super) struct Dealer {
 }
 
 impl Dealer {
-    pub(super) fn new(dealing: Dealing) -> Result<Self, NotPermitted> {
-        Self::set_up(dealing).map_err(NotPermitted::setting_up)
+    pub(super) fn new(dealing: Dealing, heir: Heir) -> Result<Self, NotPermitted> {
+        Self::set_up(dealing, heir).map_err(NotPermitted::setting_up)
     }
 
-    fn set_up(dealing: Dealing) -> io::Result<Self> {
+    fn set_up(dealing: Dealing, heir: Heir) -> io::Result<Self> {
         let (kind, entries) = (MapKind::ReuseportSockets, u32::from(CAPACITY) + 1);
         let board = Board::new()?;
         let sockets = create_map(kind, MapMemory::Own, 8, entries, "forkyard_seats")?;
         let maps = Maps { board: board.map(), sockets: sockets.as_fd() };
-        let program = program::load(dealing, maps)?;
+        let program = program::load(dealing, heir, maps)?;
         Ok(Self { board, sockets, program })
     }
 }
 
-/// Makes the waiting room, which is the first socket of the group, so that the address is
-/// nobody else's and nothing is dealt without the program.
+/// Makes the waiting room, which is the first socket of the group, so that nothing is dealt
+/// without the program.
 ///
-/// It is bound without `SO_REUSEPORT`, like that of any server: so it fails if anybody has the
-/// address, another group included. The option, without which no other socket could join it,
-/// comes after that. The program is attached first, which takes the option for that moment; the
-/// socket keeps it.
+/// Other sockets can join it, but it joins none: the kernel does not let a socket share an
+/// address that is taken if it has a program already (`sk_reuseport_cb` in
+/// `net/ipv4/inet_connection_sock.c` and `udp.c`). So this fails if anybody has the address,
+/// another group included.
 fn open_group(
     address: SocketAddr,
     options: Options,
     program: BorrowedFd<'_>,
 ) -> io::Result<OwnedFd> {
     let socket = new_socket(address, options.kind, options.only_v6)?;
-    sockopt::set_socket_reuseport(&socket, true)?;
     attach(&socket, program)?;
-    sockopt::set_socket_reuseport(&socket, false)?;
     open(&socket, address, options.kind)?;
-    sockopt::set_socket_reuseport(&socket, true)?;
     Ok(socket)
 }
 
@@ -302,6 +335,7 @@ fn new_socket(address: SocketAddr, kind: Kind, only_v6: OnlyV6) -> io::Result<Ow
     };
     let socket = inet_socket(&address, socket_type, only_v6)?;
     sockopt::set_socket_reuseaddr(&socket, reuse_address)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
     give_away(&socket)?;
     Ok(socket)
 }

@@ -7,8 +7,8 @@ use std::io;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::Dealing;
 use super::group::{Dealer, give_away};
+use super::{Dealing, Heir};
 
 /// Why connections cannot be dealt out by a program in the kernel.
 #[derive(Debug)]
@@ -74,14 +74,14 @@ impl From<NotPermitted> for io::Error {
     }
 }
 
-/// Tries it: loads the program, and gives a socket away. Takes well below a millisecond and
+/// Tries it: loads the program, and gives a socket away. Takes about a millisecond and
 /// leaves nothing behind.
 ///
 /// # Errors
 ///
 /// The reason.
 pub fn permitted() -> Result<(), NotPermitted> {
-    Dealer::new(Dealing::InTurn)?;
+    Dealer::new(Dealing::InTurn, Heir::List)?;
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)
         .map_err(|error| NotPermitted::System(error.into()))?;

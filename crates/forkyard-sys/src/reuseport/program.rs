@@ -2,7 +2,7 @@
 //! its SYN, or its ACK where SYN cookies are in use; for UDP at each datagram.
 //!
 //! ```text
-//!   left by a closed socket? ──yes──► waiting room
+//!   left by a closed socket? ──yes──► waiting room, or the list by turn: its heir
 //!        │ no
 //!   list empty? ──────────────yes──► waiting room
 //!        │ no
@@ -57,6 +57,16 @@ const COUNT: Register = R7;
 const PLACE: Register = R8;
 const SEAT: Register = R9;
 
+/// Who gets what waits at a socket that is closed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heir {
+    /// The waiting room.
+    WaitingRoom,
+    /// Those in the list, in turn, whatever the dealing: there is no packet to go by. The waiting
+    /// room if nobody is.
+    List,
+}
+
 /// What the program reads and writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Maps<'a> {
@@ -71,11 +81,11 @@ pub(super) struct Maps<'a> {
 /// # Errors
 ///
 /// Those of [`bpf::load_program`].
-pub(super) fn load(dealing: Dealing, maps: Maps<'_>) -> io::Result<OwnedFd> {
-    bpf::load_program(&assemble(dealing, maps), "forkyard_deal")
+pub(super) fn load(dealing: Dealing, heir: Heir, maps: Maps<'_>) -> io::Result<OwnedFd> {
+    bpf::load_program(&assemble(dealing, heir, maps), "forkyard_deal")
 }
 
-fn assemble(dealing: Dealing, maps: Maps<'_>) -> Vec<Instruction> {
+fn assemble(dealing: Dealing, heir: Heir, maps: Maps<'_>) -> Vec<Instruction> {
     let mut assembler = Assembler::default();
     let labels = Labels {
         waiting_room: assembler.label(),
@@ -83,12 +93,8 @@ fn assemble(dealing: Dealing, maps: Maps<'_>) -> Vec<Instruction> {
         pass: assembler.label(),
     };
     let mut program = Program { assembler, maps, labels };
-    program.look_whether_to_choose();
-    match dealing {
-        Dealing::InTurn => program.take_turn(),
-        Dealing::ByAddress => program.hash_address(),
-        Dealing::ByPeer => program.hash_peer(),
-    }
+    program.look_whether_to_choose(heir);
+    program.choose_number(dealing);
     program.find_place();
     program.choose_seat();
     program.choose_waiting_room();
@@ -114,18 +120,42 @@ struct Program<'a> {
 }
 
 impl Program<'_> {
-    fn look_whether_to_choose(&mut self) {
+    fn look_whether_to_choose(&mut self, heir: Heir) {
         let Labels { waiting_room, .. } = self.labels;
         // The context, which R1 is at the start, is needed in the end.
         self.assembler.set(CONTEXT, R1);
-        // What a closed socket leaves has no packet to go by; the primary places it.
-        self.assembler.load(Bits64, R1, CONTEXT, CONTEXT_MIGRATING);
-        self.assembler.jump_if(R1, Condition::NotEqual, 0, waiting_room);
+        if heir == Heir::WaitingRoom {
+            self.jump_if_left_by_a_closed_socket(waiting_room);
+        }
         // How many entries the list has.
         self.assembler.set(R1, COUNT_WORD.cast_signed());
         self.look_up_word();
         self.assembler.load(Bits64, COUNT, R0, 0);
         self.assembler.jump_if(COUNT, Condition::Equal, 0, waiting_room);
+    }
+
+    fn jump_if_left_by_a_closed_socket(&mut self, target: Label) {
+        self.assembler.load(Bits64, R1, CONTEXT, CONTEXT_MIGRATING);
+        self.assembler.jump_if(R1, Condition::NotEqual, 0, target);
+    }
+
+    /// The number by which the place is found. What a closed socket leaves has no packet.
+    fn choose_number(&mut self, dealing: Dealing) {
+        let (by_turn, chosen) = (self.assembler.label(), self.assembler.label());
+        if dealing != Dealing::InTurn {
+            self.jump_if_left_by_a_closed_socket(by_turn);
+        }
+        match dealing {
+            Dealing::InTurn => {}
+            Dealing::ByAddress => self.hash_address(),
+            Dealing::ByPeer => self.hash_peer(),
+        }
+        if dealing != Dealing::InTurn {
+            self.assembler.jump(chosen);
+        }
+        self.assembler.place(by_turn);
+        self.take_turn();
+        self.assembler.place(chosen);
     }
 
     /// The number of the turn, and the next one for the next.
@@ -141,7 +171,7 @@ impl Program<'_> {
         self.assembler.load(Bits32, PLACE, CONTEXT, CONTEXT_HASH);
     }
 
-    /// The same as [`address_hash`](super::address_hash) of the packet's source.
+    /// The same as [`address_hash`](super::address_hash()) of the packet's source.
     fn hash_address(&mut self) {
         let (version_6, hash) = (self.assembler.label(), self.assembler.label());
         // The first four bits are the version.
@@ -161,7 +191,7 @@ impl Program<'_> {
         self.mix_address();
     }
 
-    /// The arithmetic of [`address_hash`](super::address_hash).
+    /// The arithmetic of [`address_hash`](super::address_hash()).
     fn mix_address(&mut self) {
         let assembler = &mut self.assembler;
         assembler.load(Bits32, PLACE, Stack, ADDRESS);

@@ -13,6 +13,7 @@ mod counting;
 mod departing;
 mod incoming;
 mod performing;
+mod rescuing;
 mod rolling;
 mod telling;
 mod upgrading;
@@ -32,6 +33,7 @@ use super::announcer::Announcer;
 use super::census::Census;
 use super::channel::MessageTap;
 use super::listeners::{Arrival, Connections, Listeners};
+use super::lookout::Lookout;
 use super::rest::RestSwitch;
 use super::rolls::Rolls;
 use super::seats::Seats;
@@ -90,6 +92,8 @@ enum Wake {
     Mail(Mail),
     Arrival(Arrival),
     Deadline,
+    /// It is time to look at the lanes.
+    Look,
     /// Whoever started the primary has let go of it.
     Abandoned,
     /// Everything has come to rest for an upgrade.
@@ -106,6 +110,7 @@ pub(super) struct Driver {
     core: Core,
     seats: Seats,
     listeners: Listeners,
+    lookout: Lookout,
     connections: Connections,
     census: Census,
     questions: HashMap<(WorkerId, u64), Question>,
@@ -137,6 +142,7 @@ impl Driver {
             outlets,
             seats: Seats::default(),
             listeners: Listeners::new(),
+            lookout: Lookout::new(),
             connections: Connections::default(),
             census: Census::new(),
             questions: HashMap::new(),
@@ -161,6 +167,7 @@ impl Driver {
                 Wake::Mail(mail) => self.handle_mail(mail),
                 Wake::Arrival(arrival) => self.handle_arrival(arrival),
                 Wake::Deadline => self.core.handle_timeout(Instant::now()),
+                Wake::Look => self.look(),
                 Wake::Abandoned => self.handle_abandoned(),
                 Wake::NotQuiet(why) => self.go_on(why.into()),
                 Wake::Quiet => {
@@ -203,6 +210,9 @@ impl Driver {
         }
         if sources.poll_abandoned(cx).is_ready() {
             return Poll::Ready(Wake::Abandoned);
+        }
+        if self.lookout.poll(cx).is_ready() {
+            return Poll::Ready(Wake::Look);
         }
         if self.mail_in_a_row < MAIL_IN_A_ROW
             && let Poll::Ready(Some(mail)) = sources.inbox.poll_recv(cx)

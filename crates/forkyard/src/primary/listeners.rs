@@ -6,36 +6,41 @@ use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use forkyard_core::{Choice, ConnectionId, Dealing, Endpoint, ListenerId, Policy};
+use forkyard_core::{Choice, ConnectionId, Dealing, Endpoint, LaneId, ListenerId, Policy};
 use forkyard_ipc::{HandleKind, ServerReply, Transport, Value};
 use forkyard_sys::inherited::InheritedFds;
+use forkyard_sys::reuseport::NotPermitted;
 use forkyard_sys::sockets::SocketKind;
 
 use super::acceptor::Acceptor;
-use super::binding::{self, bind};
+use super::binding::{self, bind, bind_group};
 use super::census::Mark;
 use super::check;
+use super::lanes::Lanes;
+use super::ruling::{Ruling, rule};
+use crate::event::ListenerInfo;
 
 /// One bound address.
 #[derive(Debug)]
 struct Entry {
+    /// Its socket; where the kernel deals, that is the waiting room.
     bound: binding::Bound,
+    /// Who accepts from that.
     acceptor: Acceptor,
-    dealing: Dealing,
-    /// Names it on the wire; ends in its id.
-    key: String,
-    /// Where it is, for people.
-    address: String,
-    /// What the first TLS worker brought, for all of them to share.
-    data: Option<Value>,
+    /// The workers' own sockets, where the kernel deals.
+    lanes: Option<Lanes>,
+    listed: Listed,
 }
 
-/// What is known of a bound address beside its socket.
+/// What is known of a bound address beside its sockets.
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
     pub(super) dealing: Dealing,
+    /// Where it is and how it is dealt, for people.
+    pub(super) info: ListenerInfo,
+    /// Names it on the wire; ends in its id.
     pub(super) key: String,
-    pub(super) address: String,
+    /// What the first TLS worker brought, for all of them to share.
     pub(super) data: Option<Value>,
 }
 
@@ -68,38 +73,66 @@ impl Listeners {
         Self { entries: BTreeMap::new(), last_served: ListenerId(0), failing: BTreeSet::new() }
     }
 
-    /// Binds an address. Returns where it ended up, for people, and how it is dealt.
+    /// Binds an address. Returns where it ended up and how it is dealt.
     pub(super) fn open(
         &mut self,
         id: ListenerId,
         endpoint: &Endpoint,
         policy: Policy,
-        (backlog, inherited): (Option<u32>, &InheritedFds),
-    ) -> io::Result<(String, Dealing)> {
-        let bound = bind(endpoint, backlog, inherited)?;
-        let dealing = dealing_for(endpoint, policy);
-        let acceptor = acceptor_for(dealing);
+        means: (Option<u32>, &InheritedFds),
+    ) -> io::Result<(ListenerInfo, Dealing)> {
+        let ruling = rule(endpoint, policy, permitted);
+        let (bound, lanes, ruling) = match bind_as(ruling, endpoint, means) {
+            // It was not when it was tried, a moment before.
+            Err(error) if is_not_permitted(&error) => {
+                let ruling = rule(endpoint, policy, || Err(not_permitted(&error)));
+                bind_as(ruling, endpoint, means)?
+            }
+            bound => bound?,
+        };
+        let Ruling { policy, reason, dealing, .. } = ruling;
         let address = bound.describe(endpoint);
         let key = format!("{address}#{id}");
-        let entry = Entry { bound, acceptor, dealing, key, address: address.clone(), data: None };
-        self.entries.insert(id, entry);
-        Ok((address, dealing))
+        let info = ListenerInfo { address, policy, reason };
+        let listed = Listed { dealing, info: info.clone(), key, data: None };
+        self.resume(id, bound, lanes, listed);
+        Ok((info, dealing))
     }
 
-    /// Goes on with an address that was bound by another program of this process.
-    pub(super) fn resume(&mut self, id: ListenerId, bound: binding::Bound, listed: Listed) {
-        let Listed { dealing, key, address, data } = listed;
-        let acceptor = acceptor_for(dealing);
-        self.entries.insert(id, Entry { bound, acceptor, dealing, key, address, data });
+    /// Goes on with an address that is bound.
+    pub(super) fn resume(
+        &mut self,
+        id: ListenerId,
+        bound: binding::Bound,
+        lanes: Option<Lanes>,
+        listed: Listed,
+    ) {
+        let acceptor = acceptor_for(listed.dealing, bound.kind);
+        self.entries.insert(id, Entry { bound, acceptor, lanes, listed });
     }
 
     /// All of them, to be gone on with by another program of this process.
-    pub(super) fn all(&self) -> impl Iterator<Item = (ListenerId, &binding::Bound, Listed)> {
-        self.entries.iter().map(|(id, entry)| {
-            let Entry { dealing, key, address, data, .. } = entry;
-            let (key, address, data) = (key.clone(), address.clone(), data.clone());
-            (*id, &entry.bound, Listed { dealing: *dealing, key, address, data })
-        })
+    pub(super) fn all(
+        &self,
+    ) -> impl Iterator<Item = (ListenerId, &binding::Bound, Option<&Lanes>, &Listed)> {
+        self.entries
+            .iter()
+            .map(|(id, entry)| (*id, &entry.bound, entry.lanes.as_ref(), &entry.listed))
+    }
+
+    /// All of them, for people.
+    pub(super) fn infos(&self) -> Vec<ListenerInfo> {
+        self.entries.values().map(|entry| entry.listed.info.clone()).collect()
+    }
+
+    /// A listener's lanes, if the kernel deals.
+    pub(super) fn lanes(&mut self, id: ListenerId) -> Option<&mut Lanes> {
+        self.entries.get_mut(&id)?.lanes.as_mut()
+    }
+
+    /// The lanes of all listeners.
+    pub(super) fn all_lanes(&self) -> impl Iterator<Item = (ListenerId, &Lanes)> {
+        self.entries.iter().filter_map(|(id, entry)| Some((*id, entry.lanes.as_ref()?)))
     }
 
     pub(super) fn close(&mut self, id: ListenerId) {
@@ -113,7 +146,7 @@ impl Listeners {
     }
 
     pub(super) fn address(&self, id: ListenerId) -> &str {
-        self.entries.get(&id).map_or("", |entry| &entry.address)
+        self.entries.get(&id).map_or("", |entry| &entry.listed.info.address)
     }
 
     pub(super) fn kind(&self, id: ListenerId) -> Option<SocketKind> {
@@ -122,7 +155,7 @@ impl Listeners {
 
     /// By which rule its connections find their workers, if the primary has a say in it.
     pub(super) fn choice(&self, id: ListenerId) -> Option<Choice> {
-        match self.entries.get(&id)?.dealing {
+        match self.entries.get(&id)?.listed.dealing {
             Dealing::ByPrimary(choice) | Dealing::ByKernel(choice) => Some(choice),
             Dealing::ByWorkers => None,
         }
@@ -135,7 +168,7 @@ impl Listeners {
     /// What is spoken on its connections, as far as it shows: only TLS servers have keys to
     /// share.
     pub(super) fn transport_above(&self, id: ListenerId) -> check::Transport {
-        let data = self.entries.get(&id).and_then(|entry| entry.data.as_ref());
+        let data = self.entries.get(&id).and_then(|entry| entry.listed.data.as_ref());
         match data.and_then(|data| data.get("ticketKeys")) {
             Some(_) => check::Transport::Tls,
             None => check::Transport::Plain,
@@ -145,41 +178,36 @@ impl Listeners {
     /// What `newconn` needs to say about a connection.
     pub(super) fn key_and_transport(&self, id: ListenerId) -> Option<(&str, Transport)> {
         let entry = self.entries.get(&id)?;
-        Some((&entry.key, transport(entry.bound.kind)))
+        Some((&entry.listed.key, transport(entry.bound.kind)))
     }
 
     /// The reply to a worker that gets the address, and the socket that goes with it if
-    /// the worker accepts by itself.
+    /// the worker accepts by itself: that of all, or its lane.
     pub(super) fn grant(
         &mut self,
         id: ListenerId,
+        lane: Option<LaneId>,
         data: Option<Value>,
     ) -> io::Result<Option<(ServerReply, Option<OwnedFd>)>> {
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(None) };
-        if entry.data.is_none() {
-            entry.data = data;
+        if entry.listed.data.is_none() {
+            entry.listed.data = data;
         }
+        let socket = entry.lend(lane)?;
+        let sockname = if socket.is_none() { entry.bound.sockname() } else { None };
+        let handle = match entry.bound.kind {
+            SocketKind::Udp => HandleKind::DgramNative,
+            _ => HandleKind::NetNative,
+        };
         let reply = ServerReply {
             errno: 0,
-            key: entry.key.clone(),
-            data: entry.data.clone(),
-            sockname: None,
-            handle: None,
+            key: entry.listed.key.clone(),
+            data: entry.listed.data.clone(),
+            sockname,
+            handle: socket.is_some().then_some(handle),
             transport: transport(entry.bound.kind),
         };
-        Ok(Some(match entry.dealing {
-            Dealing::ByPrimary(_) => {
-                (ServerReply { sockname: entry.bound.sockname(), ..reply }, None)
-            }
-            Dealing::ByWorkers | Dealing::ByKernel(_) => {
-                let kind = match entry.bound.kind {
-                    SocketKind::Udp => HandleKind::DgramNative,
-                    _ => HandleKind::NetNative,
-                };
-                let socket = entry.bound.socket.try_clone()?;
-                (ServerReply { handle: Some(kind), ..reply }, Some(socket))
-            }
-        }))
+        Ok(Some((reply, socket)))
     }
 
     /// Accepts one connection on a listener for which `wanted` says that it can be placed.
@@ -206,22 +234,65 @@ impl Listeners {
     }
 }
 
-/// What can be made of a policy. Nobody can accept datagrams for somebody else.
-fn dealing_for(endpoint: &Endpoint, policy: Policy) -> Dealing {
-    if endpoint.is_datagram() {
-        return Dealing::ByWorkers;
+impl Entry {
+    /// What a worker accepts from by itself.
+    fn lend(&mut self, lane: Option<LaneId>) -> io::Result<Option<OwnedFd>> {
+        match (self.listed.dealing, &mut self.lanes, lane) {
+            (Dealing::ByPrimary(_), ..) => Ok(None),
+            (Dealing::ByKernel(_), Some(lanes), Some(lane)) => lanes.lend(lane).map(Some),
+            (Dealing::ByKernel(_) | Dealing::ByWorkers, ..) => {
+                self.bound.socket.try_clone().map(Some)
+            }
+        }
     }
-    match policy {
-        Policy::Shared => Dealing::ByWorkers,
-        Policy::LeastConnections => Dealing::ByPrimary(Choice::LeastConnections),
-        Policy::IpHash => Dealing::ByPrimary(Choice::ByOrigin),
-        Policy::Auto | Policy::Kernel | Policy::RoundRobin => Dealing::ByPrimary(Choice::InTurn),
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
+        // The waiting room first: who waits there was nobody's from the beginning.
+        match (self.acceptor.poll(self.bound.socket.as_fd(), cx), &mut self.lanes) {
+            (Poll::Pending, Some(lanes)) => lanes.poll_accept(cx),
+            (accepted, _) => accepted,
+        }
+    }
+
+    fn rest(&mut self, cx: &mut Context<'_>) {
+        self.acceptor.rest(cx);
+        if let Some(lanes) = &mut self.lanes {
+            lanes.rest(cx);
+        }
     }
 }
 
-fn acceptor_for(dealing: Dealing) -> Acceptor {
+/// Binds an address as it was ruled.
+fn bind_as(
+    ruling: Ruling,
+    endpoint: &Endpoint,
+    (backlog, inherited): (Option<u32>, &InheritedFds),
+) -> io::Result<(binding::Bound, Option<Lanes>, Ruling)> {
+    let Some(by_kernel) = ruling.by_kernel else {
+        return Ok((bind(endpoint, backlog, inherited)?, None, ruling));
+    };
+    let (bound, group) = bind_group(endpoint, backlog, by_kernel)?;
+    let lanes = Lanes::new(group, bound.kind, ruling.dealing.choice());
+    Ok((bound, Some(lanes), ruling))
+}
+
+fn permitted() -> Result<(), String> {
+    forkyard_sys::reuseport::permitted().map_err(|why| not_permitted(&why))
+}
+
+fn not_permitted(why: &dyn std::fmt::Display) -> String {
+    format!("not permitted to deal by BPF: {why}")
+}
+
+fn is_not_permitted(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<NotPermitted>())
+}
+
+/// Nobody can accept datagrams for somebody else.
+fn acceptor_for(dealing: Dealing, kind: SocketKind) -> Acceptor {
     match dealing {
         Dealing::ByPrimary(_) => Acceptor::Unwatched,
+        Dealing::ByKernel(_) if kind != SocketKind::Udp => Acceptor::Unwatched,
         Dealing::ByWorkers | Dealing::ByKernel(_) => Acceptor::Workers,
     }
 }
@@ -233,8 +304,8 @@ fn first_arrival<'a>(
 ) -> Option<(ListenerId, io::Result<OwnedFd>)> {
     for (id, entry) in entries {
         if !wanted(*id) {
-            entry.acceptor.rest(cx);
-        } else if let Poll::Ready(accepted) = entry.acceptor.poll(&entry.bound.socket, cx) {
+            entry.rest(cx);
+        } else if let Poll::Ready(accepted) = entry.poll_accept(cx) {
             return Some((*id, accepted));
         }
     }

@@ -21,11 +21,14 @@ mod channel;
 mod check;
 mod driver;
 mod exit_watch;
+mod lanes;
 mod listeners;
+mod lookout;
 mod notify;
 mod outgoing;
 pub(crate) mod rest;
 mod rolls;
+mod ruling;
 mod seats;
 mod signals;
 mod spawner;
@@ -56,7 +59,7 @@ pub(crate) use driver::{UpgradeAnswer, UpgradeRefusal};
 pub(crate) use rolls::Wanted;
 use upgrade::{TakeOver, UpgradeFailure};
 
-use crate::event::{Event, WorkerInfo};
+use crate::event::{Event, ListenerInfo, WorkerInfo};
 use crate::output::{Drained, Output, OutputPump};
 use crate::program::Program;
 use crate::roll::RollTicket;
@@ -200,6 +203,7 @@ pub(crate) enum Command {
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
     Generation(oneshot::Sender<Generation>),
+    Listeners(oneshot::Sender<Vec<ListenerInfo>>),
     Upgrade(UpgradeAnswer),
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::task::Context;
 
-use forkyard_core::{SlotId, WorkerId};
+use forkyard_core::{ConnectionId, SlotId, WorkerId};
 
 use super::SharedProcess;
 use super::listeners::Connections;
@@ -31,6 +31,8 @@ pub(super) struct Running {
     pub(super) tail: Option<Tail>,
     /// Listens for its word that it is ready.
     pub(super) notify: Option<NotifyWatch>,
+    /// What it was sent for a sign of life, and has not answered.
+    pub(super) probe: Option<ConnectionId>,
 }
 
 impl Running {

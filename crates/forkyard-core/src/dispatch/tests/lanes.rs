@@ -157,6 +157,35 @@ fn a_blocked_worker_that_cannot_answer_is_tried_again() {
     ]);
 }
 
+/// Whether it is blocked too cannot be told, and what it is handed cannot be taken back.
+#[test]
+fn nobody_is_handed_a_connection_who_leaves_others_waiting() {
+    let mut script = dealt(2, "kernel");
+    script.given(&["seen L0 0 1/1", "seen L0 1 1/1", "+10ms"]);
+    script.check(&[
+        ("seen L0 0 1/1", "probe 1, deal L0 to 1, reclaim L0 0"),
+        ("accept L0", "no capacity"),
+        ("answered 1", "give back L0 0, deal L0 to 0 1"),
+        ("accept L0", "hand c0 to 1"),
+        // It has taken what waited.
+        ("seen L0 1 1/2", ""),
+        ("accept L0", "hand c1 to 2"),
+    ]);
+}
+
+#[test]
+fn nobody_is_handed_a_connection_on_trial() {
+    let mut script = dealt(2, "kernel");
+    script.given(&["seen L0 0 1/1", "+10ms", "seen L0 0 1/1"]);
+    script.check(&[
+        ("+1s", "give back L0 0, deal L0 to 0 1"),
+        ("accept L0", "hand c0 to 2"),
+        ("accept L0", "no capacity"),
+        ("seen L0 0 0/2", ""),
+        ("accept L0", "hand c1 to 1"),
+    ]);
+}
+
 #[test]
 fn a_blocked_worker_is_blocked_on_all_its_lanes() {
     let mut script = dealt(2, "kernel");

@@ -103,6 +103,25 @@ fn the_clients_of_the_dead_go_elsewhere_and_come_back() {
     script.check(&[("query 4 tcp:80", "grant 4 L0"), ("accept L0 from 3", "hand c3 to 4")]);
 }
 
+/// The one it belongs to now may have been idle all the time.
+#[test]
+fn what_waits_for_a_worker_that_leaves_goes_elsewhere() {
+    let mut script = three("hash");
+    script.given(&["accept L0 from 3"; 3]);
+    script.check(&[("retire 1", "ask 2, hand c2 to 3")]);
+}
+
+#[test]
+fn what_waits_is_not_for_a_worker_that_is_just_replaced() {
+    let mut script = three("hash");
+    script.given(&["accept L0 from 3"; 3]);
+    script.given(&["replace 1"]);
+    start(&mut script, 4);
+    script.given(&["query 4 tcp:80", "listening 4", "accepted 2 c0"]);
+    script.given(&["accept L0 from 3"]);
+    script.check(&[("+100ms", "ask 2, hand c3 to 4")]);
+}
+
 #[test]
 fn who_cannot_be_told_apart_goes_to_anybody() {
     let mut script = three("hash");

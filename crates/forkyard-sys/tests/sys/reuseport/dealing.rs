@@ -1,12 +1,14 @@
 //! Who gets which connection.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 
 use forkyard_sys::reuseport::{Dealing, Group, Kind, LIST_LIMIT, Options, Seat, address_hash};
 use forkyard_sys::sockets::{OnlyV6, bind_tcp};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, connect, recv};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketType, connect, ipproto, recv, sendto, socket,
+};
 
 use super::{
     WAITING_ROOM, accept_exactly, bound, clients, counts, local, options, place_of_next, seats,
@@ -116,6 +118,43 @@ fn an_ipv6_client_goes_by_its_network() {
     }
 }
 
+/// A datagram over IPv6 as it is on the wire, from anybody.
+fn forged(from: Ipv6Addr, to: SocketAddrV6) -> Vec<u8> {
+    const UDP: u8 = 17;
+    const LENGTH: [u8; 2] = [0, 8];
+    let ends = [from.octets(), to.ip().octets()].concat();
+    let ports = [[0, 7], to.port().to_be_bytes()].concat();
+    // The checksum is over the addresses, length and protocol too (RFC 8200, section 8.1).
+    let summed = [&ends[..], &[0, 0], &LENGTH, &[0, 0, 0, UDP], &ports, &LENGTH].concat();
+    let words = summed.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum = words.sum::<u32>();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap();
+    let header = [&[0x60, 0, 0, 0], &LENGTH[..], &[UDP, 64], &ends].concat();
+    [header, ports, LENGTH.into(), checksum.to_be_bytes().into()].concat()
+}
+
+#[test]
+fn the_kernel_and_the_primary_agree_about_ipv6_networks() {
+    let local = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0);
+    let options = Options { kind: Kind::Datagram, ..options(Dealing::ByAddress) };
+    let Some(mut group) = bound(local.into(), options) else { return };
+    let SocketAddr::V6(server) = group.local_address().unwrap() else { unreachable!() };
+    let (family, raw) = (AddressFamily::INET6, SocketType::RAW);
+    let raw = match socket(family, raw, Some(ipproto::RAW)) {
+        Ok(raw) => raw,
+        Err(error) => return println!("NOT TESTED: a raw socket: {error}"),
+    };
+    let table = table();
+    group.deal_to(&table).unwrap();
+    for network in 1..=60 {
+        let client = Ipv6Addr::new(0x2001, 0xdb8, network, network * 257, 1, 2, 3, network);
+        let to = SocketAddrV6::new(*server.ip(), 0, 0, 0);
+        sendto(&raw, &forged(client, server), SendFlags::empty(), &to).unwrap();
+        assert_eq!(place_of_received(&group, 0), expected(client.into(), &table), "{client}");
+    }
+}
+
 #[test]
 fn a_client_keeps_its_seat_as_long_as_its_place_in_the_table_does() {
     let Some(mut group) = local(Dealing::ByAddress) else { return };
@@ -143,10 +182,15 @@ fn datagram_group(dealing: Dealing) -> Option<Group> {
 /// Sends a datagram and says where it came out.
 fn place_of_datagram(group: &Group, from: &UdpSocket) -> Seat {
     from.send_to(b"?", group.local_address().unwrap()).unwrap();
+    place_of_received(group, 1)
+}
+
+/// Where the next datagram comes out, which has that many bytes.
+fn place_of_received(group: &Group, bytes: usize) -> Seat {
     let places = super::places(group);
     let sockets: Vec<_> = places.iter().map(|(_, socket)| *socket).collect();
     let (seat, socket) = places[waiting::until_one_is_readable(&sockets)];
-    assert_eq!(recv(socket, &mut [0; 8], RecvFlags::empty()).unwrap().0, 1);
+    assert_eq!(recv(socket, &mut [0; 8], RecvFlags::empty()).unwrap().0, bytes);
     seat
 }
 

@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use forkyard_sys::reuseport::{CAPACITY, Dealing, Group, Kind, Options, Seat, permitted};
+use forkyard_sys::reuseport::{CAPACITY, Dealing, Group, Heir, Kind, Options, Seat, permitted};
 use forkyard_sys::sockets::{OnlyV6, accept};
 
 use crate::waiting;
@@ -26,7 +26,7 @@ const WAITING_ROOM: Seat = Seat(CAPACITY);
 /// Three seats for TCP, nobody up yet.
 fn options(dealing: Dealing) -> Options {
     let kind = Kind::Stream { backlog: 1024 };
-    Options { kind, only_v6: OnlyV6::No, seats: 3, dealing }
+    Options { kind, only_v6: OnlyV6::No, seats: 3, dealing, heir: Heir::WaitingRoom }
 }
 
 /// Such a group on the loopback interface, or `None` where that is not permitted.

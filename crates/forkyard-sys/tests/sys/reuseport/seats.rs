@@ -4,11 +4,14 @@ use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use forkyard_sys::reuseport::{CAPACITY, Dealing, Group, Seat};
+use forkyard_sys::reuseport::{CAPACITY, Dealing, Group, Heir, Options, Seat};
 use forkyard_sys::sockets::accept_queue;
 use rustix::net::shutdown;
 
-use super::{WAITING_ROOM, assert_nothing_waits, clients, counts, local, place_of_next, seats};
+use super::{
+    LOCAL, WAITING_ROOM, assert_nothing_waits, bound, clients, counts, local, options,
+    place_of_next, seats,
+};
 use crate::waiting;
 
 /// Makes the server's side wait for the first byte: until then the handshake is half open for
@@ -66,6 +69,57 @@ fn what_waits_at_a_closed_socket_goes_to_the_waiting_room() {
     assert_nothing_waits(group.waiting_room());
     drop(workers_copy);
     assert_eq!(counts(&group, 3), [(WAITING_ROOM, 3)]);
+}
+
+/// Seats 0 to 2, of which 2 alone is dealt to and has three connections that wait.
+fn three_wait_at_seat_2(dealing: Dealing) -> Option<(Group, Vec<TcpStream>)> {
+    let heir = Heir::List;
+    let mut group = bound(LOCAL.into(), Options { heir, ..options(dealing) })?;
+    group.deal_to(&seats(&[2])).unwrap();
+    let clients = clients(&group, 3);
+    let socket = group.socket(Seat(2)).unwrap();
+    waiting::until(|| waiting_at(socket) == 3);
+    Some((group, clients))
+}
+
+#[test]
+fn what_waits_at_a_seat_that_is_renewed_goes_to_those_in_the_list() {
+    for dealing in [Dealing::InTurn, Dealing::ByAddress, Dealing::ByPeer] {
+        let Some((mut group, _clients)) = three_wait_at_seat_2(dealing) else { return };
+        let workers_copy = group.socket(Seat(2)).unwrap().try_clone_to_owned().unwrap();
+        group.deal_to(&seats(&[0, 1])).unwrap();
+        group.renew(Seat(2)).unwrap();
+        assert_nothing_waits(group.socket(Seat(2)).unwrap());
+        drop(workers_copy);
+        let found = counts(&group, 3);
+        assert_eq!(found.iter().map(|(_, count)| count).sum::<usize>(), 3);
+        assert!(found.iter().all(|(seat, _)| seat.0 < 2), "{dealing:?}: {found:?}");
+        // The new socket is as good as the old one was.
+        group.deal_to(&seats(&[2])).unwrap();
+        let _client = super::client(&group);
+        assert_eq!(place_of_next(&group), Seat(2));
+    }
+}
+
+#[test]
+fn the_waiting_room_is_renewed_as_well() {
+    let Some((mut group, _clients)) = three_wait_at_seat_2(Dealing::InTurn) else { return };
+    group.deal_to(&[]).unwrap();
+    group.renew(Seat(2)).unwrap();
+    let room = group.waiting_room();
+    waiting::until(|| waiting_at(room) == 3);
+    group.deal_to(&seats(&[1])).unwrap();
+    group.renew_waiting_room().unwrap();
+    assert_eq!(counts(&group, 3), [(Seat(1), 3)]);
+    group.deal_to(&[]).unwrap();
+    let _client = super::client(&group);
+    assert_eq!(place_of_next(&group), WAITING_ROOM);
+}
+
+#[test]
+fn a_seat_that_is_not_there_is_not_renewed() {
+    let Some(mut group) = local(Dealing::InTurn) else { return };
+    assert_eq!(group.renew(Seat(3)).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[test]

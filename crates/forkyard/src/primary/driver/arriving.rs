@@ -5,26 +5,29 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forkyard_core::Core;
+use forkyard_core::{Core, Dealing};
 use forkyard_ipc::{Decoder, Frame, OutboxState, Value};
 use forkyard_sys::process::Process;
 use forkyard_sys::reactor::Watched;
+use forkyard_sys::reuseport::{Group, Parts};
+use forkyard_sys::sockets::SocketKind;
 use tokio::io::Interest;
 
 use super::{Driver, Outlets, Question};
-use crate::event::{Event, WorkerInfo};
+use crate::event::{Event, ListenerInfo, WorkerInfo};
 use crate::output::{Capture, OutputPump, RestingPipe};
 use crate::primary::PrimarySettings;
 use crate::primary::binding::{Bound, SocketFile};
 use crate::primary::channel::Unread;
 use crate::primary::exit_watch::Unattended;
+use crate::primary::lanes::Lanes;
 use crate::primary::listeners::{Kept, Listed};
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::rolls::Rolls;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
-    ConnectionState, HoldingState, ListenerState, OutputState, PipeState, QuestionState,
-    ReadingState, SendingState, SentState, State, WorkerState,
+    ConnectionState, HoldingState, LanesState, ListenerState, OutputState, PipeState,
+    QuestionState, ReadingState, SendingState, SentState, State, WorkerState,
 };
 use crate::primary::upgrade::{Descriptors, TakeOver, UpgradeFailure, VERSION};
 
@@ -89,8 +92,11 @@ impl Driver {
         let socket = descriptors.take(state.socket)?;
         let bound = Bound { socket, kind: state.kind.into(), file };
         let data = value(state.data.as_ref())?;
-        let ListenerState { id, dealing, key, address, .. } = state;
-        self.listeners.resume(id, bound, Listed { dealing, key, address, data });
+        let ListenerState { id, dealing, lanes, key, address, policy, reason, .. } = state;
+        let lanes = lanes.map(|lanes| resume_lanes(lanes, (bound.kind, dealing), descriptors));
+        let info = ListenerInfo { address, policy, reason };
+        self.listeners.resume(id, bound, lanes.transpose()?, Listed { dealing, info, key, data });
+        self.lookout.lanes_changed();
         Ok(())
     }
 
@@ -116,6 +122,7 @@ impl Driver {
             agent: state.agent.into(),
             tail: output.as_ref().map(Capture::tail),
             notify: notify.and_then(|socket| self.listen_for_readiness(worker, socket)),
+            probe: state.probe,
         };
         self.seats.add(worker, slot);
         self.seats.started(worker, running);
@@ -172,6 +179,23 @@ impl Driver {
             }
         }
     }
+}
+
+fn resume_lanes(
+    state: LanesState,
+    (kind, dealing): (SocketKind, Dealing),
+    descriptors: &mut Descriptors,
+) -> io::Result<Lanes> {
+    let LanesState { waiting_room, lanes, sockets, board, dealt } = state;
+    let reclaimed: Vec<_> = lanes.iter().map(|lane| lane.reclaimed).collect();
+    let seats = lanes.into_iter().map(|lane| descriptors.take(lane.socket));
+    let group = Group::from_parts(Parts {
+        seats: seats.collect::<io::Result<_>>()?,
+        waiting_room: descriptors.take(waiting_room)?,
+        sockets: descriptors.take(sockets)?,
+        board: descriptors.take(board)?,
+    })?;
+    Ok(Lanes::resume((group, kind, dealing.choice()), reclaimed, dealt))
 }
 
 fn resume_output(

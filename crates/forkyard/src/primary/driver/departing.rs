@@ -10,18 +10,22 @@ use std::time::{Duration, Instant};
 use forkyard_ipc::DecoderState;
 use forkyard_sys::image::{self, FileIdentity};
 use forkyard_sys::memory;
+use forkyard_sys::reuseport::Parts;
 use tokio::sync::oneshot;
 
 use super::Driver;
 use super::upgrading::{AtRest, Upgrade};
+use crate::event::ListenerInfo;
 use crate::output::{Pipes, RestingPipe};
 use crate::primary::exit_watch::Unattended;
+use crate::primary::lanes::Lanes;
 use crate::primary::listeners::{Connections, Kept, Listed};
 use crate::primary::outgoing::Sent;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
-    ConnectionState, Descriptor, FORMAT, FileState, HoldingState, ListenerState, OutputState,
-    PipeState, QuestionState, ReadingState, SentState, State, WorkerState,
+    ConnectionState, Descriptor, FORMAT, FileState, HoldingState, LaneState, LanesState,
+    ListenerState, OutputState, PipeState, QuestionState, ReadingState, SentState, State,
+    WorkerState,
 };
 use crate::primary::upgrade::{Bytes, Text, UpgradeFailure, VERSION, next_image};
 
@@ -120,7 +124,7 @@ impl Driver {
     ) -> Vec<WorkerState> {
         let started = self.seats.all_started();
         let states = started.map(|(worker, slot, running)| {
-            let Running { process, outgoing, agent, tail: _, notify } = running;
+            let Running { process, outgoing, agent, tail: _, notify, probe } = running;
             let sending = outgoing.state(|sent| sent_state(sent, &self.connections, luggage));
             let unattended = at_rest.workers.get(&worker);
             let pipes = at_rest.output.iter().find(|pipes| pipes.info.worker == worker);
@@ -135,6 +139,7 @@ impl Driver {
                 output: output_state(unattended, pipes, luggage),
                 notify: notify.as_ref().map(|notify| luggage.pack(notify.socket())),
                 agent: (*agent).into(),
+                probe: *probe,
             }
         });
         states.collect()
@@ -144,8 +149,9 @@ impl Driver {
         &'a self,
         luggage: &mut Luggage<'a>,
     ) -> Result<Vec<ListenerState>, UpgradeFailure> {
-        let states = self.listeners.all().map(|(id, bound, listed)| {
-            let Listed { dealing, key, address, data } = listed;
+        let states = self.listeners.all().map(|(id, bound, lanes, listed)| {
+            let Listed { dealing, info, key, data } = listed;
+            let ListenerInfo { address, policy, reason } = info.clone();
             let file = bound.file.as_ref().map(|file| FileState {
                 path: Text::of(&file.path),
                 device: file.identity.0,
@@ -156,9 +162,12 @@ impl Driver {
                 id,
                 socket: luggage.pack(bound.socket.as_fd()),
                 kind: bound.kind.into(),
-                dealing,
-                key,
+                dealing: *dealing,
+                lanes: lanes.map(|lanes| lanes_state(lanes, luggage)),
+                key: key.clone(),
                 address,
+                policy,
+                reason,
                 data: data.map_err(|error| error.to_string())?,
                 file,
             })
@@ -188,6 +197,21 @@ impl Driver {
             Ok(QuestionState { worker: *worker, seq: *seq, address, data })
         });
         states.collect()
+    }
+}
+
+fn lanes_state<'a>(lanes: &'a Lanes, luggage: &mut Luggage<'a>) -> LanesState {
+    let Parts { waiting_room, seats, sockets, board } = lanes.parts();
+    let states = seats
+        .into_iter()
+        .zip(lanes.reclaimed())
+        .map(|(socket, reclaimed)| LaneState { socket: luggage.pack(socket), reclaimed });
+    LanesState {
+        lanes: states.collect(),
+        waiting_room: luggage.pack(waiting_room),
+        sockets: luggage.pack(sockets),
+        board: luggage.pack(board),
+        dealt: lanes.dealt().to_vec(),
     }
 }
 

@@ -107,6 +107,7 @@ impl Driver {
             agent: Agent::Absent,
             tail: output_done.as_ref().map(Capture::tail),
             notify: self.listen_for_readiness(worker, notify),
+            probe: None,
         };
         self.seats.started(worker, running);
         let unread = Unread::nothing(self.settings.dialect, self.settings.message_limit);
@@ -134,10 +135,7 @@ impl Driver {
             WorkerMessage::Reply { ack, accepted } => {
                 let connection = ConnectionId(ack);
                 let verdict = if accepted { Verdict::Accepted } else { Verdict::Declined };
-                if verdict == Verdict::Accepted {
-                    self.taken(worker, connection);
-                }
-                self.input(Input::Replied { worker, connection, verdict });
+                self.replied(worker, connection, verdict);
             }
             WorkerMessage::HandleAck => {
                 self.acknowledged(worker);
@@ -183,8 +181,7 @@ impl Driver {
     fn handle_lost(&mut self, worker: WorkerId) {
         match self.acknowledged(worker) {
             Some(Sent::Connection(connection) | Sent::Check(connection, _)) => {
-                let verdict = Verdict::Declined;
-                self.input(Input::Replied { worker, connection, verdict });
+                self.replied(worker, connection, Verdict::Declined);
             }
             Some(Sent::Listener(_)) => {
                 let why = "lost a listening socket on the way to the worker; ending the worker";

@@ -1,8 +1,8 @@
 //! Carries out what the core wants done, none of which takes time.
 
 use forkyard_core::{
-    Action, ConnectionId, Generation, Input, ListenerId, ListenerSpec, Policy, Refusal, SlotId,
-    WorkerId,
+    Action, ConnectionId, Generation, Input, LaneId, ListenerId, ListenerSpec, Policy, Refusal,
+    SlotId, WorkerId,
 };
 use forkyard_ipc::{AgentOrder, PrimaryMessage, ServerReply, Transport, Value};
 use forkyard_sys::process::Signal;
@@ -37,8 +37,10 @@ impl Driver {
             Action::OpenListener { listener, spec, policy, backlog } => {
                 self.open_listener(listener, &spec, policy, backlog);
             }
-            Action::CloseListener { listener } => self.listeners.close(listener),
-            Action::Grant { worker, seq, listener, .. } => self.grant(worker, seq, listener),
+            Action::CloseListener { listener } => self.close_listener(listener),
+            Action::Grant { worker, seq, listener, lane } => {
+                self.grant(worker, seq, listener, lane);
+            }
             Action::Refuse { worker, seq, listener, refusal } => {
                 self.refuse(worker, seq, listener, refusal);
             }
@@ -49,10 +51,10 @@ impl Driver {
             }
             Action::Terminate { worker } => self.terminate(worker),
             Action::Kill { worker } => self.kill(worker),
-            Action::Deal { .. }
-            | Action::Reclaim { .. }
-            | Action::GiveBack { .. }
-            | Action::Probe { .. } => {}
+            Action::Deal { listener, lanes } => self.deal(listener, lanes),
+            Action::Reclaim { listener, lane } => self.reclaim(listener, lane),
+            Action::GiveBack { listener, lane } => self.give_back(listener, lane),
+            Action::Probe { worker } => self.probe(worker),
             Action::Emit(event) => self.publish(event),
             Action::Finish(outcome) => self.outcome = Some(outcome),
         }
@@ -106,8 +108,8 @@ impl Driver {
     ) {
         let means = (backlog, &*self.settings.inherited);
         match self.listeners.open(listener, &spec.endpoint, policy, means) {
-            Ok((address, dealing)) => {
-                self.emit(Event::Bound { address, policy });
+            Ok((info, dealing)) => {
+                self.emit(Event::Bound(info));
                 self.input(Input::ListenerOpened { listener, dealing });
             }
             Err(error) => {
@@ -117,9 +119,14 @@ impl Driver {
         }
     }
 
-    fn grant(&mut self, worker: WorkerId, seq: u64, listener: ListenerId) {
+    fn close_listener(&mut self, listener: ListenerId) {
+        self.listeners.close(listener);
+        self.lookout.lanes_changed();
+    }
+
+    fn grant(&mut self, worker: WorkerId, seq: u64, listener: ListenerId, lane: Option<LaneId>) {
         let data = self.questions.remove(&(worker, seq)).and_then(|question| question.data);
-        match self.listeners.grant(listener, data) {
+        match self.listeners.grant(listener, lane, data) {
             Ok(Some((reply, socket))) => {
                 let message = PrimaryMessage::ServerReply { ack: seq, seq: self.number(), reply };
                 self.send(worker, &message, socket.map(Sent::Listener));
@@ -128,6 +135,8 @@ impl Driver {
             Err(error) => {
                 let errno = -error.raw_os_error().unwrap_or(address::EINVAL);
                 self.answer_refusal(worker, seq, "", errno);
+                // It is to get nothing that comes there.
+                self.input(Input::Closed { worker, listener });
             }
         }
     }

@@ -240,12 +240,14 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(30);
 
-    /// What a script does to answer.
-    const ANSWER: &str = "echo 'forkyard 1 9.9' > /dev/fd/${FORKYARD_UPGRADE##*:}";
+    /// What a script does to answer that it reads this format.
+    fn answering(format: u32) -> String {
+        format!("echo 'forkyard {format} 9.9' > /dev/fd/${{FORKYARD_UPGRADE##*:}}")
+    }
 
     #[tokio::test]
     async fn who_answers_rightly_passes() {
-        assert_eq!(rehearse(ANSWER, LONG).await, Ok("9.9".into()));
+        assert_eq!(rehearse(&answering(FORMAT), LONG).await, Ok("9.9".into()));
     }
 
     #[tokio::test]
@@ -254,8 +256,8 @@ mod tests {
             ("echo one >&2; echo two >&2; exit 3", "code 3", vec!["one", "two"]),
             ("kill -SEGV $$", "SIGSEGV", vec![]),
             ("exit 0", "without a word", vec![]),
-            (&format!("{ANSWER}; exit 1"), "code 1", vec![]),
-            (&ANSWER.replace("yard 1", "yard 2"), "without a word", vec![]),
+            (&format!("{}; exit 1", answering(FORMAT)), "code 1", vec![]),
+            (&answering(FORMAT + 1), "without a word", vec![]),
             ("sleep 100 & exit 4", "code 4", vec![]),
         ] {
             let failure = rehearse(script, LONG).await.unwrap_err();

@@ -13,7 +13,8 @@ use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 
 use forkyard_core::{
-    ConnectionId, Dealing, Generation, ListenerId, SlotId, Snapshot, Surge, WorkerId,
+    ConnectionId, Dealing, DealtLane, Generation, ListenerId, Policy, SlotId, Snapshot, Surge,
+    WorkerId,
 };
 use forkyard_ipc::{DecoderState, Frame, OutboxState, Skip};
 use forkyard_sys::sockets::{Inode, Place, SocketKind};
@@ -24,7 +25,7 @@ use crate::primary::census::Mark;
 use crate::primary::seats::Agent;
 
 /// The format that this program writes and reads.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The largest state that is read.
 pub(crate) const LARGEST_BYTES: u64 = 4 * 1024 * 1024 * 1024;
@@ -111,6 +112,8 @@ pub(crate) struct WorkerState {
     /// Where it may say that it is ready.
     pub(crate) notify: Option<Descriptor>,
     pub(crate) agent: AgentState,
+    /// What it was sent for a sign of life, and has not answered.
+    pub(crate) probe: Option<ConnectionId>,
 }
 
 /// Whether Forkyard's agent is in a worker.
@@ -202,12 +205,37 @@ pub(crate) struct ListenerState {
     pub(crate) socket: Descriptor,
     pub(crate) kind: KindState,
     pub(crate) dealing: Dealing,
+    /// The sockets to which the kernel deals, if it does; `socket` is the waiting room then.
+    pub(crate) lanes: Option<LanesState>,
     pub(crate) key: String,
     pub(crate) address: String,
+    /// The policy in force, and why.
+    pub(crate) policy: Policy,
+    pub(crate) reason: Option<String>,
     /// What TLS workers share, in V8's serialization.
     pub(crate) data: Option<Bytes>,
     /// The socket's file, to be removed in the end.
     pub(crate) file: Option<FileState>,
+}
+
+/// The lanes of a listener, and what the program in the kernel goes by.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LanesState {
+    pub(crate) waiting_room: Descriptor,
+    /// By number.
+    pub(crate) lanes: Vec<LaneState>,
+    /// The maps.
+    pub(crate) sockets: Descriptor,
+    pub(crate) board: Descriptor,
+    /// Those that are dealt to.
+    pub(crate) dealt: Vec<DealtLane>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct LaneState {
+    pub(crate) socket: Descriptor,
+    /// Whether the primary accepts from it.
+    pub(crate) reclaimed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
