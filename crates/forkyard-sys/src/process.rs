@@ -15,7 +15,7 @@ mod children;
 mod exit_status;
 mod limits;
 mod orphans;
-mod scheduling;
+mod own_turn;
 mod signal;
 mod spawn;
 
@@ -34,7 +34,7 @@ pub use affinity::Core;
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
 pub use orphans::{is_init, reap_orphans};
-pub use scheduling::wait_for_own_turn;
+pub use own_turn::wait_for_own_turn;
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{CHANNEL, Spawn, spawn};
 
