@@ -62,7 +62,6 @@ pub(crate) struct State {
     pub(crate) connections: Vec<ConnectionState>,
     pub(crate) questions: Vec<QuestionState>,
     /// The connections that workers have, where it counts how many.
-    #[serde(default)]
     pub(crate) holdings: Vec<HoldingState>,
 }
 
@@ -261,7 +260,6 @@ pub(crate) struct FileState {
 pub(crate) struct ConnectionState {
     pub(crate) id: ConnectionId,
     pub(crate) socket: Descriptor,
-    #[serde(default)]
     pub(crate) mark: Option<MarkState>,
 }
 
