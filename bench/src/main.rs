@@ -2,9 +2,10 @@
 //!
 //! There are two benchmarks: [`connections`], what a primary costs, and [`reload`], what
 //! clients notice of reloads and crashes. In both all contestants take turns, round after
-//! round, so that whatever else the machine does meets them alike.
+//! round, so that whatever else the machine does meets them alike. Beside them stands
+//! [`simulate`], which compares policies in virtual time.
 //!
-//! Both use [`tools`], which gets what is needed, [`program`], which runs a program and
+//! Both benchmarks use [`tools`], which gets what is needed, [`program`], which runs a program and
 //! ends it, [`spread`], which sums up, and [`table`]. Nothing that was started is left
 //! behind, also after a failure or Ctrl-C: [`interrupt`] and [`orphans`] see to that.
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ mod orphans;
 mod ports;
 mod program;
 mod reload;
+mod simulate;
 mod spread;
 mod table;
 mod tools;
@@ -41,6 +43,7 @@ struct Args {
 enum Benchmark {
     Connections(connections::Args),
     Reload(reload::Args),
+    Simulate(simulate::Args),
 }
 
 fn main() -> Result<()> {
@@ -51,6 +54,7 @@ fn main() -> Result<()> {
     let outcome = match benchmark {
         Benchmark::Connections(args) => connections::run(&args),
         Benchmark::Reload(args) => reload::run(&args),
+        Benchmark::Simulate(args) => simulate::run(&args),
     };
     let ended = orphans::end_all();
     outcome.and(ended)
