@@ -9,9 +9,11 @@
 //! behind, also after a failure or Ctrl-C: [`interrupt`] and [`orphans`] see to that.
 #![forbid(unsafe_code)]
 
+mod client;
 mod connections;
 mod interrupt;
 mod orphans;
+mod pm2;
 mod ports;
 mod program;
 mod reload;

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 
 use crate::orphans::Orphan;
 use crate::program::Program;
-use crate::tools;
 
 /// How long `pm2 start` may take.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -63,12 +62,13 @@ impl Pm2Files {
 }
 
 impl Pm2 {
-    pub(crate) fn start(files: &Pm2Files, port: u16, workers: u16) -> Result<Self> {
+    /// Starts a daemon and has it run a program, which learns its port from `PORT`.
+    pub(crate) fn start(files: &Pm2Files, program: &Path, port: u16, workers: u16) -> Result<Self> {
         let home = TempDir::with_prefix("pm2-").context("failed to make a folder for PM2")?;
         // From here on there may be a daemon, whatever becomes of the command.
         let pm2 = Self { files: files.clone(), home, is_ended: false };
         let mut command = pm2.command()?;
-        command.arg("start").arg(tools::program("plain.js"));
+        command.arg("start").arg(program);
         command.args(["-i", &workers.to_string()]).env("PORT", port.to_string());
         Program::start(&mut command)?.finish(START_LIMIT)?;
         Ok(pm2)
