@@ -63,3 +63,14 @@ fn say(text: &str) {
     // Nobody may be reading any more.
     let _ = writeln!(std::io::stderr().lock(), "bench: {text}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Args::command().debug_assert();
+    }
+}

@@ -36,6 +36,7 @@ const ROLLED_WORKERS: [u16; 3] = [2, 8, 20];
 /// Measures reloads and crashes under Forkyard, PM2 and Node's own cluster: what clients
 /// lose, how long they wait, and how long it takes. Installs PM2 from the npm registry.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// How often everything is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]

@@ -13,6 +13,7 @@ pub(crate) const PM2_VERSION: &str = "7.0.4";
 
 /// Which Forkyard and which Node are measured.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// The Node to run everything with; by default the one on the path
     #[arg(long, value_name = "PATH", default_value = "node")]
