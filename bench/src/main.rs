@@ -1,22 +1,27 @@
 //! Forkyard measured against its peers.
 //!
-//! There are two benchmarks: [`connections`], what a primary costs, and [`reload`], what
-//! clients notice of reloads and crashes. In both all contestants take turns, round after
-//! round, so that whatever else the machine does meets them alike.
+//! There are three benchmarks: [`connections`], what a primary costs, [`dispatch`], how
+//! connections reach workers, and [`reload`], what clients notice of reloads and crashes. In
+//! all of them the contestants take turns, round after round, so that whatever else the
+//! machine does meets them alike.
 //!
-//! Both use [`tools`], which gets what is needed, [`program`], which runs a program and
+//! All use [`tools`], which gets what is needed, [`program`], which runs a program and
 //! ends it, [`spread`], which sums up, and [`table`]. Nothing that was started is left
 //! behind, also after a failure or Ctrl-C: [`interrupt`] and [`orphans`] see to that.
 #![forbid(unsafe_code)]
 
 mod client;
 mod connections;
+mod debian;
+mod dispatch;
 mod interrupt;
+mod origin;
 mod orphans;
 mod pm2;
 mod ports;
 mod program;
 mod reload;
+mod runs;
 mod spread;
 mod table;
 mod tools;
@@ -42,6 +47,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     Connections(connections::Args),
+    Dispatch(dispatch::Args),
     Reload(reload::Args),
 }
 
@@ -52,6 +58,7 @@ fn main() -> Result<()> {
     orphans::adopt()?;
     let outcome = match benchmark {
         Benchmark::Connections(args) => connections::run(&args),
+        Benchmark::Dispatch(args) => dispatch::run(&args),
         Benchmark::Reload(args) => reload::run(&args),
     };
     let ended = orphans::end_all();

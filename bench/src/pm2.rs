@@ -108,14 +108,21 @@ impl Pm2 {
         self.files.command(self.home.path())
     }
 
+    /// The process id of the daemon, which has started.
+    pub(crate) fn daemon_pid(&self) -> Result<u32> {
+        let path = self.home.path().join("pm2.pid");
+        let text = std::fs::read_to_string(path).context("failed to find PM2's daemon")?;
+        text.trim().parse().context("failed to read the id of PM2's daemon")
+    }
+
     /// The daemon, if it has got as far as writing down its process id. One that has not is
     /// ended with the other orphans.
     fn daemon(&self) -> Result<Option<Orphan>> {
-        let Ok(text) = std::fs::read_to_string(self.home.path().join("pm2.pid")) else {
+        if !self.home.path().join("pm2.pid").exists() {
             return Ok(None);
-        };
-        let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-        Orphan::new(pid.context("failed to read the id of PM2's daemon")?).map(Some)
+        }
+        let pid = i32::try_from(self.daemon_pid()?).ok().and_then(Pid::from_raw);
+        Orphan::new(pid.context("failed to make sense of a process id")?).map(Some)
     }
 }
 
