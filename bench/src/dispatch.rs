@@ -5,7 +5,7 @@
 //! [`nginx`] for the one that needs a configuration. Clients are an [`asker`] a thread, with
 //! many a [`connection`]; a [`load`] is several of them. [`measure`] has the parts,
 //! [`latencies`] and [`shares`] sum up, [`results`] are kept. [`report`] prints them,
-//! [`targets`] has the verdicts.
+//! [`targets`] has the verdicts, and [`picture`] draws.
 
 mod app;
 mod asker;
@@ -15,6 +15,7 @@ mod latencies;
 mod load;
 mod measure;
 mod nginx;
+mod picture;
 mod report;
 mod results;
 mod shares;
@@ -62,6 +63,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     contestants: Vec<Contestant>,
 
+    /// Draw a picture of it into this folder, for light and for dark pages
+    #[arg(long, value_name = "FOLDER")]
+    picture: Option<PathBuf>,
+
     /// Write all single figures to a file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -70,7 +75,7 @@ pub(crate) struct Args {
     peers: tools::Args,
 }
 
-/// Measures and prints.
+/// Measures, prints and draws.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let files = args.files()?;
     let machine = files.describe()?;
@@ -86,6 +91,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let mut out = std::io::stdout().lock();
     report::print(&mut out, &machine, args, &results).context("failed to print the tables")?;
+    if let Some(folder) = &args.picture {
+        picture::draw(folder, &mut out, &results).context("failed to draw the picture")?;
+    }
     // What had been measured until then is worth to be seen.
     measured.context("cut short; the tables say how much was measured")
 }
