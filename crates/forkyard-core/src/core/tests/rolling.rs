@@ -279,6 +279,17 @@ fn the_number_of_workers_shrinks_when_all_others_are_replaced() {
 }
 
 #[test]
+fn a_roll_that_grows_again_takes_the_numbers_that_are_free() {
+    let mut script = up(app_with(unsettled()), 2);
+    script.given(&["roll 1 workers 1"]);
+    serve(&mut script, 3);
+    script.given(&["exited 1 code 0", "exited 2 code 0", "roll 2 workers 2", "spawned 4"]);
+    script.given(&["online 4"]);
+    script
+        .check(&[("listening 4", "(4 Seated), ask 3, spawn 5 in 1 of generation 2, (5 Starting)")]);
+}
+
+#[test]
 fn one_slot_can_be_restarted_successor_first() {
     let mut script = up(app_with(unsettled()), 2);
     script.check(&[

@@ -14,6 +14,15 @@ pub(super) struct Roll {
     previous: Generation,
     surge: usize,
     surplus: Vec<SlotId>,
+    /// The numbers of the slots that it may add.
+    added: Vec<SlotId>,
+}
+
+impl Roll {
+    /// The roll may add this slot.
+    pub(super) fn adds(&self, slot: SlotId) -> bool {
+        self.added.contains(&slot)
+    }
 }
 
 impl Slot {
@@ -28,26 +37,36 @@ impl Ledger {
         self.slots.get(&slot).map_or(Role::Serving, |slot| slot.role)
     }
 
+    /// When others fork anew, what is done is gone.
+    pub(super) fn is_gone(&self, slot: &Slot) -> bool {
+        slot.seat == Seat::Done && self.rules.when_idle == IdleRule::Wait
+    }
+
+    /// The numbers that new slots get: neither a slot nor a process has them.
+    pub(super) fn free_numbers(&self) -> impl Iterator<Item = SlotId> {
+        (0..).map(SlotId).filter(|number| {
+            let is_slot = self.slots.get(number).is_some_and(|slot| !self.is_gone(slot));
+            let mut processes = self.workers.values().filter(|worker| !worker.is_gone);
+            !is_slot && processes.all(|worker| worker.slot != *number)
+        })
+    }
+
     pub(super) fn begins_roll(&mut self, plan: RollPlan) {
-        // When others fork anew, what is done is gone.
-        let is_gone = |slot: &Slot| {
-            slot.is_retiring || (slot.seat == Seat::Done && self.rules.when_idle == IdleRule::Wait)
-        };
-        let serving: Vec<_> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.role == Role::Serving && !is_gone(slot))
-            .map(|(id, _)| *id)
-            .collect();
+        let staying =
+            self.slots.iter().filter(|(_, slot)| !slot.is_retiring && !self.is_gone(slot));
+        let serving: Vec<_> =
+            staying.filter(|(_, slot)| slot.role == Role::Serving).map(|(id, _)| *id).collect();
         let workers = plan.workers.unwrap_or(serving.len()).max(1);
         let surge = match plan.surge {
             Surge::Workers(count) => count,
             Surge::Percent(percent) => (workers * percent).div_ceil(100),
         };
+        let missing = workers.saturating_sub(serving.len());
         self.roll = Some(Roll {
             target: plan.generation,
             previous: self.generation,
             surge: surge.max(1),
+            added: self.free_numbers().take(missing).collect(),
             surplus: serving.into_iter().skip(workers).collect(),
         });
     }
@@ -56,7 +75,8 @@ impl Ledger {
         // One that could not be given back is replaced by what its slot was to have.
         let target = self.generation;
         let _ = slot;
-        self.roll = Some(Roll { target, previous: target, surge: 1, surplus: Vec::new() });
+        let (surplus, added) = (Vec::new(), Vec::new());
+        self.roll = Some(Roll { target, previous: target, surge: 1, surplus, added });
     }
 
     /// Since when somebody who is to have a seat could settle.
