@@ -204,11 +204,12 @@ impl<'a> Reloads<'a> {
         }
     }
 
-    /// The end is told by itself.
+    /// A good end is told by itself; of a bad one the outcome tells the cause, and this what has
+    /// become of the workers.
     fn tell_progress(&self, event: &Event) {
-        let is_end = matches!(event, Event::RollFinished { .. } | Event::RolledBack { .. });
+        let is_good_end = matches!(event, Event::RollFinished { .. });
         if !self.watching.is_empty()
-            && !is_end
+            && !is_good_end
             && let Some(progress) = report::progress(event)
         {
             self.tell(&progress);

@@ -25,8 +25,8 @@ impl Driver {
             Core::RestartScheduled { slot, delay, restarts } => {
                 self.emit(Event::RestartScheduled { slot, delay, restarts });
             }
-            Core::RollStarted { generation, reason, slots } => {
-                self.emit(Event::RollStarted { generation, reason, slots });
+            Core::RollStarted { generation, reason, extent } => {
+                self.emit(Event::RollStarted { generation, reason, extent });
             }
             Core::RollStep { worker, step, .. } => {
                 self.emit_for(worker, |info| Event::RollStep { info, step });
@@ -42,8 +42,8 @@ impl Driver {
                 self.emit(Event::RollFinished { generation, took });
                 self.roll_ended(generation);
             }
-            Core::RolledBack { generation, took } => {
-                self.emit(Event::RolledBack { generation, took });
+            Core::RolledBack { generation, took, pending } => {
+                self.emit(Event::RolledBack { generation, took, pending });
                 self.roll_ended(generation);
             }
             Core::RollAborted { generation } => {
