@@ -15,6 +15,7 @@ mod find;
 mod interpreter;
 mod keys;
 mod launch;
+mod planning;
 mod reload;
 mod report;
 mod run;
@@ -22,6 +23,7 @@ mod signals;
 mod sink;
 mod terminal;
 mod upgrade;
+mod version;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard::{
@@ -14,6 +15,7 @@ use crate::control::{Asked, Control};
 use crate::exit_code::{Failure, number_of};
 use crate::keys::{Key, Keys};
 use crate::launch::Launch;
+use crate::planning::Source;
 use crate::reload::{REMINDER, ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::signals::{self, HeldSignals, Signals, Wish};
@@ -47,7 +49,7 @@ pub(crate) fn run(
             .find(|rule| rule.listener.is_none())
             .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
     };
-    let source = || launch.plan();
+    let source: Source = Arc::new(move || launch.plan());
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
     let staff = Staff { workers: plan.workers, spares: run.roll.spares };
     let builder = settings(run)
@@ -57,7 +59,7 @@ pub(crate) fn run(
         .nofile_soft(raise_nofile_limit(reporter));
     let desk = Desk {
         reporter,
-        reloads: Reloads::new(&source, rule),
+        reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, run.control_rule()),
     };
     serve(builder, staff, signals, &opening, desk)
@@ -121,7 +123,7 @@ pub(crate) struct Staff {
 /// Where an operator's wishes arrive, besides by signals and keys, and where he is told things.
 pub(crate) struct Desk<'a> {
     pub(crate) reporter: &'a Reporter,
-    pub(crate) reloads: Reloads<'a>,
+    pub(crate) reloads: Reloads,
     pub(crate) control: Control,
 }
 
@@ -130,9 +132,7 @@ impl Desk<'_> {
         match asked {
             // Whoever asked may have gone.
             Asked::Status(answer) => drop(answer.send(self.control.status(handle).await)),
-            Asked::Reload(watcher) => {
-                self.reloads.wanted(Some(watcher), handle, self.reporter).await;
-            }
+            Asked::Reload(watcher) => self.reloads.wanted(Some(watcher), self.reporter),
             Asked::Upgrade(watcher) => upgrade.ask(Some(watcher), handle),
         }
     }
@@ -168,6 +168,7 @@ pub(crate) fn serve(
             }
         };
         desk.control.refuse();
+        desk.reloads.refuse();
         leave(&cluster, &ended, &mut signals, desk.reporter).await;
         desk.control.finish().await;
         ended.map(|ended| ended.code)
@@ -227,7 +228,7 @@ async fn watch(
                         (Event::UpgradeFailed { .. }, None) => keys = read_keys(reporter),
                         _ => {}
                     }
-                    desk.reloads.event(&event, &handle, reporter).await;
+                    desk.reloads.event(&event, reporter).await;
                     if signals.is_init() && matches!(event, Event::Exited { .. }) {
                         reap_after_worker(&handle, reporter).await;
                     }
@@ -250,15 +251,16 @@ async fn watch(
                     next_stop = next_stop.next();
                 }
                 Wish::Upgrade => upgrade.ask(None, &handle),
-                Wish::Reload => desk.reloads.wanted(None, &handle, reporter).await,
+                Wish::Reload => desk.reloads.wanted(None, reporter),
                 Wish::Forward(signal) => signals::forward(&handle, signal).await,
                 Wish::Reap => reap(reporter),
             },
             asked = desk.control.next(), if !upgrade.is_imminent() => {
                 desk.answer(asked, &mut upgrade, &handle).await;
             }
-            Key::Reload = next_key(keys.as_mut()) => {
-                desk.reloads.wanted(None, &handle, reporter).await;
+            Key::Reload = next_key(keys.as_mut()) => desk.reloads.wanted(None, reporter),
+            found = desk.reloads.planned(), if !upgrade.is_imminent() => {
+                desk.reloads.begin(found, &handle, reporter).await;
             }
             _ = reminder.tick() => desk.reloads.remind(reporter),
         }
