@@ -401,7 +401,11 @@ fn nobody_else_can_reach_the_socket() {
         .unwrap();
     let heard = String::from_utf8_lossy(&stranger.stdout).into_owned();
     assert!(["heard 0", "cut off"].contains(&heard.as_str()), "{stranger:?}");
-    forkyard.stop().assert_code(0);
+    let ended = forkyard.stop();
+    ended.assert_code(0);
+    let warned = ended.all("log").find(|event| event.text("message").contains("turned away"));
+    let warned = warned.expect("an object like all that is said");
+    assert_eq!((warned.text("level"), warned.text("target")), ("warn", "forkyard_control::server"));
 }
 
 #[test]
