@@ -25,6 +25,7 @@ mod sink;
 mod terminal;
 mod upgrade;
 mod version;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -19,9 +19,9 @@ use forkyard::{
 };
 
 use forkyard_control::server::Watcher;
-use forkyard_control::types::{Update, Worker};
+use forkyard_control::types::Update;
 
-use crate::control::milliseconds;
+use crate::control::{milliseconds, told};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
 use crate::planning::{Planning, Source};
@@ -206,7 +206,7 @@ impl Reloads {
                 self.steps.remove(&info.slot);
                 let stderr_tail = stderr_tail.clone();
                 let reason = describe_failure(reason);
-                let worker = Some(shown(*info));
+                let worker = Some(told(*info));
                 self.failure.get_or_insert(Update::Failed { worker, reason, stderr_tail });
             }
             Event::RollBackFailed { info, .. } => drop(self.steps.remove(&info.slot)),
@@ -260,10 +260,6 @@ impl Reloads {
             }
         }
     }
-}
-
-fn shown(info: WorkerInfo) -> Worker {
-    Worker { slot: info.slot.0, worker: info.worker.0, pid: info.pid }
 }
 
 fn stopped() -> Update {
