@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use forkyard_tests::command::Ended;
-use forkyard_tests::{Forkyard, Launch, OnDisk, Stream, client, processes, tools, waiting};
+use forkyard_tests::{Forkyard, Launch, Node, OnDisk, Stream, client, processes, tools, waiting};
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
@@ -126,8 +126,8 @@ fn a_bad_build_ends_it_with_4_and_says_who_why_and_what_it_wrote() {
     let ended = place.reload(&["web"]);
     ended.assert_code(4);
     let said = ended.text();
-    for words in ["the reload failed: worker 3 in slot 0 exited with code 1", "Error: no database"]
-    {
+    let why = "the reload failed: worker 3 in slot 0 exited with code 1";
+    for words in [why, "Error: no database", "the reload is undone"] {
         assert_eq!(said.matches(words).count(), 1, "once: {said}");
     }
     client::get(&forkyard.target(), "/").expect("the old generation serves on");
@@ -195,6 +195,30 @@ fn an_app_that_is_stopped_meanwhile_says_so() {
     let reload = place.reload_slowly(&forkyard);
     forkyard.stop().assert_code(0);
     reload.wait_exit().assert_code(4).assert_says(&["the reload failed: the app is stopping"]);
+}
+
+/// An interpreter that is asked for its version may take its time.
+#[test]
+fn a_reload_that_still_looks_for_its_program_holds_up_no_stop() {
+    let place = Place::new();
+    let path = |name: &str| place.temp.path().join(name);
+    let (node, hang, asked) = (path("node"), path("hang"), path("asked"));
+    let script = format!(
+        "#!/bin/sh\nwhile test $1 = --version -a -e '{0}'; do touch '{1}'; sleep 0.01; done\n\
+         exec '{2}' \"$@\"\n",
+        hang.display(),
+        asked.display(),
+        Node::V22.binary().display()
+    );
+    fs::write(&node, script).unwrap();
+    fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
+    let launch = place.launch().workers(1).interpreter(node);
+    let forkyard = started(launch.program(tools::program("typed.ts")));
+    fs::write(hang, "").unwrap();
+    let reload = place.ask("reload").start();
+    waiting::until("the interpreter to be asked", || asked.exists().then_some(()));
+    forkyard.stop().assert_code(0);
+    reload.wait_exit().assert_code(4).assert_says(&["the app is stopping"]);
 }
 
 #[test]
@@ -377,7 +401,11 @@ fn nobody_else_can_reach_the_socket() {
         .unwrap();
     let heard = String::from_utf8_lossy(&stranger.stdout).into_owned();
     assert!(["heard 0", "cut off"].contains(&heard.as_str()), "{stranger:?}");
-    forkyard.stop().assert_code(0);
+    let ended = forkyard.stop();
+    ended.assert_code(0);
+    let warned = ended.all("log").find(|event| event.text("message").contains("turned away"));
+    let warned = warned.expect("an object like all that is said");
+    assert_eq!((warned.text("level"), warned.text("target")), ("warn", "forkyard_control::server"));
 }
 
 #[test]

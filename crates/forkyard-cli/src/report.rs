@@ -236,12 +236,17 @@ fn as_text(entry: &Entry) -> String {
 }
 
 fn as_json(entry: &Entry) -> String {
+    json_line(entry.level.name(), entry.event, entry.fields.clone())
+}
+
+/// An event as machines read it.
+pub(crate) fn json_line(level: &str, event: &str, fields: Map<String, Value>) -> String {
     let mut object = Map::new();
     let now = humantime::format_rfc3339_millis(SystemTime::now());
     object.insert("time".into(), now.to_string().into());
-    object.insert("level".into(), entry.level.name().into());
-    object.insert("event".into(), entry.event.into());
-    object.extend(entry.fields.clone());
+    object.insert("level".into(), level.into());
+    object.insert("event".into(), event.into());
+    object.extend(fields);
     format!("{}\n", Value::Object(object))
 }
 

@@ -253,6 +253,40 @@ async fn clients_that_say_nothing_keep_nobody_out() {
     driving.abort();
 }
 
+/// Somebody cleans up, or a session ends that the folder belongs to.
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_was_removed_comes_back() {
+    let (_keeps, dir) = place();
+    let (server, wishes) = Server::start(&dir, "web").unwrap();
+    let driving = tokio::spawn(drive(wishes));
+    let path = folder::socket_path(&dir, "web", std::process::id());
+    let back = async || {
+        let back = async {
+            while client(&dir).status().await.is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), back).await.expect("it is there again");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    };
+    fs::remove_dir_all(&dir).unwrap();
+    back().await;
+    fs::remove_file(&path).unwrap();
+    drop(UnixListener::bind(&path).unwrap());
+    back().await;
+    // A folder that others can get at is not used, and waited out.
+    fs::remove_dir_all(&dir).unwrap();
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!path.exists());
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    back().await;
+    drop(server);
+    assert!(!path.exists());
+    driving.abort();
+}
+
 #[tokio::test]
 async fn who_has_gone_is_known_to_have() {
     let (_keeps, dir) = place();

@@ -41,7 +41,9 @@ pub use crate::core::{Core, Settings};
 pub use dispatch::{
     DispatchSettings, Endpoint, Host, ListenerSpec, MAX_LISTENERS, Policy, Refusal, Transport,
 };
-pub use event::{Event, FailReason, LeaveReason, Outcome, RollFailure, RollReason, RollStep};
+pub use event::{
+    Event, FailReason, LeaveReason, Outcome, RollExtent, RollFailure, RollReason, RollStep,
+};
 pub use id::{ConnectionId, Generation, ListenerId, SlotId, WorkerId};
 pub use input::{Action, Admission, Denied, Input, Query, ReadySignal, Request, Stage, Verdict};
 pub use restart::{RestartMode, RestartSettings};

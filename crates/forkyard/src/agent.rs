@@ -10,18 +10,18 @@
 //! of the text: two versions of Forkyard do not disturb each other, and a file that a worker may
 //! yet read is never changed.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use forkyard_sys::folder::{self, Others, Standing};
 
 /// What Node preloads.
 const AGENT: &str = include_str!("agent.cjs");
 
-/// The owner's folder, nobody else's.
-const FOLDER_MODE: u32 = 0o700;
+/// Nobody else may read it.
 const FILE_MODE: u32 = 0o600;
-const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Writes the agent into the folder `dir`, which is made if it is missing, and returns the
 /// file's path: what `node --require` takes. A file that is there already is used again.
@@ -31,7 +31,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// If the folder or the file cannot be written, or if the folder belongs to somebody else or
 /// others may write to it. The message names the folder.
 pub fn install(dir: &Path) -> io::Result<PathBuf> {
-    make_folder(dir)?;
+    folder::make(dir).map_err(|error| within(dir, &error))?;
     check_folder(dir)?;
     let path = dir.join(file_name(AGENT));
     if !holds(&path, AGENT) {
@@ -40,30 +40,16 @@ pub fn install(dir: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-fn make_folder(dir: &Path) -> io::Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(dir);
-    made.map_err(|error| within(dir, &error))
-}
-
-/// Not through a link: who owns the link could put it elsewhere after we have looked.
 fn check_folder(dir: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(dir).map_err(|error| within(dir, &error))?;
-    if !metadata.is_dir() {
-        return Err(refusal(dir, "is a link or a file, not a folder; name a folder of your own"));
-    }
-    if metadata.uid() != own_uid()? {
-        return Err(refusal(dir, "belongs to another user; name a folder of your own"));
-    }
-    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-        return Err(refusal(dir, "can be written to by other users; `chmod go-w` it"));
-    }
-    Ok(())
-}
-
-/// The user that files we make belong to. The folder of the process itself says it without a
-/// system call of ours.
-fn own_uid() -> io::Result<u32> {
-    Ok(fs::metadata("/proc/self")?.uid())
+    let standing = folder::look(dir, Others::MayLook).map_err(|error| within(dir, &error))?;
+    let reason = match standing {
+        Standing::Ours => return Ok(()),
+        Standing::NoFolder => "is a link or a file, not a folder; name a folder of your own",
+        Standing::Foreign => "belongs to another user; name a folder of your own",
+        Standing::Open => "can be written to by other users; `chmod go-w` it",
+    };
+    let message = format!("cannot put the agent into {}: it {reason}", dir.display());
+    Err(io::Error::new(ErrorKind::PermissionDenied, message))
 }
 
 /// Whether `path` is a file, not a link, with exactly this text.
@@ -118,14 +104,11 @@ fn within(dir: &Path, error: &io::Error) -> io::Error {
     )
 }
 
-fn refusal(dir: &Path, reason: &str) -> io::Error {
-    let message = format!("cannot put the agent into {}: it {reason}", dir.display());
-    io::Error::new(ErrorKind::PermissionDenied, message)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+
+    use forkyard_sys::process::own_user;
 
     use super::*;
 
@@ -225,7 +208,7 @@ mod tests {
 
     /// Only root can give a folder away, and to everybody else root's are foreign.
     fn foreign_folder(scratch: &Path) -> &Path {
-        if own_uid().unwrap() != 0 {
+        if own_user() != 0 {
             return Path::new("/");
         }
         chown(scratch, Some(65534), None).unwrap();

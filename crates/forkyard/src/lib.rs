@@ -84,7 +84,9 @@ pub use output::{Output, OutputLine, OutputSink, StreamKind};
 pub use primary::upgrade::UpgradeFailure;
 pub use primary::{CheckSettings, CheckSettingsError, Handle, PolicyRule, ReceivedMessage};
 pub use program::Program;
-pub use roll::{RollError, RollFailure, RollPlan, RollReason, RollStep, RollTicket, WhenBusy};
+pub use roll::{
+    RollError, RollExtent, RollFailure, RollPlan, RollReason, RollStep, RollTicket, WhenBusy,
+};
 pub use worker::{
     ClientSocket, Connection, ListenError, Listener, PeerAddress, Worker, WorkerError,
 };

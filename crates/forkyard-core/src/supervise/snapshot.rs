@@ -22,7 +22,6 @@ pub(crate) struct SupervisorSnapshot {
     slots: BTreeMap<SlotId, SlotSnapshot>,
     workers: BTreeMap<WorkerId, WorkerSnapshot>,
     timers_ns: Vec<(Timer, Moment)>,
-    next_slot: u32,
     next_worker: u32,
     generation: Generation,
     roll: Option<RollSnapshot>,
@@ -83,7 +82,6 @@ impl Supervisor {
             slots: slots.collect(),
             workers: workers.collect(),
             timers_ns: self.timers.all().map(|(key, at)| (key, Moment::of(at, now))).collect(),
-            next_slot: self.next_slot,
             next_worker: self.next_worker,
             generation: self.generation,
             roll: self.roll.as_ref().map(|roll| RollSnapshot::of(roll, now)),
@@ -103,7 +101,6 @@ impl Supervisor {
         for (key, at) in timers_ns {
             self.timers.set(key, at.at(now));
         }
-        self.next_slot = snapshot.next_slot;
         self.next_worker = snapshot.next_worker;
         self.generation = snapshot.generation;
         self.roll = snapshot.roll.map(|roll| roll.resume(now));

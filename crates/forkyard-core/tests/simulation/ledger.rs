@@ -172,7 +172,7 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 26] = [
+pub const SIGHTS: [&str; 27] = [
     "a connection served",
     "a connection dropped with its listener",
     "a connection declined",
@@ -192,6 +192,7 @@ pub const SIGHTS: [&str; 26] = [
     "a roll finished",
     "a roll failed",
     "a roll rolled back",
+    "a roll rolled back before all was as it had been",
     "a seat that could not be given back",
     "a roll aborted",
     "a spare promoted",
