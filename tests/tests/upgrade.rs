@@ -218,6 +218,67 @@ fn a_program_that_fails_in_the_end_is_gone_back_from() {
     stop_cleanly(forkyard);
 }
 
+/// Makes the next program fail while it takes over: it may have few more descriptors than the
+/// one before had, and needs two of each that it is left until it has taken over.
+fn lacks_descriptors(forkyard: &Forkyard, on_disk: &OnDisk) {
+    let path = format!("/proc/{}/fd", forkyard.pid());
+    let limit = fs::read_dir(path).expect("a live process").count() + 20;
+    on_disk.script(&format!("test $what = take-over && ulimit -n {limit}\nexec $real \"$@\""));
+}
+
+/// A program that is ready when it is tried out, has read the state when it matters, and cannot
+/// start then. Nothing that it has looked at is the worse for it.
+#[test]
+fn a_program_that_cannot_start_in_the_end_is_gone_back_from() {
+    let on_disk = OnDisk::new();
+    let socket = on_disk.path("app.sock");
+    let launch = launch("recorded.js", &on_disk).workers(8).worker_env("SOCKET", &socket);
+    let forkyard = launch.start();
+    let workers = forkyard.wait_listening(8);
+    let target = Target::unix(&socket);
+    let mut connection = Connection::open(&target).expect("a connection");
+    let served_by = ask(&mut connection, "/first");
+    lacks_descriptors(&forkyard, &on_disk);
+    forkyard.signal(Signal::USR2);
+    let failed = wait_failed(&forkyard, 1);
+    let reason = failed.text("reason");
+    assert!(reason.contains("could not start"), "{failed:?}");
+    assert!(reason.contains("Too many open files"), "{failed:?}");
+    assert_eq!(ask(&mut connection, "/again"), served_by);
+    client::get(&target, "/new").expect("new connections are served");
+    assert_eq!(children(&forkyard), workers);
+    processes::signal(workers[0], Signal::KILL);
+    let slot = forkyard.wait_exited(workers[0]).slot();
+    forkyard.wait_replaced(slot, &workers);
+    on_disk.renew();
+    stop_cleanly(forkyard);
+    assert!(!socket.exists());
+}
+
+/// Whether it had come to look for them, or had failed with them in hand.
+#[test]
+fn inherited_sockets_are_gone_back_with() {
+    let on_disk = OnDisk::new();
+    let release = on_disk.path("release");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = Target::port(listener.local_addr().expect("an address").port());
+    let launch = launch("starts-slowly.js", &on_disk).workers(8).worker_env("FD", "7");
+    let wrapper = ["sh", "-c", "exec \"$0\" \"$@\" 7<&0 </dev/null"];
+    let launch = launch.worker_env("RELEASE", &release).wrapped(&wrapper).stdin(listener);
+    let forkyard = launch.start();
+    forkyard.wait_count("worker_online", 8);
+    on_disk.script("test $what = take-over && set -- run ''\nexec $real \"$@\"");
+    forkyard.signal(Signal::USR2);
+    wait_failed(&forkyard, 1);
+    lacks_descriptors(&forkyard, &on_disk);
+    forkyard.signal(Signal::USR2);
+    wait_failed(&forkyard, 2);
+    fs::write(&release, "").expect("a file");
+    forkyard.wait_listening(8);
+    client::get(&target, "/x").expect("it is served");
+    stop_cleanly(forkyard);
+}
+
 /// A script that waits until the test lets it go on, and says when it has begun.
 fn waits(on_disk: &OnDisk) {
     let (begun, go) = (on_disk.path("begun"), on_disk.path("go"));

@@ -82,10 +82,16 @@ pub fn host<T: Send + 'static>(main: impl FnOnce() -> T + Send + 'static) -> T {
         ended
     };
     let thread = thread::Builder::new().name("forkyard-program".into()).stack_size(STACK_BYTES);
-    let program = thread.spawn(program).expect("invariant: a process can have a second thread");
+    let program = thread
+        .spawn(program)
+        .inspect_err(|error| {
+            let reason = format!("the new program failed to start its thread: {error}");
+            Arrival::go_back_if_not_taken(&reason);
+        })
+        .expect("invariant: a process can have a second thread");
     run(&inbox);
     let ended = program.join().and_then(|ended| ended);
-    Arrival::go_back_if_not_taken();
+    Arrival::go_back_if_not_taken("the new program ended before it had taken over");
     ended.unwrap_or_else(|panic| resume_unwind(panic))
 }
 

@@ -48,6 +48,7 @@
 
 pub mod agent;
 mod cluster;
+mod engine;
 mod event;
 mod host;
 mod output;

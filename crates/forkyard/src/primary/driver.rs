@@ -37,6 +37,7 @@ use super::spawner::Spawner;
 use super::{Mail, PrimarySettings};
 use crate::event::Event;
 use crate::program::Program;
+pub(super) use arriving::Newcomer;
 use upgrading::Upgrade;
 pub(crate) use upgrading::{UpgradeAnswer, UpgradeRefusal};
 

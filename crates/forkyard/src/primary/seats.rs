@@ -6,6 +6,7 @@ use std::task::Context;
 use forkyard_core::{SlotId, WorkerId};
 
 use super::SharedProcess;
+use super::exit_watch::SharedExit;
 use super::notify::NotifyWatch;
 use super::outgoing::{Flushed, Outgoing};
 use crate::event::WorkerInfo;
@@ -23,6 +24,8 @@ pub(super) struct Seat {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) process: SharedProcess,
+    /// Tells of its end.
+    pub(super) exit: SharedExit,
     pub(super) outgoing: Outgoing,
     /// Whether its channel has told of an agent, which can drain it.
     pub(super) agent: Agent,

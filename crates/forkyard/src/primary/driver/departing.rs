@@ -119,7 +119,7 @@ impl Driver {
     ) -> Vec<WorkerState> {
         let started = self.seats.all_started();
         let states = started.map(|(worker, slot, running)| {
-            let Running { process, outgoing, agent, tail: _, notify } = running;
+            let Running { process, exit: _, outgoing, agent, tail: _, notify } = running;
             let sending = outgoing.state(|sent| sent_state(sent, luggage));
             let unattended = at_rest.workers.get(&worker);
             let pipes = at_rest.output.iter().find(|pipes| pipes.info.worker == worker);
