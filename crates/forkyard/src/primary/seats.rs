@@ -104,6 +104,12 @@ impl Seats {
             .filter_map(|(worker, seat)| Some((*worker, seat.slot, seat.running.as_ref()?)))
     }
 
+    /// Listens to all that nobody listens to at the moment.
+    pub(super) fn listen_again(&mut self) {
+        let running = self.seats.values_mut().filter_map(|seat| seat.running.as_mut());
+        running.filter_map(|running| running.notify.as_mut()).for_each(NotifyWatch::go_on);
+    }
+
     /// The last lines on stderr of a worker, so far.
     pub(super) fn tail(&self, worker: WorkerId) -> Vec<String> {
         let running = self.seats.get(&worker).and_then(|seat| seat.running.as_ref());
