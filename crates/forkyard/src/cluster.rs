@@ -282,8 +282,8 @@ impl ClusterBuilder {
     /// upgrade, takes over what the one before has left ([`Cluster::origin`]). Does not return
     /// in a rehearsal ([`is_rehearsal`](crate::is_rehearsal)).
     ///
-    /// If taking over fails, the image before is executed again and goes on; this returns only
-    /// if that fails too, or has just been done.
+    /// If taking over fails, the image before is executed again and goes on. Then this returns
+    /// only if that fails too.
     ///
     /// # Errors
     ///
@@ -318,7 +318,7 @@ impl ClusterBuilder {
     }
 
     /// What has been left is gone on with, whatever this program would choose.
-    fn settings(
+    pub(crate) fn settings(
         self,
         left: Option<&TakeOver>,
     ) -> Result<(PrimarySettings, Option<Program>, Output), StartError> {

@@ -135,6 +135,12 @@ impl Errands {
         Ok(Self(errands))
     }
 
+    /// A thread that is gone.
+    #[cfg(test)]
+    pub(crate) fn of_nobody() -> Self {
+        Self(sync_channel(1).0)
+    }
+
     /// Whether the thread may execute the next image: it is the first one.
     pub(crate) fn may_execute() -> bool {
         FIRST_THREAD.get().is_some()

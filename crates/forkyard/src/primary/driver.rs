@@ -109,6 +109,8 @@ pub(super) struct Driver {
     /// The last lines of the worker whose exit is being handled.
     stderr_tail: Vec<String>,
     rolls: Rolls,
+    /// Workers that nobody would start, until what the core wants done about it is done.
+    unstarted: Vec<WorkerId>,
     /// Mail handled since it was last looked for connections.
     mail_in_a_row: u32,
     /// Tells whoever attends to workers when to rest.
@@ -134,6 +136,7 @@ impl Driver {
             next_number: 0,
             stderr_tail: Vec::new(),
             rolls,
+            unstarted: Vec::new(),
             mail_in_a_row: 0,
             rest: RestSwitch::default(),
             upgrade: Upgrade::default(),
