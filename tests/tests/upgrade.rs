@@ -571,6 +571,21 @@ fn workers_are_started_as_before() {
     stop_cleanly(forkyard);
 }
 
+/// It may be gone from the disk: the next program has no need of it.
+#[test]
+fn what_workers_were_started_from_is_not_looked_for() {
+    let on_disk = OnDisk::new();
+    let variables = on_disk.path("variables");
+    fs::write(&variables, "COLOR=blue\n").expect("a file");
+    let launch = launch("recorded.js", &on_disk).workers(1).option("--env-file", &variables);
+    let forkyard = launch.start();
+    let workers = forkyard.wait_listening(1);
+    fs::remove_file(&variables).expect("it is there");
+    upgrade_to_new(&forkyard, &on_disk);
+    assert_eq!(children(&forkyard), workers);
+    stop_cleanly(forkyard);
+}
+
 /// A roll goes on in the next program where it was.
 #[test]
 fn a_roll_goes_on() {

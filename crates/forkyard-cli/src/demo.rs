@@ -35,7 +35,6 @@ pub(crate) fn demo(
     let opening = Opening {
         app: "demo".into(),
         program: format!("http://127.0.0.1:{}", options.port),
-        workers: workers.get(),
         policy: options.policy.policy,
     };
     let staff = Staff { workers, spares: 0 };
@@ -44,7 +43,7 @@ pub(crate) fn demo(
         reloads: Reloads::new(&source, rule),
         control: Control::of(&opening.app, ControlRule::Serve),
     };
-    serve(builder, staff, signals, &opening, desk)
+    serve(builder, Some(staff), signals, &opening, desk)
 }
 
 /// As a worker serves the page.

@@ -35,26 +35,26 @@ pub(crate) fn run(
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
-    let plan = launch.plan()?;
+    let policy = run.policy.iter().rev().find(|rule| rule.listener.is_none());
     let opening = Opening {
         app: launch.name(),
         program: launch.shown(),
-        workers: plan.workers.get(),
-        policy: run
-            .policy
-            .iter()
-            .rev()
-            .find(|rule| rule.listener.is_none())
-            .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
+        policy: policy.map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
+    };
+    // What is there already needs nothing that may be gone from the disk by now.
+    let plan = match forkyard::is_upgrade() {
+        true => None,
+        false => Some(launch.plan()?),
     };
     let source = || launch.plan();
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
-    let staff = Staff { workers: plan.workers, spares: run.roll.spares };
+    let spares = run.roll.spares;
+    let staff = plan.as_ref().map(|plan| Staff { workers: plan.workers, spares });
     let builder = settings(run)
-        .program(plan.program)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
+    let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
     let desk = Desk {
         reporter,
         reloads: Reloads::new(&source, rule),
@@ -138,10 +138,11 @@ impl Desk<'_> {
     }
 }
 
-/// Starts the primary and its workers, reports what happens, and obeys signals.
+/// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff
+/// it goes on with the one that is there.
 pub(crate) fn serve(
     builder: ClusterBuilder,
-    staff: Staff,
+    staff: Option<Staff>,
     signals: HeldSignals,
     opening: &Opening,
     mut desk: Desk<'_>,
@@ -157,15 +158,16 @@ pub(crate) fn serve(
         let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
         desk.control.open(desk.reporter);
-        let ended = match cluster.origin() {
-            Origin::Fresh => {
-                desk.reporter.opening(opening);
+        let ended = match (cluster.origin(), staff) {
+            (Origin::Fresh, Some(staff)) => {
+                desk.reporter.opening(opening, staff.workers);
                 supervise(&mut cluster, staff, &mut signals, &mut desk).await
             }
-            Origin::TakenOver { rolling } => {
+            (Origin::TakenOver { rolling }, _) => {
                 desk.reloads.take_over(rolling);
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
+            (Origin::Fresh, None) => Err(nobody_there()),
         };
         desk.control.refuse();
         leave(&cluster, &ended, &mut signals, desk.reporter).await;
@@ -326,6 +328,11 @@ fn close(reporter: &Reporter, outcome: &Outcome) -> ExitCode {
     let code = number_of(outcome);
     reporter.closing(outcome, code);
     ExitCode::from(code)
+}
+
+fn nobody_there() -> Failure {
+    let cause = std::io::Error::other("there was nothing to take over");
+    Failure::unexpected("failed to start", &cause)
 }
 
 fn primary_died() -> Failure {

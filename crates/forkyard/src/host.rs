@@ -103,6 +103,14 @@ pub fn is_rehearsal() -> bool {
     Arrival::is_rehearsal()
 }
 
+/// Whether this process is an image that an upgrade has executed: tried out, or there to take
+/// over. The cluster that it starts has all that it needs, its workers and their program
+/// included.
+#[must_use]
+pub fn is_upgrade() -> bool {
+    Arrival::is_upgrade()
+}
+
 /// Does errands until the program, or whoever sends them, is gone.
 fn run(inbox: &Receiver<Message>) {
     while let Ok(Message::Do(errand)) = inbox.recv() {

@@ -180,6 +180,10 @@ impl Arrival {
         }
     }
 
+    pub(crate) fn is_upgrade() -> bool {
+        Order::read().is_some()
+    }
+
     pub(crate) fn is_rehearsal() -> bool {
         matches!(Order::read(), Some(Order::Rehearse { .. }))
     }
