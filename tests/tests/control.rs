@@ -290,6 +290,21 @@ fn a_second_upgrade_at_a_time_is_refused() {
     forkyard.stop().assert_code(0);
 }
 
+/// Also where the signal that wants a reload is ignored.
+#[test]
+fn a_reload_that_waits_goes_on_waiting_after_an_upgrade() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    let forkyard = started(place.before_slow_one().on_disk(&on_disk).wrapped(&["nohup"]));
+    let first = place.reload_slowly(&forkyard);
+    let second = place.ask("reload").start();
+    forkyard.wait("reload_put_off");
+    forkyard.upgrade();
+    place.release();
+    forkyard.wait_count("roll_finished", 2);
+    drop((first, second));
+    forkyard.stop().assert_code(0);
+}
+
 #[test]
 fn whoever_follows_a_reload_is_told_of_an_upgrade() {
     let (place, on_disk) = (Place::new(), OnDisk::new());

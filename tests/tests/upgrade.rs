@@ -611,6 +611,32 @@ fn a_roll_goes_on() {
     stop_cleanly(forkyard);
 }
 
+/// So does a reload that waits for its end; and if the upgrade comes to nothing, it is not put
+/// off once more.
+#[test]
+fn a_reload_that_waits_goes_on_waiting() {
+    let on_disk = OnDisk::new();
+    let release = on_disk.path("release");
+    fs::write(&release, "").expect("a file");
+    let launch = launch("starts-slowly.js", &on_disk).workers(1);
+    let forkyard = launch.worker_env("RELEASE", &release).start();
+    forkyard.wait_listening(1);
+    fs::remove_file(&release).expect("it is there");
+    forkyard.signal(Signal::HUP);
+    forkyard.wait_for("a successor that waits", |event| {
+        event.is("roll_step") && event.text("phase") == "waiting"
+    });
+    forkyard.signal(Signal::HUP);
+    forkyard.wait("reload_put_off");
+    fail_late(&forkyard, &on_disk);
+    upgrade_to_new(&forkyard, &on_disk);
+    fs::write(&release, "").expect("a file");
+    forkyard.wait_count("roll_finished", 2);
+    let events = forkyard.events();
+    assert_eq!(events.iter().filter(|event| event.is("reload_put_off")).count(), 1);
+    stop_cleanly(forkyard);
+}
+
 /// Whoever does not read the command's output keeps it as it is.
 #[test]
 fn a_reader_that_has_stopped_keeps_it_from_happening() {

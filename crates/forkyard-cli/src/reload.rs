@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use forkyard::{
-    ClusterHandle, Event, RollPlan, RollReason, RollStep, Signal, SlotId, Surge, WhenBusy,
-    WorkerInfo,
+    ClusterHandle, Event, RollPlan, RollReason, RollStep, SlotId, Surge, WhenBusy, WorkerInfo,
 };
 
 use forkyard_control::server::Watcher;
@@ -26,6 +25,9 @@ use crate::report::{self, Reporter, describe_failure};
 
 /// How often it is said what a roll is waiting for.
 pub(crate) const REMINDER: Duration = Duration::from_secs(5);
+
+/// What the next image is told while a reload waits.
+const WAITS: &str = "a reload waits";
 
 /// Where it is found out what the next generation is started from.
 pub(crate) type Source<'a> = dyn Fn() -> Result<Plan, Failure> + 'a;
@@ -72,21 +74,14 @@ impl<'a> Reloads<'a> {
         }
     }
 
-    /// Goes on where the image before was: a roll may be under way.
-    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>) {
-        if rolling == Some(RollReason::Reload) {
-            self.state = State::UnderWay;
-        }
-    }
-
-    /// The image after this one goes on. What waits is wanted of that one, as if by a signal
-    /// that has just come.
-    fn leave(&self, reporter: &Reporter) {
-        if self.state == State::OneWaits
-            && let Err(error) = forkyard_sys::signals::send_to_self(Signal::HUP)
-        {
-            reporter.warning(format!("failed to leave a reload that waits: {error}"));
-        }
+    /// Goes on where the image before was: a roll may be under way, and a reload wait for its
+    /// end.
+    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>, note: Option<&str>) {
+        self.state = match (rolling, note) {
+            (Some(_), Some(WAITS)) => State::OneWaits,
+            (Some(RollReason::Reload), _) => State::UnderWay,
+            _ => State::Idle,
+        };
     }
 
     /// Somebody wants a reload, and perhaps to know how it goes.
@@ -103,6 +98,7 @@ impl<'a> Reloads<'a> {
             }
             (State::UnderWay | State::OneWaits, WhenBusy::Wait) => {
                 self.state = State::OneWaits;
+                leave(handle, Some(WAITS)).await;
                 watcher.iter().for_each(|watcher| watcher.tell(Update::Waiting));
                 // The control socket bounds how many are there.
                 self.waiting.retain(|watcher| !watcher.is_gone());
@@ -184,8 +180,8 @@ impl<'a> Reloads<'a> {
                 let failure = self.failure.take().unwrap_or_else(stopped);
                 self.ended(&failure, handle, reporter).await;
             }
-            Event::Upgrading => self.leave(reporter),
             Event::RollAborted { .. } => {
+                leave(handle, None).await;
                 self.steps.clear();
                 self.state = State::Idle;
                 self.watching.append(&mut self.waiting);
@@ -199,6 +195,7 @@ impl<'a> Reloads<'a> {
         self.steps.clear();
         self.tell_end(how);
         if std::mem::replace(&mut self.state, State::Idle) == State::OneWaits {
+            leave(handle, None).await;
             self.watching.append(&mut self.waiting);
             self.begin(handle, reporter).await;
         }
@@ -225,6 +222,11 @@ impl<'a> Reloads<'a> {
             }
         }
     }
+}
+
+/// A primary that has ended is noticed by its events.
+async fn leave(handle: &ClusterHandle, note: Option<&str>) {
+    let _ = handle.leave_note(note.map(str::to_owned)).await;
 }
 
 fn shown(info: WorkerInfo) -> Worker {

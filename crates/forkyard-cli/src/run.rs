@@ -164,7 +164,7 @@ pub(crate) fn serve(
                 supervise(&mut cluster, staff, &mut signals, &mut desk).await
             }
             (Origin::TakenOver { rolling }, _) => {
-                desk.reloads.take_over(rolling);
+                desk.reloads.take_over(rolling, cluster.note());
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),

@@ -29,6 +29,8 @@ use crate::roll::{RollPlan, RollReason, RollTicket};
 const MESSAGES: usize = 1024;
 /// How long a new program may take by default to get ready.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest note to the next image, in bytes.
+const LONGEST_NOTE: usize = 64 * 1024;
 /// The largest message that a worker may send by default.
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
 
@@ -310,11 +312,12 @@ impl ClusterBuilder {
     fn take_over(self, mut waiting: Waiting) -> Result<Cluster, StartError> {
         let Some(left) = waiting.left() else { return self.begin() };
         let origin = Origin::TakenOver { rolling: left.state.core.rolling() };
+        let note = left.state.note.clone();
         let (settings, _, output) = self.settings(Some(left))?;
         let prepared = primary::prepare(settings, output, Beginning::TakeOver(left));
         let prepared = prepared.map_err(StartError::Threads)?;
         waiting.taken();
-        Ok(Cluster::of(prepared.begin(), origin))
+        Ok(Cluster { note, ..Cluster::of(prepared.begin(), origin) })
     }
 
     /// What has been left is gone on with, whatever this program would choose.
@@ -429,6 +432,7 @@ pub struct Cluster {
     tap: crate::primary::MessageTap,
     drained: Option<Drained>,
     origin: Origin,
+    note: Option<String>,
     /// The primary stops the app when this is gone.
     _owner: oneshot::Sender<Infallible>,
 }
@@ -444,7 +448,7 @@ impl Cluster {
         let PrimaryHandle { mail, events, tap, drained, owner } = primary;
         let handle = ClusterHandle { mail };
         let events = Watching { events, returned: 0, told: None };
-        Self { handle, events, tap, drained, origin, _owner: owner }
+        Self { handle, events, tap, drained, origin, note: None, _owner: owner }
     }
 
     /// Begins to set one up.
@@ -463,6 +467,13 @@ impl Cluster {
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// What the program wanted the image after it to know ([`ClusterHandle::leave_note`]), if
+    /// this one has taken over.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// The next event; `None` once the primary has ended. A reader that falls thousands of
@@ -681,6 +692,21 @@ impl ClusterHandle {
             UpgradeRefusal::Denied(reason) => RequestError::NotUpgraded { reason },
             UpgradeRefusal::Failed(failure) => RequestError::UpgradeFailed(failure),
         })
+    }
+
+    /// What the next image of this program is to know if there is an upgrade, in place of what
+    /// was said before: [`Cluster::note`] there. An image that has taken over leaves the note
+    /// that it has found until it says something else.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended, or the note is longer than 64 KiB.
+    pub async fn leave_note(&self, note: Option<String>) -> Result<(), RequestError> {
+        if note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "the note is too long");
+            return Err(RequestError::Failed(error));
+        }
+        self.ask(|answer| Command::Note(note, answer)).await
     }
 
     async fn request(&self, request: Request) -> Result<Admission, RequestError> {

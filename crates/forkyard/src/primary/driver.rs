@@ -116,6 +116,8 @@ pub(super) struct Driver {
     /// Tells whoever attends to workers when to rest.
     rest: RestSwitch,
     upgrade: Upgrade,
+    /// What the program wants the next image to know.
+    note: Option<String>,
     outcome: Option<Outcome>,
 }
 
@@ -140,6 +142,7 @@ impl Driver {
             mail_in_a_row: 0,
             rest: RestSwitch::default(),
             upgrade: Upgrade::default(),
+            note: None,
             outcome: None,
         }
     }

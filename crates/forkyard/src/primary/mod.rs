@@ -177,6 +177,7 @@ pub(crate) enum Command {
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
     Generation(oneshot::Sender<Generation>),
     Upgrade(UpgradeAnswer),
+    Note(Option<String>, oneshot::Sender<()>),
 }
 
 /// A message that a worker sent with `process.send` or [`Worker::send`](crate::Worker::send).

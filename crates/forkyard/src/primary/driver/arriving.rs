@@ -65,6 +65,7 @@ impl Newcomer {
         let driver = Driver { core, ..Driver::with(settings, rolls, outlets) };
         let mut newcomer = Self { driver: ManuallyDrop::new(driver), pipes: Vec::new(), news };
         newcomer.driver.next_number = state.last_number;
+        newcomer.driver.note.clone_from(&state.note);
         newcomer.fill(state, descriptors)?;
         Ok(newcomer)
     }

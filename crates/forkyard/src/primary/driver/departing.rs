@@ -100,6 +100,7 @@ impl Driver {
             paused_at_ns: u64::try_from(paused_at.as_nanos()).unwrap_or(u64::MAX),
             dialect: self.settings.dialect.to_string(),
             nofile_soft: self.settings.nofile_soft,
+            note: self.note.clone(),
             last_number: self.next_number,
             rolls: self.rolls.state(),
             core,
