@@ -6,7 +6,7 @@ use forkyard::{ClusterHandle, Event};
 use forkyard_control::folder::runtime_dir;
 use forkyard_control::server::Server;
 pub(crate) use forkyard_control::server::Wish as Asked;
-use forkyard_control::types::{Status, Update, UpgradeOutcome, Worker};
+use forkyard_control::types::{ReloadState, Status, Update, UpgradeOutcome, Worker};
 use tokio::sync::mpsc;
 
 use crate::report::Reporter;
@@ -87,7 +87,11 @@ impl Control {
         }
     }
 
-    pub(crate) async fn status(&self, handle: &ClusterHandle) -> Status {
+    pub(crate) async fn status(
+        &self,
+        handle: &ClusterHandle,
+        reload: Option<ReloadState>,
+    ) -> Status {
         // A primary that has ended is noticed by its events.
         let workers = handle.workers().await.unwrap_or_default();
         let generation = handle.generation().await.map_or(0, |generation| generation.0);
@@ -102,6 +106,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation,
             upgrade: self.upgrade.clone(),
+            reload,
             workers: workers.into_iter().map(worker).collect(),
         }
     }

@@ -16,7 +16,7 @@ use forkyard::{
 };
 
 use forkyard_control::server::Watcher;
-use forkyard_control::types::{Update, Worker};
+use forkyard_control::types::{ReloadState, Update, Worker};
 
 use crate::control::milliseconds;
 use crate::exit_code::Failure;
@@ -59,6 +59,8 @@ pub(crate) struct Reloads<'a> {
     waiting: Vec<Watcher>,
     /// How the present one went wrong.
     failure: Option<Update>,
+    /// How the last one ended.
+    last: Option<Update>,
 }
 
 impl<'a> Reloads<'a> {
@@ -71,6 +73,15 @@ impl<'a> Reloads<'a> {
             watching: Vec::new(),
             waiting: Vec::new(),
             failure: None,
+            last: None,
+        }
+    }
+
+    /// How the last one goes or went, for whoever has lost sight of it at an upgrade.
+    pub(crate) fn shown(&self) -> Option<ReloadState> {
+        match self.state {
+            State::UnderWay | State::OneWaits => Some(ReloadState::UnderWay),
+            State::Idle => self.last.clone().map(|outcome| ReloadState::Over { outcome }),
         }
     }
 
@@ -146,6 +157,7 @@ impl<'a> Reloads<'a> {
     fn tell_end(&mut self, update: &Update) {
         self.tell(update);
         self.watching.clear();
+        self.last = Some(update.clone());
     }
 
     /// Takes note of how far it has come.
@@ -177,7 +189,7 @@ impl<'a> Reloads<'a> {
                 self.ended(&Update::Finished { took_ms }, handle, reporter).await;
             }
             Event::RolledBack { .. } => {
-                let failure = self.failure.take().unwrap_or_else(stopped);
+                let failure = self.failure.take().unwrap_or_else(turned_back);
                 self.ended(&failure, handle, reporter).await;
             }
             Event::RollAborted { .. } => {
@@ -231,6 +243,12 @@ async fn leave(handle: &ClusterHandle, note: Option<&str>) {
 
 fn shown(info: WorkerInfo) -> Worker {
     Worker { slot: info.slot.0, worker: info.worker.0, pid: info.pid }
+}
+
+/// The image before has seen why.
+fn turned_back() -> Update {
+    let reason = "a successor was no good; the app's own output tells which, and why".to_owned();
+    Update::Failed { worker: None, reason, stderr_tail: Vec::new() }
 }
 
 fn stopped() -> Update {

@@ -129,7 +129,10 @@ impl Desk<'_> {
     async fn answer(&mut self, asked: Asked, upgrade: &mut Upgrade, handle: &ClusterHandle) {
         match asked {
             // Whoever asked may have gone.
-            Asked::Status(answer) => drop(answer.send(self.control.status(handle).await)),
+            Asked::Status(answer) => {
+                let status = self.control.status(handle, self.reloads.shown()).await;
+                drop(answer.send(status));
+            }
             Asked::Reload(watcher) => {
                 self.reloads.wanted(Some(watcher), handle, self.reporter).await;
             }
