@@ -678,6 +678,33 @@ fn the_first_process_of_a_namespace_is_upgraded_too() {
     forkyard.wait_exit().assert_code(0).assert_no_panic();
 }
 
+/// A worker that dies in between is no orphan, though nobody has taken charge of it yet when the
+/// next program learns that some child has ended.
+#[test]
+fn the_first_process_of_a_namespace_reaps_its_workers_as_such() {
+    let on_disk = OnDisk::new();
+    let unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let launch = launch("recorded.js", &on_disk).workers(4).wrapped(&unshare);
+    let forkyard = launch.start();
+    let workers = forkyard.wait_listening(4);
+    let numbers: Vec<_> = workers.iter().map(ToString::to_string).collect();
+    on_disk.script(&format!(
+        "test $what = take-over && kill -KILL {}\nexec $real \"$@\"",
+        numbers.join(" ")
+    ));
+    let primary = processes::children(forkyard.pid())[0];
+    processes::signal(primary, Signal::USR2);
+    forkyard.wait("primary_upgraded");
+    for worker in &workers {
+        assert_eq!(forkyard.wait_exited(*worker).text("signal"), "SIGKILL");
+    }
+    waiting::until("four workers in their places", || {
+        (processes::children(primary).len() == 4).then_some(())
+    });
+    processes::signal(primary, Signal::TERM);
+    forkyard.wait_exit().assert_code(0).assert_no_panic();
+}
+
 /// A program of somebody's own on the library. Its workers' output is not captured here.
 #[test]
 fn a_program_on_the_library_is_upgraded_too() {
