@@ -5,7 +5,7 @@ use std::time::Duration;
 use forkyard::{ClusterHandle, Event, WorkerInfo};
 use forkyard_control::folder::runtime_dir;
 use forkyard_control::server::{Server, Wish};
-use forkyard_control::types::{Status, Update, UpgradeOutcome, Worker};
+use forkyard_control::types::{ReloadState, Status, Update, UpgradeOutcome, Worker};
 use tokio::sync::mpsc;
 
 use crate::report::Reporter;
@@ -86,7 +86,11 @@ impl Control {
         }
     }
 
-    pub(crate) async fn status(&self, handle: &ClusterHandle) -> Status {
+    pub(crate) async fn status(
+        &self,
+        handle: &ClusterHandle,
+        reload: Option<ReloadState>,
+    ) -> Status {
         // A primary that has ended is noticed by its events.
         let workers = handle.workers().await.unwrap_or_default();
         let generation = handle.generation().await.map_or(0, |generation| generation.0);
@@ -96,6 +100,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation,
             upgrade: self.upgrade.clone(),
+            reload,
             workers: workers.into_iter().map(told).collect(),
         }
     }

@@ -37,7 +37,6 @@ pub(crate) fn demo(
     let opening = Opening {
         app: "demo".into(),
         program: format!("http://127.0.0.1:{}", options.port),
-        workers: workers.get(),
         policy: options.policy.policy,
     };
     let staff = Staff { workers, spares: 0 };
@@ -46,7 +45,7 @@ pub(crate) fn demo(
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, ControlRule::Serve),
     };
-    serve(builder, staff, signals, &opening, desk)
+    serve(builder, Some(staff), signals, &opening, desk)
 }
 
 /// As a worker serves the page.

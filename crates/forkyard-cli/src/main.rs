@@ -42,13 +42,15 @@ fn main() -> ExitCode {
     if forkyard::is_worker() || !is_primary() {
         return command(None);
     }
-    match HeldSignals::hold() {
-        Ok(signals) => forkyard::host(move || command(Some(signals))),
+    let signals = HeldSignals::hold();
+    // Also without signals: a former image may have to be gone back to.
+    forkyard::host(move || match signals {
+        Ok(signals) => command(Some(signals)),
         Err(error) => {
             let failure = Failure::unexpected("failed to listen for signals", &error);
             fail(LogFormat::Text, &failure)
         }
-    }
+    })
 }
 
 /// Whether this process is to run an app. It has to be known before there is another thread.

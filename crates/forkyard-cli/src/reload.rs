@@ -9,17 +9,19 @@
 //!
 //!   under way:  planned, beside all else ──▶ rolled by the primary ──▶ over
 //! ```
+//!
+//! After an upgrade of the primary the next image goes on: a roll is in the primary's own state, and
+//! a note says that a reload waits for its end, or has not come further than being planned.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use forkyard::{
-    ClusterHandle, Event, RollPlan, RollReason, RollStep, Signal, SlotId, Surge, WhenBusy,
-    WorkerInfo,
+    ClusterHandle, Event, RollPlan, RollReason, RollStep, SlotId, Surge, WhenBusy, WorkerInfo,
 };
 
 use forkyard_control::server::Watcher;
-use forkyard_control::types::Update;
+use forkyard_control::types::{ReloadState, Update};
 
 use crate::control::{milliseconds, told};
 use crate::exit_code::Failure;
@@ -33,9 +35,8 @@ pub(crate) const REMINDER: Duration = Duration::from_secs(5);
 /// Why there is no reload any more.
 const STOPPING: &str = "the app is stopping";
 
-/// How long an upgrade is held up by what is being found out for a reload. The primary waits for
-/// two seconds.
-const PLANNING_LIMIT: Duration = Duration::from_secs(1);
+/// What the next image is told while a reload is still to begin.
+const WAITS: &str = "a reload waits";
 
 /// How reloads are done.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,8 @@ pub(crate) struct Reloads {
     waiting: Vec<Watcher>,
     /// How the present one went wrong.
     failure: Option<Update>,
+    /// How the last one ended.
+    last: Option<Update>,
 }
 
 impl Reloads {
@@ -79,31 +82,37 @@ impl Reloads {
             watching: Vec::new(),
             waiting: Vec::new(),
             failure: None,
+            last: None,
         }
     }
 
-    /// Goes on where the image before was: a roll may be under way.
-    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>) {
-        if rolling == Some(RollReason::Reload) {
-            self.state = State::UnderWay;
+    /// How the last one goes or went, for whoever has lost sight of it at an upgrade.
+    pub(crate) fn shown(&self) -> Option<ReloadState> {
+        match self.state {
+            State::UnderWay | State::OneWaits => Some(ReloadState::UnderWay),
+            State::Idle => self.last.clone().map(|outcome| ReloadState::Over { outcome }),
         }
     }
 
-    /// The image after this one goes on. What waits, or has not come further than being planned,
-    /// is wanted of that one, as if by a signal that has just come.
-    async fn leave(&mut self, reporter: &Reporter) {
-        let planning = self.planning.take();
-        if planning.is_none() && self.state != State::OneWaits {
-            return;
+    /// Goes on where the image before was: a roll may be under way, and a reload wait for its
+    /// end, or for being planned.
+    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>, note: Option<&str>) {
+        match (rolling, note) {
+            (Some(_), Some(WAITS)) => self.state = State::OneWaits,
+            (Some(RollReason::Reload), _) => self.state = State::UnderWay,
+            (None, Some(WAITS)) => self.plan(),
+            _ => {}
         }
-        if let Some(mut planning) = planning {
-            // An interpreter that is asked for its version would be nobody's child to wait for.
-            let _ = tokio::time::timeout(PLANNING_LIMIT, planning.end()).await;
-            self.state = State::Idle;
-            self.watching.append(&mut self.waiting);
-        }
-        if let Err(error) = forkyard_sys::signals::send_to_self(Signal::HUP) {
-            reporter.warning(format!("failed to leave a reload that waits: {error}"));
+    }
+
+    /// The next image may go on any moment. What waits, or has not come further than being
+    /// planned, is for that one to begin; or for this one, if it has to go on itself.
+    pub(crate) async fn rest(&mut self, handle: &ClusterHandle) {
+        let waits = self.planning.is_some() || self.state == State::OneWaits;
+        // A primary that has ended is noticed by its events.
+        let _ = handle.leave_note(waits.then(|| WAITS.to_owned())).await;
+        if let Some(planning) = &mut self.planning {
+            planning.rest().await;
         }
     }
 
@@ -136,7 +145,7 @@ impl Reloads {
     fn plan(&mut self) {
         self.failure = None;
         self.state = State::UnderWay;
-        self.planning = Some(Planning::begin(&self.source));
+        self.planning = Some(Planning::of(&self.source));
     }
 
     /// What has been found, once it has; for [`begin`](Self::begin).
@@ -189,10 +198,11 @@ impl Reloads {
     fn tell_end(&mut self, update: &Update) {
         self.tell(update);
         self.watching.clear();
+        self.last = Some(update.clone());
     }
 
     /// Takes note of how far it has come.
-    pub(crate) async fn event(&mut self, event: &Event, reporter: &Reporter) {
+    pub(crate) fn event(&mut self, event: &Event) {
         self.tell_progress(event);
         match event {
             Event::RollStarted { reason: RollReason::Reload | RollReason::Replace, .. } => {
@@ -215,10 +225,9 @@ impl Reloads {
                 self.ended(&Update::Finished { took_ms });
             }
             Event::RolledBack { .. } => {
-                let failure = self.failure.take().unwrap_or_else(stopped);
+                let failure = self.failure.take().unwrap_or_else(turned_back);
                 self.ended(&failure);
             }
-            Event::Upgrading => self.leave(reporter).await,
             Event::RollAborted { .. } => {
                 self.steps.clear();
                 self.state = State::Idle;
@@ -260,6 +269,12 @@ impl Reloads {
             }
         }
     }
+}
+
+/// The image before has seen why.
+fn turned_back() -> Update {
+    let reason = "a successor was no good; the app's own output tells which, and why".to_owned();
+    Update::Failed { worker: None, reason, stderr_tail: Vec::new() }
 }
 
 fn stopped() -> Update {

@@ -32,26 +32,26 @@ pub(crate) fn run(
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
-    let plan = launch.plan()?;
+    let policy = run.policy.iter().rev().find(|rule| rule.listener.is_none());
     let opening = Opening {
         app: launch.name(),
         program: launch.shown(),
-        workers: plan.workers.get(),
-        policy: run
-            .policy
-            .iter()
-            .rev()
-            .find(|rule| rule.listener.is_none())
-            .map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
+        policy: policy.map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
+    };
+    // What is there already needs nothing that may be gone from the disk by now.
+    let plan = match forkyard::is_upgrade() {
+        true => None,
+        false => Some(launch.plan()?),
     };
     let source: Source = Arc::new(move || launch.plan());
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
-    let staff = Staff { workers: plan.workers, spares: run.roll.spares };
+    let spares = run.roll.spares;
+    let staff = plan.as_ref().map(|plan| Staff { workers: plan.workers, spares });
     let builder = settings(run)
-        .program(plan.program)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
+    let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),
@@ -122,10 +122,11 @@ pub(crate) struct Desk<'a> {
     pub(crate) control: Control,
 }
 
-/// Starts the primary and its workers, reports what happens, and obeys signals.
+/// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff
+/// it goes on with the one that is there.
 pub(crate) fn serve(
     builder: ClusterBuilder,
-    staff: Staff,
+    staff: Option<Staff>,
     signals: HeldSignals,
     opening: &Opening,
     mut desk: Desk<'_>,
@@ -141,15 +142,16 @@ pub(crate) fn serve(
         let mut cluster =
             builder.start().map_err(|error| Failure::unexpected("failed to start", &error))?;
         desk.control.open(desk.reporter);
-        let ended = match cluster.origin() {
-            Origin::Fresh => {
-                desk.reporter.opening(opening);
+        let ended = match (cluster.origin(), staff) {
+            (Origin::Fresh, Some(staff)) => {
+                desk.reporter.opening(opening, staff.workers);
                 supervise(&mut cluster, staff, &mut signals, &mut desk).await
             }
-            Origin::TakenOver { rolling } => {
-                desk.reloads.take_over(rolling);
+            (Origin::TakenOver { rolling }, _) => {
+                desk.reloads.take_over(rolling, cluster.note());
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
+            (Origin::Fresh, None) => Err(nobody_there()),
         };
         desk.control.refuse();
         desk.reloads.refuse();
@@ -206,4 +208,9 @@ async fn leave(
         () = patience => {}
         () = signals.stop() => {}
     }
+}
+
+fn nobody_there() -> Failure {
+    let cause = std::io::Error::other("there was nothing to take over");
+    Failure::unexpected("failed to start", &cause)
 }

@@ -84,7 +84,7 @@ impl Watch<'_, '_> {
         reporter.event(event);
         self.upgrade.take_note(event);
         self.desk.control.take_note(event);
-        self.desk.reloads.event(event, reporter).await;
+        self.desk.reloads.event(event);
         match event {
             // The next image is to find the terminal as this one did.
             Event::Upgrading => self.keys = None,
@@ -95,6 +95,7 @@ impl Watch<'_, '_> {
             _ => {}
         }
         if self.upgrade.is_imminent() {
+            self.desk.reloads.rest(&self.handle).await;
             // What is not written by then is lost with this image. Whoever does not read it
             // cannot keep signals from being obeyed.
             let _ = tokio::time::timeout(FLUSH_LIMIT, reporter.flush()).await;
@@ -119,7 +120,8 @@ impl Watch<'_, '_> {
     async fn grant(&mut self, wish: Wish) {
         match wish {
             Wish::Status(answer) => {
-                let status = self.desk.control.status(&self.handle).await;
+                let status =
+                    self.desk.control.status(&self.handle, self.desk.reloads.shown()).await;
                 // Whoever asked may have gone.
                 drop(answer.send(status));
             }

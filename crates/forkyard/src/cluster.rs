@@ -15,7 +15,7 @@ pub use handle::{ClusterHandle, RequestError};
 
 use crate::event::Event;
 use crate::output::Drained;
-use crate::primary::{Mail, MessageTap, ReceivedMessage};
+use crate::primary::{Mail, MessageTap, PrimaryHandle, ReceivedMessage};
 use crate::roll::RollReason;
 
 /// How many messages from workers may wait to be fetched.
@@ -88,6 +88,7 @@ pub struct Cluster {
     tap: MessageTap,
     drained: Option<Drained>,
     origin: Origin,
+    note: Option<String>,
     /// The primary stops the app when this is gone.
     _owner: oneshot::Sender<Infallible>,
 }
@@ -99,6 +100,13 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
+    fn of(primary: PrimaryHandle, origin: Origin) -> Self {
+        let PrimaryHandle { mail, events, tap, drained, owner } = primary;
+        let handle = ClusterHandle { mail };
+        let events = Watching { events, returned: 0, told: None };
+        Self { handle, events, tap, drained, origin, note: None, _owner: owner }
+    }
+
     /// Begins to set one up.
     #[must_use]
     pub fn builder() -> ClusterBuilder {
@@ -115,6 +123,13 @@ impl Cluster {
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// What the program wanted the image after it to know ([`ClusterHandle::leave_note`]), if
+    /// this one has taken over.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// The next event; `None` once the primary has ended. A reader that falls thousands of

@@ -21,14 +21,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::engine;
 use crate::event::WorkerInfo;
 use crate::primary::rest::{RestSignal, RestSwitch};
 
@@ -110,14 +111,14 @@ impl Tail {
 /// One of a worker's pipes that nobody reads at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct RestingPipe {
-    /// Gone when it has been read to the end.
-    pub(crate) pipe: Option<OwnedFd>,
+    /// Gone when it has been read to the end. The output thread's reactor watches it.
+    pub(crate) pipe: Option<pipe::Receiver>,
     /// The line that has begun.
     pub(crate) unfinished: Vec<u8>,
 }
 
 impl RestingPipe {
-    fn new(pipe: Option<OwnedFd>) -> Self {
+    fn new(pipe: Option<pipe::Receiver>) -> Self {
         Self { pipe, unfinished: Vec::new() }
     }
 }
@@ -188,6 +189,7 @@ impl Drained {
 #[derive(Clone, Debug)]
 pub(crate) struct OutputPump {
     jobs: mpsc::Sender<Job>,
+    runtime: Handle,
 }
 
 impl OutputPump {
@@ -196,13 +198,20 @@ impl OutputPump {
     pub(crate) fn start(sink: Box<dyn OutputSink>) -> io::Result<(Self, Drained)> {
         let (jobs, inbox) = mpsc::channel(forkyard_core::MAX_SLOTS);
         let (alive, drained) = watch::channel(());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_io();
         let sink = Arc::new(Mutex::new(sink));
-        thread::Builder::new().name("forkyard-output".into()).spawn(move || {
+        let runtime = engine::start("forkyard-output", runtime, move |runtime| {
             runtime.block_on(pump(inbox, &sink));
             drop(alive);
         })?;
-        Ok((Self { jobs }, Drained(drained)))
+        Ok((Self { jobs, runtime }, Drained(drained)))
+    }
+
+    /// Has the output thread's reactor watch a worker's pipe.
+    fn watch(&self, pipe: OwnedFd) -> io::Result<pipe::Receiver> {
+        let _inside = self.runtime.enter();
+        pipe::Receiver::from_owned_fd(pipe)
     }
 
     /// Hands over the pipes of a worker. Blocks when a thousand workers wait already, so
@@ -213,24 +222,27 @@ impl OutputPump {
         stdout: Option<OwnedFd>,
         stderr: Option<OwnedFd>,
     ) -> Capture {
-        let pipes = (RestingPipe::new(stdout), RestingPipe::new(stderr));
-        let (pipes, capture) = pair(info, pipes, Vec::new());
+        let watch = |pipe| {
+            let worker = info.worker;
+            self.watch(pipe)
+                .inspect_err(|error| tracing::warn!(%worker, %error, "failed to watch its output"))
+                .ok()
+        };
+        let [stdout, stderr] = [stdout, stderr].map(|pipe| RestingPipe::new(pipe.and_then(watch)));
+        let (pipes, capture) = pair(info, (stdout, stderr), Vec::new());
         // An output thread that is gone has said so by the dropped `done`.
         drop(self.jobs.blocking_send(Job::Follow(pipes)));
         capture
     }
 
-    /// Goes on with the pipes of a worker where another output thread was, with the last
-    /// lines of stderr that it knew.
-    pub(crate) fn take_over(
+    /// A pipe where another output thread was with it.
+    pub(crate) fn resting(
         &self,
-        info: WorkerInfo,
-        pipes: (RestingPipe, RestingPipe),
-        tail: Vec<String>,
-    ) -> Capture {
-        let (pipes, capture) = pair(info, pipes, tail);
-        self.follow(pipes);
-        capture
+        pipe: Option<OwnedFd>,
+        unfinished: Vec<u8>,
+    ) -> io::Result<RestingPipe> {
+        let pipe = pipe.map(|pipe| self.watch(pipe)).transpose()?;
+        Ok(RestingPipe { pipe, unfinished })
     }
 
     /// Brings the output thread to rest. The answer comes when all that was read has been
@@ -251,7 +263,8 @@ impl OutputPump {
     }
 }
 
-fn pair(
+/// The pipes of a worker, to be followed, with the last lines of stderr that are known.
+pub(crate) fn pair(
     info: WorkerInfo,
     (stdout, stderr): (RestingPipe, RestingPipe),
     tail: Vec<String>,
@@ -328,14 +341,12 @@ struct Stream {
 impl Stream {
     fn new(resting: RestingPipe, lines: Lines) -> Self {
         let RestingPipe { pipe, unfinished } = resting;
-        let pipe = pipe.and_then(|pipe| pipe::Receiver::from_owned_fd(pipe).ok());
         Self { pipe, lines: Lines { unfinished, ..lines } }
     }
 
     /// To be gone on with by another one.
     fn into_resting(self) -> RestingPipe {
-        let pipe = self.pipe.and_then(|pipe| pipe.into_nonblocking_fd().ok());
-        RestingPipe { pipe, unfinished: self.lines.unfinished }
+        RestingPipe { pipe: self.pipe, unfinished: self.lines.unfinished }
     }
 
     /// Reads to the end, which may never come. May be dropped at any await.
@@ -513,7 +524,11 @@ mod tests {
         let pipes = resting.pop().unwrap();
         assert_eq!((pipes.info, pipes.stderr.unfinished.as_slice()), (INFO, b"beg".as_slice()));
         let ((second, drained), seen_second) = start();
-        let capture = second.take_over(INFO, (pipes.stdout, pipes.stderr), capture.tail().lines());
+        let RestingPipe { pipe, unfinished } = pipes.stderr;
+        let left = pipe.map(|pipe| pipe.into_nonblocking_fd().unwrap());
+        let stderr = second.resting(left, unfinished).unwrap();
+        let (pipes, capture) = pair(INFO, (pipes.stdout, stderr), capture.tail().lines());
+        second.follow(pipes);
         drop(writer);
         let mut rest = RestSwitch::default().signal();
         let tail = capture.finish(Duration::from_secs(30), &mut rest).await;

@@ -9,14 +9,13 @@ use forkyard_ipc::Dialect;
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::Signal;
 
-use super::{Cluster, ClusterHandle, Origin, Watching};
+use super::{Cluster, Origin};
 use crate::RestartSettings;
 use crate::event::Policy;
 use crate::output::Output;
-use crate::primary::upgrade::{Arrival, TakeOver};
+use crate::primary::upgrade::{Arrival, TakeOver, Waiting};
 use crate::primary::{
-    self, Beginning, CheckSettings, DrainSettings, PolicyRule, PrimaryHandle, PrimarySettings,
-    SignalRule,
+    self, Beginning, CheckSettings, DrainSettings, PolicyRule, PrimarySettings, SignalRule,
 };
 use crate::program::Program;
 
@@ -252,36 +251,44 @@ impl ClusterBuilder {
     /// upgrade, takes over what the one before has left ([`Cluster::origin`]). Does not return
     /// in a rehearsal ([`is_rehearsal`](crate::is_rehearsal)).
     ///
+    /// If taking over fails, the image before is executed again and goes on. Then this returns
+    /// only if that fails too.
+    ///
     /// # Errors
     ///
     /// If its threads cannot be started, or no program was named and this one's file is
     /// not known, or it cannot take over.
     pub fn start(self) -> Result<Cluster, StartError> {
-        let take_over = match Arrival::take() {
-            Ok(Some(Arrival::TakeOver(take_over))) => Some(take_over),
-            Ok(Some(Arrival::Rehearsal { state, answer })) => {
-                primary::upgrade::rehearse(&self.core, *state, answer)
-            }
-            Ok(None) => None,
-            Err(error) => return Err(StartError::TakeOver { reason: error.to_string() }),
-        };
-        let origin = take_over
-            .as_ref()
-            .map_or(Origin::Fresh, |left| Origin::TakenOver { rolling: left.state.core.rolling() });
-        let (settings, program, output) = self.settings(take_over.as_deref())?;
-        let beginning = match take_over {
-            Some(left) => Beginning::TakeOver(left),
-            None => Beginning::Afresh(program.map_or_else(Program::itself, Ok).map_err(itself)?),
-        };
-        let PrimaryHandle { mail, events, tap, drained, owner } =
-            primary::start(settings, beginning, output).map_err(StartError::Threads)?;
-        let handle = ClusterHandle { mail };
-        let events = Watching { events, returned: 0, told: None };
-        Ok(Cluster { handle, events, tap, drained, origin, _owner: owner })
+        match Arrival::find() {
+            Ok(Arrival::Fresh) => self.begin(),
+            Ok(Arrival::Rehearsal(rehearsed)) => primary::upgrade::rehearse(&self.core, rehearsed),
+            Ok(Arrival::TakeOver(waiting)) => self.take_over(waiting).inspect_err(|error| {
+                Arrival::go_back(format!("the new program could not start: {}", in_full(error)));
+            }),
+            Err(error) => Err(StartError::TakeOver { reason: error.to_string() }),
+        }
+    }
+
+    fn begin(self) -> Result<Cluster, StartError> {
+        let (settings, program, output) = self.settings(None)?;
+        let program = program.map_or_else(Program::itself, Ok).map_err(itself)?;
+        let prepared = primary::prepare(settings, output, Beginning::Afresh(program));
+        Ok(Cluster::of(prepared.map_err(StartError::Threads)?.begin(), Origin::Fresh))
+    }
+
+    fn take_over(self, mut waiting: Waiting) -> Result<Cluster, StartError> {
+        let Some(left) = waiting.left() else { return self.begin() };
+        let origin = Origin::TakenOver { rolling: left.state.core.rolling() };
+        let note = left.state.note.clone();
+        let (settings, _, output) = self.settings(Some(left))?;
+        let prepared = primary::prepare(settings, output, Beginning::TakeOver(left));
+        let prepared = prepared.map_err(StartError::Threads)?;
+        waiting.taken();
+        Ok(Cluster { note, ..Cluster::of(prepared.begin(), origin) })
     }
 
     /// What has been left is gone on with, whatever this program would choose.
-    fn settings(
+    pub(crate) fn settings(
         self,
         left: Option<&TakeOver>,
     ) -> Result<(PrimarySettings, Option<Program>, Output), StartError> {
@@ -306,6 +313,12 @@ impl ClusterBuilder {
         };
         Ok((settings, self.program, self.output))
     }
+}
+
+/// With its causes.
+fn in_full(error: &StartError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn itself(error: io::Error) -> StartError {

@@ -13,6 +13,9 @@ use crate::primary::upgrade::UpgradeFailure;
 use crate::primary::{Command, Handle, Mail, UpgradeRefusal, Wanted};
 use crate::roll::{RollPlan, RollTicket};
 
+/// The longest note to the next image, in bytes.
+const LONGEST_NOTE: usize = 64 * 1024;
+
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
@@ -28,7 +31,8 @@ pub enum RequestError {
         /// Why.
         reason: &'static str,
     },
-    /// An upgrade came to nothing, as [`Event::UpgradeFailed`](crate::Event::UpgradeFailed) has told.
+    /// An upgrade came to nothing, as
+    /// [`Event::UpgradeFailed`](crate::Event::UpgradeFailed) has told.
     #[error("failed to upgrade: {0}")]
     UpgradeFailed(UpgradeFailure),
     /// The system or the worker would not.
@@ -193,6 +197,21 @@ impl ClusterHandle {
             UpgradeRefusal::Denied(reason) => RequestError::NotUpgraded { reason },
             UpgradeRefusal::Failed(failure) => RequestError::UpgradeFailed(failure),
         })
+    }
+
+    /// What the next image of this program is to know if there is an upgrade, in place of what
+    /// was said before: [`Cluster::note`] there. An image that has taken over leaves the note
+    /// that it has found until it says something else.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended, or the note is longer than 64 KiB.
+    pub async fn leave_note(&self, note: Option<String>) -> Result<(), RequestError> {
+        if note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "the note is too long");
+            return Err(RequestError::Failed(error));
+        }
+        self.ask(|answer| Command::Note(note, answer)).await
     }
 
     async fn request(&self, request: Request) -> Result<Admission, RequestError> {

@@ -37,6 +37,7 @@ use super::spawner::Spawner;
 use super::{Mail, PrimarySettings};
 use crate::event::Event;
 use crate::program::Program;
+pub(super) use arriving::Newcomer;
 use upgrading::Upgrade;
 pub(crate) use upgrading::{UpgradeAnswer, UpgradeRefusal};
 
@@ -108,11 +109,15 @@ pub(super) struct Driver {
     /// The last lines of the worker whose exit is being handled.
     stderr_tail: Vec<String>,
     rolls: Rolls,
+    /// Workers that nobody would start, until what the core wants done about it is done.
+    unstarted: Vec<WorkerId>,
     /// Mail handled since it was last looked for connections.
     mail_in_a_row: u32,
     /// Tells whoever attends to workers when to rest.
     rest: RestSwitch,
     upgrade: Upgrade,
+    /// What the program wants the next image to know.
+    note: Option<String>,
     outcome: Option<Outcome>,
 }
 
@@ -133,9 +138,11 @@ impl Driver {
             next_number: 0,
             stderr_tail: Vec::new(),
             rolls,
+            unstarted: Vec::new(),
             mail_in_a_row: 0,
             rest: RestSwitch::default(),
             upgrade: Upgrade::default(),
+            note: None,
             outcome: None,
         }
     }

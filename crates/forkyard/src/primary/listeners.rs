@@ -232,6 +232,11 @@ impl Connections {
         self.open.insert(id, Arc::new(socket));
     }
 
+    /// Goes on with one that may be on its way to a worker.
+    pub(super) fn resume(&mut self, id: ConnectionId, socket: Arc<OwnedFd>) {
+        self.open.insert(id, socket);
+    }
+
     pub(super) fn get(&self, id: ConnectionId) -> Option<Arc<OwnedFd>> {
         self.open.get(&id).cloned()
     }

@@ -1,7 +1,9 @@
-//! Takes over what the image before has left.
+//! Takes over what the image before has left: first all that can fail, which changes nothing,
+//! then all that changes something, which cannot fail.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::mem::ManuallyDrop;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,11 +15,11 @@ use tokio::io::Interest;
 
 use super::{Driver, Outlets, Question};
 use crate::event::{Event, WorkerInfo};
-use crate::output::{Capture, OutputPump, RestingPipe};
+use crate::output::{self, Capture, OutputPump, Pipes};
 use crate::primary::PrimarySettings;
 use crate::primary::binding::{Bound, SocketFile};
 use crate::primary::channel::Unread;
-use crate::primary::exit_watch::Unattended;
+use crate::primary::exit_watch::{self, Unattended};
 use crate::primary::listeners::Listed;
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::rolls::Rolls;
@@ -28,6 +30,17 @@ use crate::primary::upgrade::state::{
 };
 use crate::primary::upgrade::{Descriptors, TakeOver, UpgradeFailure, VERSION};
 
+/// A driver that could go on where that of another image was. All that can fail is behind it,
+/// and nothing has happened yet: if it is dropped, the former image finds everything as it was.
+#[derive(Debug)]
+pub(in crate::primary) struct Newcomer {
+    /// Not dropped before it has taken over: until then it has no right to remove the files
+    /// of sockets, or to reap a worker that has ended.
+    driver: ManuallyDrop<Driver>,
+    pipes: Vec<Pipes>,
+    news: News,
+}
+
 /// What has happened to the program, to be told once it serves again.
 #[derive(Debug)]
 struct News {
@@ -36,88 +49,105 @@ struct News {
     failure: Option<UpgradeFailure>,
 }
 
-impl Driver {
-    /// A driver that goes on where that of another image was.
-    pub(in crate::primary) fn take_over(
+impl Newcomer {
+    /// To be called within the driver's runtime.
+    pub(in crate::primary) fn prepare(
         settings: PrimarySettings,
         outlets: Outlets,
-        take_over: TakeOver,
+        left: &mut TakeOver,
     ) -> io::Result<Self> {
-        let (state, mut descriptors, failure) = take_over.unpack();
-        let news = News { paused_at: Duration::from_nanos(state.paused_at_ns), failure };
+        let TakeOver { state, descriptors, failure, .. } = left;
+        let state = state.clone();
+        let paused_at = Duration::from_nanos(state.paused_at_ns);
+        let news = News { paused_at, failure: failure.clone() };
         let core = Core::resume(settings.core.clone(), state.core.clone(), Instant::now());
         let rolls = Rolls::resume(state.rolls.clone());
-        let mut driver = Self { core, ..Self::with(settings, rolls, outlets) };
-        driver.next_number = state.last_number;
-        driver.fill(state, &mut descriptors)?;
+        let driver = Driver { core, ..Driver::with(settings, rolls, outlets) };
+        let mut newcomer = Self { driver: ManuallyDrop::new(driver), pipes: Vec::new(), news };
+        newcomer.driver.next_number = state.last_number;
+        newcomer.driver.note.clone_from(&state.note);
+        newcomer.fill(state, descriptors)?;
+        Ok(newcomer)
+    }
+
+    /// Goes on. To be called within the driver's runtime.
+    pub(in crate::primary) fn take_over(self) -> Driver {
+        let mut driver = ManuallyDrop::into_inner(self.driver);
+        if let Some(pump) = driver.outlets.spawner.output() {
+            self.pipes.into_iter().for_each(|pipes| pump.follow(pipes));
+        }
+        // What was full before may have room by now; if not, it is remembered anew.
+        let workers: Vec<_> = driver.seats.started_workers().collect();
+        workers.into_iter().for_each(|worker| driver.seats.flush(worker));
         driver.perform_all();
-        driver.tell(news);
-        Ok(driver)
+        driver.tell(self.news);
+        driver
     }
 
     fn fill(&mut self, state: State, descriptors: &mut Descriptors) -> io::Result<()> {
         for listener in state.listeners {
-            self.resume_listener(listener, descriptors)?;
+            self.driver.resume_listener(listener, descriptors)?;
         }
         for ConnectionState { id, socket } in state.connections {
-            self.connections.keep(id, descriptors.take(socket)?);
+            self.driver.connections.resume(id, descriptors.share(socket)?);
         }
         for QuestionState { worker, seq, address, data } in state.questions {
             let data = value(data.as_ref())?;
-            self.questions.insert((worker, seq), Question { address, data });
+            self.driver.questions.insert((worker, seq), Question { address, data });
         }
         for worker in state.workers {
-            self.resume_worker(worker, descriptors)?;
+            self.pipes.extend(self.driver.resume_worker(worker, descriptors)?);
         }
         Ok(())
     }
+}
 
+/// Whatever fails here must leave nothing behind that does something when it is dropped.
+impl Driver {
     fn resume_listener(
         &mut self,
         state: ListenerState,
         descriptors: &mut Descriptors,
     ) -> io::Result<()> {
+        let socket = descriptors.take(state.socket)?;
+        let data = value(state.data.as_ref())?;
         let file = state
             .file
             .map(|file| SocketFile { path: file.path.into(), identity: (file.device, file.inode) });
-        let socket = descriptors.take(state.socket)?;
         let bound = Bound { socket, kind: state.kind.into(), file };
-        let data = value(state.data.as_ref())?;
         let ListenerState { id, policy, key, address, .. } = state;
         self.listeners.resume(id, bound, Listed { policy, key, address, data });
         Ok(())
     }
 
+    /// Returns the pipes with its output, which are not followed yet.
     fn resume_worker(
         &mut self,
         state: WorkerState,
         descriptors: &mut Descriptors,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Pipes>> {
         let WorkerState { worker, slot, pid, pidfd, channel, reading, sending, .. } = state;
-        let process = Arc::new(Process::inherit(pid, descriptors.take(pidfd)?)?);
+        let info = WorkerInfo { slot, worker, pid };
         let channel = Watched::new(descriptors.take(channel)?, Interest::READABLE)?;
         let sending = self.outbox(sending, descriptors)?;
         let outgoing = Outgoing::resume(Arc::new(channel), self.settings.dialect, sending);
-        let info = WorkerInfo { slot, worker, pid };
-        let output = match (state.output, self.outlets.spawner.output()) {
-            (Some(output), Some(pump)) => Some(resume_output(output, info, pump, descriptors)?),
-            _ => None,
+        let (pipes, output) = match (state.output, self.outlets.spawner.output()) {
+            (Some(output), Some(pump)) => resume_output(output, info, pump, descriptors)?,
+            _ => (None, None),
         };
         let notify = state.notify.map(|socket| descriptors.take(socket)).transpose()?;
-        let running = Running {
-            process,
-            outgoing,
-            agent: state.agent.into(),
-            tail: output.as_ref().map(Capture::tail),
-            notify: notify.and_then(|socket| self.listen_for_readiness(worker, socket)),
-        };
-        self.seats.add(worker, slot);
-        self.seats.started(worker, running);
+        let notify = notify.map(|socket| self.listen_for_readiness(worker, socket)).transpose()?;
         let unread = reading.map(|reading| self.unread(reading, descriptors)).transpose()?;
+        let pidfd = descriptors.take(pidfd)?;
+        let exit = exit_watch::watched(pidfd.as_fd())?;
+        // Last, as it reaps the process when it is dropped.
+        let process = Arc::new(Process::inherit(pid, pidfd)?);
+        let tail = output.as_ref().map(Capture::tail);
+        let agent = state.agent.into();
+        self.seats.add(worker, slot);
+        self.seats.started(worker, Running { process, exit, outgoing, agent, tail, notify });
         self.attend(worker, Unattended { unread, output });
-        // What was full before may have room by now; if not, it is remembered anew.
-        self.seats.flush(worker);
-        Ok(())
+        Ok(pipes)
     }
 
     fn outbox(
@@ -126,27 +156,13 @@ impl Driver {
         descriptors: &mut Descriptors,
     ) -> io::Result<OutboxState<Sent>> {
         let OutboxState { waiting, written, sent, run, stopped } = sending.into();
-        let mut own = |sent: SentState| self.sent(sent, descriptors);
+        let mut own = |sent: SentState| resume_sent(sent, descriptors);
         let sent = sent.into_iter().map(&mut own).collect::<io::Result<_>>()?;
         let waiting = waiting.into_iter().map(|Frame { bytes, handle }| {
             Ok(Frame { bytes, handle: handle.map(&mut own).transpose()? })
         });
         let waiting = waiting.collect::<io::Result<_>>()?;
         Ok(OutboxState { waiting, written, sent, run, stopped })
-    }
-
-    fn sent(&self, sent: SentState, descriptors: &mut Descriptors) -> io::Result<Sent> {
-        Ok(match sent {
-            SentState::Connection { id, socket } => {
-                let socket = match self.connections.get(id) {
-                    Some(socket) => socket,
-                    None => Arc::new(descriptors.take(socket)?),
-                };
-                Sent::Connection(id, socket)
-            }
-            SentState::Listener(socket) => Sent::Listener(descriptors.take(socket)?),
-            SentState::User(socket) => Sent::User(descriptors.take(socket)?),
-        })
     }
 
     fn unread(&self, state: ReadingState, descriptors: &mut Descriptors) -> io::Result<Unread> {
@@ -169,18 +185,27 @@ impl Driver {
     }
 }
 
+fn resume_sent(sent: SentState, descriptors: &mut Descriptors) -> io::Result<Sent> {
+    Ok(match sent {
+        SentState::Connection { id, socket } => Sent::Connection(id, descriptors.share(socket)?),
+        SentState::Listener(socket) => Sent::Listener(descriptors.take(socket)?),
+        SentState::User(socket) => Sent::User(descriptors.take(socket)?),
+    })
+}
+
 fn resume_output(
     state: OutputState,
     info: WorkerInfo,
     pump: &OutputPump,
     descriptors: &mut Descriptors,
-) -> io::Result<Capture> {
+) -> io::Result<(Option<Pipes>, Option<Capture>)> {
     let mut resting = |PipeState { pipe, unfinished }: PipeState| {
-        let pipe: Option<OwnedFd> = pipe.map(|pipe| descriptors.take(pipe)).transpose()?;
-        io::Result::Ok(RestingPipe { pipe, unfinished: unfinished.0 })
+        let pipe = pipe.map(|pipe| descriptors.take(pipe)).transpose()?;
+        pump.resting(pipe, unfinished.0)
     };
     let pipes = (resting(state.stdout)?, resting(state.stderr)?);
-    Ok(pump.take_over(info, pipes, state.stderr_tail))
+    let (pipes, capture) = output::pair(info, pipes, state.stderr_tail);
+    Ok((Some(pipes), Some(capture)))
 }
 
 fn value(data: Option<&crate::primary::upgrade::Bytes>) -> io::Result<Option<Value>> {
