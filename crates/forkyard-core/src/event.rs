@@ -132,6 +132,16 @@ pub enum Event {
         /// The spare.
         worker: WorkerId,
     },
+    /// A spare has been up for the stable time and has not asked for an address: if it listens
+    /// without asking, it serves. Told once.
+    SpareDoesNotAsk {
+        /// The spare's seat.
+        slot: SlotId,
+        /// The spare.
+        worker: WorkerId,
+        /// For how long it has been up.
+        after: Duration,
+    },
     /// A spare took the place of a worker that had ended.
     Promoted {
         /// The spare's seat.

@@ -295,6 +295,7 @@ fn show_event(event: Event) -> String {
         }
         Event::RollAborted { .. } => "(roll aborted)".to_owned(),
         Event::StandsBy { worker, .. } => format!("({worker} stands by)"),
+        Event::SpareDoesNotAsk { worker, .. } => format!("({worker} does not ask)"),
         Event::Promoted { worker, .. } => format!("(promoted {worker})"),
         Event::RestartScheduled { delay, restarts, .. } if delay.is_zero() => {
             format!("(restart #{restarts} now)")

@@ -141,6 +141,15 @@ pub enum Event {
     },
     /// A spare is booted up to its `listen()` call, and waits.
     StandsBy(WorkerInfo),
+    /// A spare has been up for long (the restart settings' `reset_after`) and has not asked for
+    /// an address. A program that binds by itself cannot be held back: such a spare serves like
+    /// all others. Told once.
+    SpareDoesNotAsk {
+        /// The spare.
+        info: WorkerInfo,
+        /// For how long it has been up.
+        after: Duration,
+    },
     /// A spare took the part of a worker that had ended.
     Promoted(WorkerInfo),
     /// An empty seat will be taken again.

@@ -49,6 +49,7 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
             let text = format!("worker {} in slot {} stands by as a spare", info.worker, info.slot);
             Entry::about(Level::Info, "spare_ready", *info, text)
         }
+        Event::SpareDoesNotAsk { info, after } => does_not_ask(*info, *after),
         Event::Promoted(info) => {
             let text =
                 format!("worker {} in slot {} takes over; it was a spare", info.worker, info.slot);
@@ -56,6 +57,20 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
         }
         _ => return None,
     })
+}
+
+/// What spares are for takes a program that can be held back.
+fn does_not_ask(info: WorkerInfo, after: Duration) -> Entry {
+    let text = format!(
+        "worker {} in slot {} is to be a spare, but has not asked for an address for {}: a program \
+         that does not listen through the primary cannot be held back, and its spares serve like \
+         all its workers; leave out --spares",
+        info.worker,
+        info.slot,
+        humantime::format_duration(Duration::from_secs(after.as_secs()))
+    );
+    Entry::about(Level::Warn, "spare_does_not_ask", info, text)
+        .with("after_ms", after.as_millis() as u64)
 }
 
 /// It has not come further for a while.

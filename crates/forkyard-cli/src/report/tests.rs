@@ -81,6 +81,7 @@ fn events() -> Vec<Event> {
         rolled_back(&[0, 2]),
         Event::RollAborted { generation: Generation(3) },
         Event::StandsBy(info),
+        Event::SpareDoesNotAsk { info, after: Duration::from_millis(10_003) },
         Event::Promoted(info),
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::ZERO, restarts: 1 },
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::from_millis(97), restarts: 2 },

@@ -51,6 +51,7 @@ pub use settings::{
     CheckRule, ExitStatus, IdleRule, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
 };
 use slot::{SeatState, Slot, Tenure};
+use spares::SpareWarning;
 use worker::{Place, Worker};
 
 /// The most slots one primary may have.
@@ -135,6 +136,7 @@ pub(crate) struct Supervisor {
     /// What new slots are started from.
     generation: Generation,
     roll: Option<Roll>,
+    warning: SpareWarning,
     phase: Phase,
     notices: VecDeque<Notice>,
 }
@@ -150,6 +152,7 @@ impl Supervisor {
             next_worker: 1,
             generation: Generation(0),
             roll: None,
+            warning: SpareWarning::Due,
             phase: Phase::Running,
             notices: VecDeque::new(),
         }
@@ -169,7 +172,7 @@ impl Supervisor {
                 Timer::Restart(slot) => self.fill(now, slot, out),
                 Timer::Start(worker) => self.start_timed_out(now, worker, out),
                 Timer::Settle(worker) => self.settled(now, worker, out),
-                Timer::Stable(worker) => self.stable(now, worker),
+                Timer::Stable(worker) => self.stable(now, worker, out),
                 Timer::Step(worker) => self.step_timed_out(now, worker, out),
                 Timer::Silent(worker) => self.silent_for_long(now, worker, out),
             }

@@ -9,6 +9,7 @@ use super::leaving::Leaving;
 use super::roll::{Direction, Roll};
 use super::settings::Role;
 use super::slot::{SeatState, Slot, Tenure};
+use super::spares::SpareWarning;
 use super::worker::{Channel, Place, Progress, Way, Worker};
 use super::{Phase, Supervisor, Timer};
 use crate::event::RollReason;
@@ -25,6 +26,8 @@ pub(crate) struct SupervisorSnapshot {
     next_worker: u32,
     generation: Generation,
     roll: Option<RollSnapshot>,
+    #[serde(default)]
+    spare_warning: SpareWarning,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -85,6 +88,7 @@ impl Supervisor {
             next_worker: self.next_worker,
             generation: self.generation,
             roll: self.roll.as_ref().map(|roll| RollSnapshot::of(roll, now)),
+            spare_warning: self.warning,
         })
     }
 
@@ -103,6 +107,7 @@ impl Supervisor {
         }
         self.next_worker = snapshot.next_worker;
         self.generation = snapshot.generation;
+        self.warning = snapshot.spare_warning;
         self.roll = snapshot.roll.map(|roll| roll.resume(now));
         let checked =
             self.workers.keys().filter(|worker| self.is_on_its_way(**worker, Way::Checking));

@@ -239,7 +239,7 @@ impl Supervisor {
         }
     }
 
-    fn role_of(&self, worker: WorkerId) -> Role {
+    pub(super) fn role_of(&self, worker: WorkerId) -> Role {
         let slot = self.workers.get(&worker).and_then(|entry| self.slots.get(&entry.slot));
         slot.map_or(Role::Serving, |slot| slot.role)
     }

@@ -172,7 +172,7 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 27] = [
+pub const SIGHTS: [&str; 28] = [
     "a connection served",
     "a connection dropped with its listener",
     "a connection declined",
@@ -196,6 +196,7 @@ pub const SIGHTS: [&str; 27] = [
     "a seat that could not be given back",
     "a roll aborted",
     "a spare promoted",
+    "a spare that did not ask",
     "an end by stop",
     "an end by itself",
     "an end by failure",

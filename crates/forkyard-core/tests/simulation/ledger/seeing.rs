@@ -265,6 +265,13 @@ impl Ledger {
             | Event::RolledBack { .. }
             | Event::RollAborted { .. }
             | Event::Promoted { .. } => return self.sees_roll(event),
+            Event::SpareDoesNotAsk { slot, worker, .. } => {
+                let entry = &self.workers[worker];
+                let is_right = entry.is_up() && !entry.has_come_to_listen();
+                ensure!(is_right, "{worker} has asked, or is not there to do so");
+                ensure!(self.role_of(*slot) == Role::Spare, "{worker} is no spare");
+                self.sight("a spare that did not ask");
+            }
             Event::Failed(_) => self.has_failed = true,
             Event::Stopping { .. } => {
                 self.is_stopped = true;

@@ -25,6 +25,9 @@ impl Driver {
                 self.emit_for(worker, |info| Event::Escalated { info, stage });
             }
             Core::StandsBy { worker, .. } => self.emit_for(worker, Event::StandsBy),
+            Core::SpareDoesNotAsk { worker, after, .. } => {
+                self.emit_for(worker, |info| Event::SpareDoesNotAsk { info, after });
+            }
             Core::Promoted { worker, .. } => self.emit_for(worker, Event::Promoted),
             event => self.publish_of_slots(event),
         }
