@@ -324,8 +324,12 @@ async fn read_worker(pipes: Pipes, sink: SharedSink, mut rest: RestSignal) -> Op
         let (stdout, stderr) = (out.into_resting(), err.into_resting());
         return Some(Pipes { info, stdout, stderr, finish, done, tail });
     }
-    out.finish(&sink);
-    err.finish(&sink);
+    // What it said last tells why it ended: that is known however long the sink takes.
+    let last_words = err.take_rest();
+    err.lines.remember_rest(&last_words);
+    let rest = out.take_rest();
+    out.finish(&rest, &sink);
+    err.finish(&last_words, &sink);
     // The primary may have given up waiting.
     let _ = done.send(());
     None
@@ -364,14 +368,19 @@ impl Stream {
 
     /// Reads what is there now. The writer is gone, so what it wrote is in the pipe; whoever
     /// else may go on writing is not followed.
-    fn finish(mut self, sink: &SharedSink) {
+    fn take_rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
         // Read past tokio, which may not have noticed yet that there is something.
-        if let Some(Ok(rest)) = self.pipe.take().map(pipe::Receiver::into_nonblocking_fd) {
-            let mut rest = File::from(rest).take(LARGEST_PIPE);
-            let mut buffer = [0; CHUNK];
-            while let Ok(length @ 1..) = rest.read(&mut buffer) {
-                self.lines.feed(&buffer[..length], sink);
-            }
+        if let Some(Ok(pipe)) = self.pipe.take().map(pipe::Receiver::into_nonblocking_fd) {
+            // A pipe that is empty but open ends it as well, and what was read is kept.
+            let _ = File::from(pipe).take(LARGEST_PIPE).read_to_end(&mut rest);
+        }
+        rest
+    }
+
+    fn finish(mut self, rest: &[u8], sink: &SharedSink) {
+        for chunk in rest.chunks(CHUNK) {
+            self.lines.feed(chunk, sink);
         }
         self.lines.finish(sink);
     }
@@ -409,6 +418,18 @@ impl Lines {
         sink.flush();
     }
 
+    /// Remembers the last lines ahead of the sink. They are not remembered once more.
+    fn remember_rest(&mut self, rest: &[u8]) {
+        let Some(tail) = self.tail.take() else { return };
+        let text = [self.unfinished.as_slice(), rest].concat();
+        if text.is_empty() {
+            return;
+        }
+        let text = text.strip_suffix(b"\n").unwrap_or(&text);
+        let mut tail = lock(&tail);
+        text.split(|byte| *byte == b'\n').for_each(|line| remember(&mut tail, line));
+    }
+
     fn finish(&mut self, sink: &SharedSink) {
         if !self.unfinished.is_empty() {
             let mut sink = lock(sink);
@@ -426,25 +447,32 @@ impl Lines {
             whole.extend_from_slice(end);
             &whole
         };
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
         // Before the sink, which may take its time.
         if let Some(tail) = &self.tail {
             remember(&mut lock(tail), text);
         }
+        let text = without_return(text);
         sink.line(OutputLine { info: self.info, stream: self.stream, text });
     }
+}
+
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn remember(tail: &mut VecDeque<String>, text: &[u8]) {
     if tail.len() == TAIL_LINES {
         tail.pop_front();
     }
+    let text = without_return(text);
     let text = &text[..text.len().min(TAIL_LINE_BYTES)];
     tail.push_back(String::from_utf8_lossy(text).into_owned());
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use forkyard_core::{SlotId, WorkerId};
 
     use super::*;
@@ -502,7 +530,6 @@ mod tests {
     /// What was read is passed on once, and what was not is found by whoever goes on.
     #[tokio::test]
     async fn a_line_may_begin_in_one_thread_and_end_in_another() {
-        use std::io::Write;
         let start = || {
             let seen = Arc::<Mutex<Vec<String>>>::default();
             let sink = Collected(Arc::clone(&seen));
@@ -551,10 +578,35 @@ mod tests {
         fn flush(&mut self) {}
     }
 
+    /// The sink takes nothing, and what is before them on stdout is not passed on.
+    #[tokio::test]
+    async fn last_words_are_known_before_they_are_passed_on() {
+        let (hurry, words) = std::sync::mpsc::sync_channel(0);
+        let sink: SharedSink = Arc::new(Mutex::new(Box::new(Slow(Arc::default(), words))));
+        let pipe = |text: &[u8]| {
+            let (reader, mut writer) = io::pipe().unwrap();
+            writer.write_all(text).unwrap();
+            let pipe = pipe::Receiver::from_owned_fd(reader.into()).unwrap();
+            RestingPipe { pipe: Some(pipe), unfinished: b"be".to_vec() }
+        };
+        let (pipes, capture) = pair(INFO, (pipe(b"gun\n"), pipe(b"gun\nlast")), Vec::new());
+        let Capture { finish, done, tail } = capture;
+        finish.send(()).unwrap();
+        let (rest, runtime) = (RestSwitch::default().signal(), Handle::current());
+        let read = move || runtime.block_on(read_worker(pipes, sink, rest));
+        let reading = tokio::task::spawn_blocking(read);
+        // The sink takes this once it has come to the first line.
+        hurry.send(()).unwrap();
+        assert_eq!(Tail(Arc::clone(&tail)).lines(), ["begun", "last"]);
+        drop(hurry);
+        assert!(reading.await.unwrap().is_none());
+        done.await.unwrap();
+        assert_eq!(Tail(tail).lines(), ["begun", "last"], "they are remembered once");
+    }
+
     /// The pipe is held open by somebody else, and the sink takes nothing at first.
     #[tokio::test]
     async fn what_a_dead_worker_wrote_outlasts_the_wait_for_it() {
-        use std::io::Write;
         let (seen, (hurry, words)) = (Arc::default(), std::sync::mpsc::sync_channel(0));
         let (pump, drained) = OutputPump::start(Box::new(Slow(Arc::clone(&seen), words))).unwrap();
         let (reader, mut held) = io::pipe().unwrap();
