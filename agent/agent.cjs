@@ -3,16 +3,19 @@
 //
 // Forkyard preloads this file into its Node workers (`node --require FILE program.js`; Node 18
 // and later). It has no dependencies and does nothing but watch until the primary asks for a
-// drain, on the channel that every cluster worker has anyway:
+// drain, on the channel that every cluster worker has anyway. The drain itself is in the file
+// beside it, drain.cjs, of which only the text is read until then: to compile it takes a fifth of
+// what the agent adds to the start of a worker. For the same reason there is nothing but ASCII in
+// here, and no regular expression that a start would need.
 //
-//   worker → primary  {"cmd":"NODE_FORKYARD","act":"agent","version":1}             at load
-//   primary → worker  {"cmd":"NODE_FORKYARD","act":"drain","graceMs":N,"tell":[…]}  the first counts
-//   worker → primary  {"cmd":"NODE_FORKYARD","act":"draining","connections":N}      how far it is
+//   worker -> primary  {"cmd":"NODE_FORKYARD","act":"agent","version":1}             at load
+//   primary -> worker  {"cmd":"NODE_FORKYARD","act":"drain","graceMs":N,"tell":[...]}  the first counts
+//   worker -> primary  {"cmd":"NODE_FORKYARD","act":"draining","connections":N}      how far it is
 //
 // A drain goes like this:
 //
-//   told ──▶ listening sockets closed ──▶ answers say `Connection: close`, HTTP/2 says GOAWAY
-//     ──▶ a connection idle for the whole grace is closed ──▶ none left: cluster.worker.disconnect()
+//   told --> listening sockets closed --> answers say `Connection: close`, HTTP/2 says GOAWAY
+//     --> a connection idle for the whole grace is closed --> none left: cluster.worker.disconnect()
 //
 // Why not `server.close()`: it closes idle connections at once, and a client that sends its next
 // request in the same moment sees a reset. Here a client is told first, by the answer to its
@@ -42,14 +45,9 @@
 
 const CMD = 'NODE_FORKYARD';
 const VERSION = 1;
-const DEFAULT_GRACE_MS = 2000;
-// How old the last look at the network may be when an idle connection is closed.
-const FRESH_MS = 1;
-const MOST_FRESH_TRIES = 20;
-// How many are closed between two looks at the network.
-const CLOSED_AT_ONCE = 32;
-// How long a client may take to close a connection that we have closed on our side.
-const LEAST_LINGER_MS = 1000;
+// The same name with another first word.
+const NAME_AT = __filename.lastIndexOf('agent');
+const DRAIN_FILE = `${__filename.slice(0, NAME_AT)}drain${__filename.slice(NAME_AT + 5)}`;
 
 /** Never throws: a program that cannot be drained is better than one that does not start. */
 function begin() {
@@ -89,6 +87,8 @@ function watch(cluster) {
   const send = process.send;
   const net = require('net');
   const diagnostics = require('diagnostics_channel');
+  // Read now, because a program may leave for another user or another root later on.
+  const drainText = require('fs').readFileSync(DRAIN_FILE, 'utf8');
 
   const servers = new WeakList(() => false);
   const connections = new WeakList((socket) => socket.destroyed);
@@ -100,7 +100,6 @@ function watch(cluster) {
   let failed = false;
 
   const system = {
-    cluster,
     net,
     servers,
     connections,
@@ -109,6 +108,7 @@ function watch(cluster) {
     guarded,
     tell,
     say,
+    leave: () => leave(cluster),
     nowMs: () => Number(clock() / 1000n) / 1000,
     soon: (work) => void setImmediate(guarded(work)),
     // Never what keeps the process alive.
@@ -150,11 +150,24 @@ function watch(cluster) {
       return;
     }
     if (message.act === 'drain' && !drain) {
-      drain = new Drain(system, message);
+      drain = newDrain(message);
       drain.start();
       if (failed) {
         drain.giveUp();
       }
+    }
+  }
+
+  /** Compiles what has not been needed so far; without it a worker leaves the way Node does. */
+  function newDrain(message) {
+    try {
+      const module = { exports: {} };
+      const { compileFunction } = require('vm');
+      compileFunction(drainText, ['module'], { filename: DRAIN_FILE })(module);
+      return new module.exports.Drain(system, message);
+    } catch {
+      const { leave } = system;
+      return { start: leave, giveUp: leave, onListen: leave, onAccepted() {} };
     }
   }
 
@@ -221,388 +234,6 @@ class WeakList {
   }
 }
 
-/** One drain, from the primary's word to `cluster.worker.disconnect()`. */
-class Drain {
-  #system;
-  #graceMs;
-  #texts;
-  #answers;
-  // Of each open connection: what it was when looked at last.
-  #records = new Map();
-  #reported = -1;
-  #isOver = false;
-
-  constructor(system, { graceMs, tell }) {
-    this.#system = system;
-    this.#graceMs = Number.isFinite(graceMs) && graceMs >= 0 ? graceMs : DEFAULT_GRACE_MS;
-    this.#texts = Array.isArray(tell) ? tell.filter((text) => typeof text === 'string') : [];
-    this.#answers = new Answers(system);
-  }
-
-  start() {
-    const { diagnostics, guarded, servers, soon, tell } = this.#system;
-    for (const server of servers.live()) {
-      keepIdleConnections(server);
-    }
-    this.#answers.subscribe(diagnostics, guarded);
-    // The program first, so that a close() of its own finds its servers still listening.
-    this.#texts.forEach(tell);
-    // Then after a look at the network: a socket that is the worker's own (`exclusive`,
-    // `reusePort`) loses what still waits in its queue.
-    soon(() => {
-      this.#stopListening();
-      this.#look();
-    });
-  }
-
-  onListen(server) {
-    keepIdleConnections(server);
-    this.#system.soon(() => this.#stopListening());
-  }
-
-  onAccepted(socket) {
-    this.#record(socket);
-  }
-
-  /** Leaves the way Node does, because something in here went wrong. */
-  giveUp() {
-    if (this.#isOver) {
-      return;
-    }
-    this.#isOver = true;
-    try {
-      for (const server of this.#system.servers.live()) {
-        Reflect.deleteProperty(server, 'closeIdleConnections');
-      }
-    } catch {
-      // Then they are closed less gently, or later.
-    }
-    leave(this.#system.cluster);
-  }
-
-  /** Closes the listening handles alone; the overrides of close() would close connections. */
-  #stopListening() {
-    const { net, servers } = this.#system;
-    for (const server of servers.live()) {
-      if (server._handle) {
-        net.Server.prototype.close.call(server);
-      }
-    }
-  }
-
-  /** Looks at all connections, and comes back until there are none. */
-  #look() {
-    if (this.#isOver) {
-      return;
-    }
-    const due = this.#due();
-    if (!this.#endIfEmpty()) {
-      this.#report();
-      this.#closeWhenFresh(due, MOST_FRESH_TRIES);
-      this.#system.later(() => this.#look(), Math.min(Math.max(this.#graceMs / 8, 10), 250));
-    }
-  }
-
-  /** Brings the records up to date; gives those whose grace is over. */
-  #due() {
-    const view = this.#view();
-    const now = this.#system.nowMs();
-    const due = [];
-    for (const socket of this.#openSockets()) {
-      const record = this.#record(socket);
-      const isIdle = this.#isIdle(record, view, now);
-      if (isIdle && (record.session || now - record.idleSince >= this.#graceMs)) {
-        due.push(record);
-      }
-    }
-    return due;
-  }
-
-  /** The connections as the program sees them: TLS on top of TCP, idle parsers. */
-  #view() {
-    const { servers, tlsSockets } = this.#system;
-    const tlsOf = new Map();
-    for (const tls of tlsSockets.live()) {
-      const carrier = (tls._handle && tls._handle._parentWrap) || tls._parent;
-      if (carrier) {
-        tlsOf.set(carrier, tls);
-      }
-    }
-    const idleParsers = new Set();
-    const listsOf = new Map();
-    for (const server of servers.live()) {
-      const list = connectionsListOf(server);
-      if (list) {
-        listsOf.set(server, list);
-        list.idle().forEach((parser) => idleParsers.add(parser));
-      }
-    }
-    return { tlsOf, idleParsers, listsOf };
-  }
-
-  #openSockets() {
-    const known = this.#system.connections.live();
-    if (known.size < this.#counted()) {
-      for (const socket of socketsByHandle(this.#system.net)) {
-        known.add(socket);
-      }
-    }
-    for (const socket of known) {
-      if (!isOpen(socket)) {
-        known.delete(socket);
-      }
-    }
-    return known;
-  }
-
-  /** What the servers count; versions without the channel know no other number. */
-  #counted() {
-    let count = 0;
-    for (const server of this.#system.servers.live()) {
-      count += server._connections > 0 ? server._connections : 0;
-    }
-    return count;
-  }
-
-  #record(socket) {
-    let record = this.#records.get(socket);
-    if (!record) {
-      record = { socket, surface: socket, session: null, bytes: -1, idleSince: 0, closedAt: null };
-      this.#records.set(socket, record);
-      const { guarded, soon } = this.#system;
-      socket.once('close', guarded(() => {
-        this.#records.delete(socket);
-        soon(() => this.#endIfEmpty());
-      }));
-    }
-    return record;
-  }
-
-  /** Whether the connection has been idle since `record.idleSince`. */
-  #isIdle(record, view, now) {
-    record.surface = view.tlsOf.get(record.socket) || record.socket;
-    if (!record.surface.parser && this.#isSession(record)) {
-      // Then only the client's side of the connection is open yet.
-      return record.session.destroyed;
-    }
-    this.#answers.markCurrent(record.surface);
-    const { bytesRead } = record.socket;
-    const idle = bytesRead === record.bytes && isIdleConnection(record, view);
-    if (!idle) {
-      record.bytes = bytesRead;
-      record.idleSince = now;
-    }
-    return idle || this.#graceMs === 0 && isIdleConnection(record, view);
-  }
-
-  /**
-   * An HTTP/2 session is closed at first sight: its GOAWAY says which streams have been taken, a
-   * client asks again for what came later (RFC 9113, 8.7), and those taken are finished. The
-   * protocol's gentler way, a GOAWAY that refuses nothing before, is barred: once Node has said
-   * any GOAWAY and has no streams, it throws away unread what the client still sends.
-   */
-  #isSession(record) {
-    if (!record.session) {
-      record.session = sessionOf(record.surface);
-      if (record.session && !record.session.closed && !record.session.destroyed) {
-        record.session.close();
-      }
-    }
-    return record.session !== null;
-  }
-
-  /**
-   * Closes what is due in the moment after a look at the network, so that a request that has
-   * arrived is seen. A busy loop takes longer; then it waits for a better turn.
-   */
-  #closeWhenFresh(due, tries) {
-    if (due.length === 0 || this.#isOver) {
-      return;
-    }
-    const { nowMs, soon } = this.#system;
-    soon(() => {
-      const before = nowMs();
-      soon(() => {
-        if (nowMs() - before > FRESH_MS && tries > 0) {
-          this.#closeWhenFresh(due, tries - 1);
-        } else {
-          this.#close(due.splice(0, CLOSED_AT_ONCE));
-          this.#closeWhenFresh(due, MOST_FRESH_TRIES);
-        }
-      });
-    });
-  }
-
-  #close(due) {
-    const view = this.#view();
-    const now = this.#system.nowMs();
-    for (const record of due) {
-      if (isOpen(record.socket) && this.#isIdle(record, view, now)) {
-        this.#closeOne(record, now);
-      }
-    }
-  }
-
-  #closeOne(record, now) {
-    const { socket, surface, session } = record;
-    if (record.closedAt !== null) {
-      if (now - record.closedAt >= Math.max(this.#graceMs, LEAST_LINGER_MS)) {
-        socket.destroy();
-      }
-      return;
-    }
-    record.closedAt = now;
-    if (isShakingHands(surface)) {
-      socket.destroy();
-    } else if (!session) {
-      surface.destroySoon();
-    }
-  }
-
-  #report() {
-    const connections = this.#openSockets().size;
-    if (connections !== this.#reported) {
-      this.#reported = connections;
-      this.#system.say({ act: 'draining', connections });
-    }
-  }
-
-  #endIfEmpty() {
-    if (this.#isOver || this.#openSockets().size > 0 || this.#counted() > 0) {
-      return this.#isOver;
-    }
-    this.#isOver = true;
-    leave(this.#system.cluster);
-    return true;
-  }
-}
-
-/**
- * HTTP/1: every answer whose header is not out yet shall say `Connection: close`. Of answers to
- * pipelined requests only the last one does, or those behind it would get none.
- */
-class Answers {
-  #system;
-  // The answer on each connection that says it.
-  #marked = new WeakMap();
-  // How much of the bytes that a parser is working on belongs to requests seen already.
-  #positions = new WeakMap();
-  // Held for as long as the drain lasts, see `watch`.
-  #channels = [];
-
-  constructor(system) {
-    this.#system = system;
-  }
-
-  subscribe(diagnostics, guarded) {
-    const started = diagnostics.channel('http.server.request.start');
-    const finished = diagnostics.channel('http.server.response.finish');
-    started.subscribe(guarded((message) => this.#onStart(message)));
-    finished.subscribe(guarded((message) => this.#onFinish(message)));
-    this.#channels = [started, finished];
-  }
-
-  /** For an answer that was begun before the drain. */
-  markCurrent(socket) {
-    const response = socket._httpMessage;
-    if (!response || response._header || !response.req) {
-      return;
-    }
-    const last = socket.parser && socket.parser.incoming;
-    if (!last || last === response.req) {
-      this.#mark(socket, response);
-    }
-  }
-
-  #onStart({ request, response, socket }) {
-    const before = this.#marked.get(socket);
-    if (before && !before._header) {
-      unmark(before);
-    }
-    if (!this.#isPipelined(socket.parser, request)) {
-      this.#mark(socket, response);
-    }
-  }
-
-  #mark(socket, response) {
-    // The client wants it closed itself.
-    if (response.shouldKeepAlive) {
-      this.#marked.set(socket, response);
-      mark(response);
-    }
-  }
-
-  #onFinish({ request, response, socket }) {
-    // The next in line may have been parsed before the drain.
-    this.#system.nextTick(() => this.markCurrent(socket));
-    // The answer is out before the request has been read to its end. If the connection was
-    // closed now, the system would answer what is still coming with a reset, and that may
-    // overtake the answer.
-    if (response._last && !request.complete && this.#marked.get(socket) === response) {
-      response._last = false;
-      request.once('close', this.#system.guarded(() => socket.destroySoon()));
-    }
-  }
-
-  /** Whether another request follows in the bytes that are being parsed right now. */
-  #isPipelined(parser, request) {
-    if (!parser || typeof parser.getCurrentBuffer !== 'function') {
-      return false;
-    }
-    const bytes = parser.getCurrentBuffer();
-    const from = this.#positions.get(parser);
-    if (from === undefined) {
-      this.#system.nextTick(() => this.#positions.delete(parser));
-    }
-    const end = endOfRequest(bytes, from || 0, request.headers);
-    this.#positions.set(parser, end);
-    return end < bytes.length;
-  }
-}
-
-/** Where the request that begins at `from` ends; the end of `bytes` if that cannot be told. */
-function endOfRequest(bytes, from, headers) {
-  const head = bytes.indexOf('\r\n\r\n', from);
-  const length = Number(headers['content-length'] || 0);
-  if (head === -1 || headers['transfer-encoding'] !== undefined || !(length >= 0)) {
-    return bytes.length;
-  }
-  return head + 4 + length;
-}
-
-function mark(response) {
-  response.shouldKeepAlive = false;
-  // The program may set its own `Connection: keep-alive`, as proxies do, or remove the header.
-  Object.defineProperty(response, '_storeHeader', {
-    configurable: true,
-    writable: true,
-    value: function _storeHeader(...args) {
-      const result = Object.getPrototypeOf(this)._storeHeader.apply(this, args);
-      if (typeof this._header === 'string' && this.statusCode !== 101) {
-        this._header = sayingClose(this._header);
-        this.shouldKeepAlive = false;
-        this._last = true;
-      }
-      return result;
-    },
-  });
-}
-
-function unmark(response) {
-  response.shouldKeepAlive = true;
-  delete response._storeHeader;
-}
-
-/** The same head of an answer with `Connection: close`. */
-function sayingClose(header) {
-  const lines = header
-    .split('\r\n')
-    .filter((line) => !/^(connection: *(keep-alive|close) *$|keep-alive:)/i.test(line));
-  // The head ends with an empty line, of which the split makes two empty ends.
-  lines.splice(-2, 0, 'Connection: close');
-  return lines.join('\r\n');
-}
-
 /**
  * Replaces the method by an accessor that reports `this` and gives back the method itself: the
  * caller then calls Node's own function, and no frame of ours is in its stack traces.
@@ -637,18 +268,6 @@ function isLoaded(name) {
   return Array.isArray(list) && list.includes(`NativeModule ${name}`);
 }
 
-/** Keeps a close() of the program from closing idle connections; they have their grace. */
-function keepIdleConnections(server) {
-  if (typeof server.closeIdleConnections === 'function') {
-    const value = function closeIdleConnections() {};
-    Object.defineProperty(server, 'closeIdleConnections', {
-      configurable: true,
-      writable: true,
-      value,
-    });
-  }
-}
-
 function leave(cluster) {
   try {
     if (process.connected) {
@@ -657,60 +276,6 @@ function leave(cluster) {
   } catch {
     // The primary has a time-out.
   }
-}
-
-/** A socket that was sent to another process has lost its handle without being destroyed. */
-function isOpen(socket) {
-  return !socket.destroyed && Boolean(socket._handle);
-}
-
-/** The accepted connections among the open handles, for versions that do not announce them. */
-function socketsByHandle(net) {
-  const handles = typeof process._getActiveHandles === 'function' ? process._getActiveHandles() : [];
-  return handles.filter((handle) => handle instanceof net.Socket && handle._server);
-}
-
-/** The list that Node's HTTP server keeps of its parsers. */
-function connectionsListOf(server) {
-  for (const symbol of Object.getOwnPropertySymbols(server)) {
-    if (symbol.description === 'http.server.connections') {
-      const list = server[symbol];
-      return list && typeof list.idle === 'function' ? list : null;
-    }
-  }
-  return null;
-}
-
-/** The HTTP/2 session on a socket: versions keep it under different names. */
-function sessionOf(socket) {
-  for (const key of Reflect.ownKeys(socket)) {
-    const { value } = Object.getOwnPropertyDescriptor(socket, key);
-    if (value && typeof value.goaway === 'function' && typeof value.close === 'function') {
-      return value;
-    }
-  }
-  return null;
-}
-
-/** Whether nobody waits for anything here. Raw TCP and upgraded connections are never idle. */
-function isIdleConnection({ socket, surface }, view) {
-  if (isShakingHands(surface)) {
-    return true;
-  }
-  const { parser } = surface;
-  if (!parser || surface._httpMessage || surface.writableLength > 0) {
-    return false;
-  }
-  if (parser.incoming && !parser.incoming.complete) {
-    return false;
-  }
-  // The list knows of a request whose head has come in part. It takes for that, too, a
-  // connection on which nothing has come yet.
-  return surface.bytesRead === 0 || !view.listsOf.has(surface.server) || view.idleParsers.has(parser);
-}
-
-function isShakingHands(socket) {
-  return socket.encrypted === true && socket.secureConnecting === true;
 }
 
 begin();

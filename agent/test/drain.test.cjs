@@ -3,9 +3,12 @@
 'use strict';
 
 const assert = require('assert');
+const fs = require('fs');
 const http = require('http');
 const http2 = require('http2');
 const net = require('net');
+const os = require('os');
+const path = require('path');
 const tls = require('tls');
 const { EventEmitter, once } = require('events');
 const { describe, it } = require('node:test');
@@ -46,6 +49,17 @@ async function kept(target) {
   const socket = await connect(target);
   await answersTo(socket, GET, 1);
   return socket;
+}
+
+/** A copy of the agent's files in a folder of their own. */
+function copyAgent() {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'forkyard-agent-'));
+  const copy = (name) => {
+    fs.copyFileSync(path.join(__dirname, '..', name), path.join(folder, name));
+    return path.join(folder, name);
+  };
+  const remove = () => fs.rmSync(folder, { recursive: true, force: true });
+  return { agent: copy('agent.cjs'), drain: copy('drain.cjs'), remove };
 }
 
 function closed(socket) {
@@ -436,6 +450,28 @@ describe('a drain', { concurrency: 4 }, () => {
 
   test('becomes a plain disconnect where it cannot work', async (cluster) => {
     const { worker, address } = await cluster.start('told.cjs', { args: ['sealed'] });
+    const socket = await kept(at(address));
+    await cluster.drain(worker, { graceMs: LONG_MS });
+    // Node 18 does not close idle connections when it disconnects.
+    socket.end();
+    await endsWell(cluster, worker);
+  });
+
+  test('needs its files no more once the worker runs', async (cluster) => {
+    const { agent, remove } = copyAgent();
+    const { worker, address } = await cluster.start('server.cjs', { args: ['http'], agent });
+    remove();
+    const socket = await kept(at(address));
+    assert.strictEqual((await begin(cluster, worker, { graceMs: LONG_MS })).connections, 1);
+    socket.destroy();
+    await endsWell(cluster, worker);
+  });
+
+  test('becomes a plain disconnect where it cannot be compiled', async (cluster) => {
+    const { agent, drain, remove } = copyAgent();
+    fs.writeFileSync(drain, 'this is no JavaScript');
+    const { worker, address } = await cluster.start('server.cjs', { args: ['http'], agent });
+    remove();
     const socket = await kept(at(address));
     await cluster.drain(worker, { graceMs: LONG_MS });
     // Node 18 does not close idle connections when it disconnects.

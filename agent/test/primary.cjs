@@ -28,9 +28,12 @@ cluster.on('exit', (worker, code, signal) => {
   process.send({ event: 'exit', ...end });
 });
 
-/** Starts a worker; answers when it listens, says 'ready', or has ended. */
+/**
+ * Starts a worker; answers when it listens, says 'ready', or has ended. `agent` is whether the
+ * agent is preloaded, or the file of another one.
+ */
 function start({ exec, args = [], execArgv = [], agent = true, env = {} }, answer) {
-  const preload = agent ? ['--require', AGENT] : [];
+  const preload = agent ? ['--require', agent === true ? AGENT : agent] : [];
   cluster.setupPrimary({ exec, args, silent: true, execArgv: [...preload, ...execArgv] });
   const worker = cluster.fork(env);
   const kept = { stdout: '', stderr: '' };

@@ -15,6 +15,12 @@ use crate::interrupt::{self, Waited};
 /// How many of the last lines are kept, to be shown if the program fails.
 const KEPT_LINES: usize = 40;
 
+/// Variables that may stand in the environment for other reasons and change how Node starts.
+/// Whatever is measured runs without them: reading certificates alone can take longer than all
+/// the rest of a start.
+const AMBIENT: [&str; 4] =
+    ["NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "NODE_COMPILE_CACHE", "NODE_V8_COVERAGE"];
+
 /// How often a program that is to end is given a chance to get rid of its output.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
 
@@ -41,6 +47,9 @@ struct Output {
 
 impl Program {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        for name in AMBIENT {
+            command.env_remove(name);
+        }
         let name = command.get_program().to_string_lossy().into_owned();
         let (pipe, writer) = std::io::pipe().context("failed to make a pipe")?;
         command.process_group(0).stdin(Stdio::null());
@@ -214,6 +223,16 @@ mod tests {
         assert!(error.to_string().contains("why"), "{error}");
         let error = shell("printf because; exit 3").finish(LONG).unwrap_err();
         assert!(error.to_string().contains("because"), "{error}");
+    }
+
+    #[test]
+    fn what_stands_in_the_environment_does_not_change_what_is_measured() {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"echo "options: $NODE_OPTIONS, port: $PORT""#]);
+        command.env("NODE_OPTIONS", "--inspect").env("PORT", "80");
+        let mut program = Program::start(&mut command).unwrap();
+        let line = program.wait_for_line(LONG, |line| Some(line.to_owned())).unwrap();
+        assert_eq!(line, "options: , port: 80");
     }
 
     #[test]

@@ -191,17 +191,21 @@ impl Bench<'_> {
     }
 
     fn start(&mut self, round: u32, start: Start) -> Result<()> {
-        let took = self.run(round, "crash", &start.name(), |files, port| match start {
-            Start::Bare => crash::bare_start(&files.peers, port),
-            Start::AfterCrash(contestant) => {
-                crash::until_answer(Setup::of(contestant, 1), files, port)
-            }
-            Start::FromSpare => {
-                let setup = Setup { spares: 1, ..Setup::of(Contestant::Forkyard, 1) };
-                crash::until_answer(setup, files, port)
+        let took = self.run(round, "crash", &start.name(), |files, port| {
+            let _idle = crash::idle_node(&files.peers)?;
+            match start {
+                Start::Bare => crash::bare_start(&files.peers, port),
+                Start::AfterCrash(contestant) => {
+                    crash::until_answer(Setup::of(contestant, 1), files, port)
+                }
+                Start::FromSpare => {
+                    let setup = Setup { spares: 1, ..Setup::of(Contestant::Forkyard, 1) };
+                    crash::until_answer(setup, files, port)
+                }
             }
         })?;
-        self.results.starts.entry(start).or_default().push(took);
+        self.results.starts.entry(start).or_default().push(took.answer);
+        self.results.exits.entry(start).or_default().extend(took.exit);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The command under test, from its start to its end.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -533,6 +534,27 @@ impl Ended {
     pub fn assert_nobody_left(&self) -> &Self {
         let left = self.forkyard.processes();
         assert!(left.is_empty(), "still there: {left:?}; it said:\n{}", story(&self.events));
+        self
+    }
+
+    /// Fails the test if a worker had to be told twice to leave before it had disconnected. From
+    /// then on it has nothing to finish, and how soon its process ends is up to the machine.
+    ///
+    /// # Panics
+    ///
+    /// When one had to.
+    pub fn assert_nobody_hurried(&self) -> &Self {
+        let mut disconnected = BTreeSet::new();
+        for event in &self.events {
+            match event {
+                event if event.is("worker_disconnected") => drop(disconnected.insert(event.pid())),
+                event if event.is("stop_escalated") => {
+                    let pid = event.pid();
+                    assert!(disconnected.contains(&pid), "{pid} is hurried:\n{}", self.text());
+                }
+                _ => {}
+            }
+        }
         self
     }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use forkyard_tests::command::Ended;
-use forkyard_tests::{Forkyard, Launch, OnDisk, Stream, client, processes, tools, waiting};
+use forkyard_tests::{Forkyard, Launch, Node, OnDisk, Stream, client, processes, tools, waiting};
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
@@ -126,8 +126,8 @@ fn a_bad_build_ends_it_with_4_and_says_who_why_and_what_it_wrote() {
     let ended = place.reload(&["web"]);
     ended.assert_code(4);
     let said = ended.text();
-    for words in ["the reload failed: worker 3 in slot 0 exited with code 1", "Error: no database"]
-    {
+    let why = "the reload failed: worker 3 in slot 0 exited with code 1";
+    for words in [why, "Error: no database", "the reload is undone"] {
         assert_eq!(said.matches(words).count(), 1, "once: {said}");
     }
     client::get(&forkyard.target(), "/").expect("the old generation serves on");
@@ -195,6 +195,53 @@ fn an_app_that_is_stopped_meanwhile_says_so() {
     let reload = place.reload_slowly(&forkyard);
     forkyard.stop().assert_code(0);
     reload.wait_exit().assert_code(4).assert_says(&["the reload failed: the app is stopping"]);
+}
+
+/// An interpreter that is asked for its version may take its time.
+struct SlowInterpreter {
+    hang: PathBuf,
+    asked: PathBuf,
+}
+
+impl SlowInterpreter {
+    /// An app that is run by it. It is fast at first.
+    fn launch(place: &Place) -> (Self, Launch) {
+        let path = |name: &str| place.temp.path().join(name);
+        let (node, hang, asked) = (path("node"), path("hang"), path("asked"));
+        let script = format!(
+            "#!/bin/sh\nwhile test $1 = --version -a -e '{0}'; do touch '{1}'; sleep 0.01; done\n\
+             exec '{2}' \"$@\"\n",
+            hang.display(),
+            asked.display(),
+            Node::V22.binary().display()
+        );
+        fs::write(&node, script).unwrap();
+        fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
+        let launch = place.launch().workers(1).interpreter(node);
+        (Self { hang, asked }, launch.program(tools::program("typed.ts")))
+    }
+
+    /// Has `forkyard reload` wait for it.
+    fn reload(&self, place: &Place) -> Forkyard {
+        fs::write(&self.hang, "").unwrap();
+        let reload = place.ask("reload").start();
+        waiting::until("the interpreter to be asked", || self.asked.exists().then_some(()));
+        reload
+    }
+
+    fn answer(&self) {
+        fs::remove_file(&self.hang).unwrap();
+    }
+}
+
+#[test]
+fn a_reload_that_still_looks_for_its_program_holds_up_no_stop() {
+    let place = Place::new();
+    let (interpreter, launch) = SlowInterpreter::launch(&place);
+    let forkyard = started(launch);
+    let reload = interpreter.reload(&place);
+    forkyard.stop().assert_code(0);
+    reload.wait_exit().assert_code(4).assert_says(&["the app is stopping"]);
 }
 
 #[test]
@@ -290,14 +337,47 @@ fn a_second_upgrade_at_a_time_is_refused() {
     forkyard.stop().assert_code(0);
 }
 
+/// Also where the signal that wants a reload is ignored.
 #[test]
-fn whoever_follows_a_reload_is_told_of_an_upgrade() {
+fn a_reload_that_waits_goes_on_waiting_after_an_upgrade() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    let forkyard = started(place.before_slow_one().on_disk(&on_disk).wrapped(&["nohup"]));
+    let first = place.reload_slowly(&forkyard);
+    let second = place.ask("reload").start();
+    forkyard.wait("reload_put_off");
+    forkyard.upgrade();
+    place.release();
+    forkyard.wait_count("roll_finished", 2);
+    for reload in [first, second] {
+        reload.wait_exit().assert_code(0);
+    }
+    forkyard.stop().assert_code(0);
+}
+
+/// It has not come further than that, so the next program begins it. Also where the signal that
+/// wants a reload is ignored.
+#[test]
+fn a_reload_that_still_looks_for_its_program_goes_on_after_an_upgrade() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    let (interpreter, launch) = SlowInterpreter::launch(&place);
+    let forkyard = started(launch.on_disk(&on_disk).wrapped(&["nohup"]));
+    let reload = interpreter.reload(&place);
+    forkyard.upgrade();
+    interpreter.answer();
+    reload.wait_exit().assert_code(0).assert_says(&["reload finished after"]);
+    forkyard.wait("roll_finished");
+    assert_eq!(forkyard.events().iter().filter(|event| event.is("roll_started")).count(), 1);
+    forkyard.stop().assert_code(0);
+}
+
+#[test]
+fn a_reload_is_followed_through_an_upgrade() {
     let (place, on_disk) = (Place::new(), OnDisk::new());
     let forkyard = started(place.before_slow_one().on_disk(&on_disk));
     let reload = place.reload_slowly(&forkyard);
     forkyard.upgrade();
-    reload.wait_exit().assert_code(1).assert_says(&["was upgraded meanwhile; the reload goes on"]);
     place.release();
+    reload.wait_exit().assert_code(0).assert_says(&["reload finished after"]);
     forkyard.wait("roll_finished");
     forkyard.stop().assert_code(0);
 }
@@ -377,7 +457,11 @@ fn nobody_else_can_reach_the_socket() {
         .unwrap();
     let heard = String::from_utf8_lossy(&stranger.stdout).into_owned();
     assert!(["heard 0", "cut off"].contains(&heard.as_str()), "{stranger:?}");
-    forkyard.stop().assert_code(0);
+    let ended = forkyard.stop();
+    ended.assert_code(0);
+    let warned = ended.all("log").find(|event| event.text("message").contains("turned away"));
+    let warned = warned.expect("an object like all that is said");
+    assert_eq!((warned.text("level"), warned.text("target")), ("warn", "forkyard_control::server"));
 }
 
 #[test]

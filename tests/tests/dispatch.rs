@@ -353,8 +353,7 @@ fn assert_no_time_outs(tally: &Tally) {
 }
 
 fn assert_clean(ended: &Ended) {
-    ended.assert_code(0).assert_nobody_left().assert_no_panic();
-    assert_eq!(ended.all("stop_escalated").count(), 0, "{}", ended.text());
+    ended.assert_code(0).assert_nobody_left().assert_no_panic().assert_nobody_hurried();
 }
 
 /// Descriptors and zombies: after load and kills the primary has what it had before; but for

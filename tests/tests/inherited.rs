@@ -22,12 +22,18 @@ fn launch(policy: &str, address: &str) -> Launch {
 /// The workers that have said what they were started with, as many as there are.
 fn wait_serving(forkyard: &Forkyard, count: usize) -> Vec<i32> {
     let said = forkyard.wait_json("sockets", count);
-    said.iter().map(|said| i32::try_from(said["pid"].as_i64().unwrap()).unwrap()).collect()
+    let pid = |said: &serde_json::Value| said["pid"].as_i64().and_then(|pid| pid.try_into().ok());
+    said.iter().map(|said| pid(said).expect("a pid")).collect()
 }
 
 fn target(forkyard: &Forkyard) -> Target {
     let bound = forkyard.wait("listener_bound");
-    Target::port(bound.text("address").rsplit_once(':').unwrap().1.parse().unwrap())
+    Target::port(port_of(&bound))
+}
+
+fn port_of(bound: &Event) -> u16 {
+    let port = bound.text("address").rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    port.expect("a port")
 }
 
 fn ask(target: &Target) -> i32 {
@@ -42,8 +48,7 @@ fn workers_serve_one_socket_that_blocks_as_from_systemd() {
     let bound = forkyard.wait_count("listener_bound", 2);
     for bound in bound {
         assert_eq!(bound.text("policy"), "shared");
-        let port = bound.text("address").rsplit_once(':').unwrap().1.parse().unwrap();
-        ask(&Target::port(port));
+        ask(&Target::port(port_of(&bound)));
     }
     forkyard.stop().assert_code(0).assert_no_panic().assert_nobody_left();
 }

@@ -59,12 +59,11 @@ fn reload_under(forkyard: &Forkyard, loads: &[Load]) -> Vec<Tally> {
     running.into_iter().map(Running::stop).collect()
 }
 
-/// Nothing was lost, and nobody had to be told twice to leave.
+/// Nothing was lost, and nobody had to be told twice to finish.
 fn assert_unnoticed(forkyard: Forkyard, tallies: &[Tally]) {
     tallies.iter().for_each(Tally::assert_nothing_lost);
     let ended = forkyard.stop();
-    ended.assert_code(0).assert_nobody_left().assert_no_panic();
-    assert_eq!(ended.all("stop_escalated").count(), 0, "{}", ended.text());
+    ended.assert_code(0).assert_nobody_left().assert_no_panic().assert_nobody_hurried();
 }
 
 /// Workers of every generation answered.

@@ -69,3 +69,15 @@ fn spares_are_reloaded_after_all_others() {
     assert_eq!(seats[1], second, "slot 1 has the new spare");
     forkyard.stop().assert_code(0);
 }
+
+/// Nobody can hold back a program that binds by itself.
+#[test]
+fn a_program_that_does_not_ask_for_an_address_is_warned_about_once() {
+    let launch = Launch::run("program.sh").own_interpreter().workers(1).option("--spares", "2");
+    let forkyard = launch.option("--restart-reset-after", "300ms").impatient().start();
+    let warning = forkyard.wait("spare_does_not_ask");
+    assert_eq!(warning.text("level"), "warn");
+    let ended = forkyard.stop();
+    ended.assert_code(0);
+    assert_eq!(ended.all("spare_does_not_ask").count(), 1);
+}

@@ -218,6 +218,67 @@ fn a_program_that_fails_in_the_end_is_gone_back_from() {
     stop_cleanly(forkyard);
 }
 
+/// Makes the next program fail while it takes over: it may have few more descriptors than the
+/// one before had, and needs two of each that it is left until it has taken over.
+fn lacks_descriptors(forkyard: &Forkyard, on_disk: &OnDisk) {
+    let path = format!("/proc/{}/fd", forkyard.pid());
+    let limit = fs::read_dir(path).expect("a live process").count() + 20;
+    on_disk.script(&format!("test $what = take-over && ulimit -n {limit}\nexec $real \"$@\""));
+}
+
+/// A program that is ready when it is tried out, has read the state when it matters, and cannot
+/// start then. Nothing that it has looked at is the worse for it.
+#[test]
+fn a_program_that_cannot_start_in_the_end_is_gone_back_from() {
+    let on_disk = OnDisk::new();
+    let socket = on_disk.path("app.sock");
+    let launch = launch("recorded.js", &on_disk).workers(8).worker_env("SOCKET", &socket);
+    let forkyard = launch.start();
+    let workers = forkyard.wait_listening(8);
+    let target = Target::unix(&socket);
+    let mut connection = Connection::open(&target).expect("a connection");
+    let served_by = ask(&mut connection, "/first");
+    lacks_descriptors(&forkyard, &on_disk);
+    forkyard.signal(Signal::USR2);
+    let failed = wait_failed(&forkyard, 1);
+    let reason = failed.text("reason");
+    assert!(reason.contains("could not start"), "{failed:?}");
+    assert!(reason.contains("Too many open files"), "{failed:?}");
+    assert_eq!(ask(&mut connection, "/again"), served_by);
+    client::get(&target, "/new").expect("new connections are served");
+    assert_eq!(children(&forkyard), workers);
+    processes::signal(workers[0], Signal::KILL);
+    let slot = forkyard.wait_exited(workers[0]).slot();
+    forkyard.wait_replaced(slot, &workers);
+    on_disk.renew();
+    stop_cleanly(forkyard);
+    assert!(!socket.exists());
+}
+
+/// Whether it had come to look for them, or had failed with them in hand.
+#[test]
+fn inherited_sockets_are_gone_back_with() {
+    let on_disk = OnDisk::new();
+    let release = on_disk.path("release");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = Target::port(listener.local_addr().expect("an address").port());
+    let launch = launch("starts-slowly.js", &on_disk).workers(8).worker_env("FD", "7");
+    let wrapper = ["sh", "-c", "exec \"$0\" \"$@\" 7<&0 </dev/null"];
+    let launch = launch.worker_env("RELEASE", &release).wrapped(&wrapper).stdin(listener);
+    let forkyard = launch.start();
+    forkyard.wait_count("worker_online", 8);
+    on_disk.script("test $what = take-over && set -- run ''\nexec $real \"$@\"");
+    forkyard.signal(Signal::USR2);
+    wait_failed(&forkyard, 1);
+    lacks_descriptors(&forkyard, &on_disk);
+    forkyard.signal(Signal::USR2);
+    wait_failed(&forkyard, 2);
+    fs::write(&release, "").expect("a file");
+    forkyard.wait_listening(8);
+    client::get(&target, "/x").expect("it is served");
+    stop_cleanly(forkyard);
+}
+
 /// A script that waits until the test lets it go on, and says when it has begun.
 fn waits(on_disk: &OnDisk) {
     let (begun, go) = (on_disk.path("begun"), on_disk.path("go"));
@@ -512,6 +573,21 @@ fn workers_are_started_as_before() {
     stop_cleanly(forkyard);
 }
 
+/// It may be gone from the disk: the next program has no need of it.
+#[test]
+fn what_workers_were_started_from_is_not_looked_for() {
+    let on_disk = OnDisk::new();
+    let variables = on_disk.path("variables");
+    fs::write(&variables, "COLOR=blue\n").expect("a file");
+    let launch = launch("recorded.js", &on_disk).workers(1).option("--env-file", &variables);
+    let forkyard = launch.start();
+    let workers = forkyard.wait_listening(1);
+    fs::remove_file(&variables).expect("it is there");
+    upgrade_to_new(&forkyard, &on_disk);
+    assert_eq!(children(&forkyard), workers);
+    stop_cleanly(forkyard);
+}
+
 /// A roll goes on in the next program where it was.
 #[test]
 fn a_roll_goes_on() {
@@ -534,6 +610,32 @@ fn a_roll_goes_on() {
         let children = children(&forkyard);
         (children.len() == 2 && children.iter().all(|pid| !workers.contains(pid))).then_some(())
     });
+    stop_cleanly(forkyard);
+}
+
+/// So does a reload that waits for its end; and if the upgrade comes to nothing, it is not put
+/// off once more.
+#[test]
+fn a_reload_that_waits_goes_on_waiting() {
+    let on_disk = OnDisk::new();
+    let release = on_disk.path("release");
+    fs::write(&release, "").expect("a file");
+    let launch = launch("starts-slowly.js", &on_disk).workers(1);
+    let forkyard = launch.worker_env("RELEASE", &release).start();
+    forkyard.wait_listening(1);
+    fs::remove_file(&release).expect("it is there");
+    forkyard.signal(Signal::HUP);
+    forkyard.wait_for("a successor that waits", |event| {
+        event.is("roll_step") && event.text("phase") == "waiting"
+    });
+    forkyard.signal(Signal::HUP);
+    forkyard.wait("reload_put_off");
+    fail_late(&forkyard, &on_disk);
+    upgrade_to_new(&forkyard, &on_disk);
+    fs::write(&release, "").expect("a file");
+    forkyard.wait_count("roll_finished", 2);
+    let events = forkyard.events();
+    assert_eq!(events.iter().filter(|event| event.is("reload_put_off")).count(), 1);
     stop_cleanly(forkyard);
 }
 
@@ -573,6 +675,33 @@ fn the_first_process_of_a_namespace_is_upgraded_too() {
     waiting::until("the orphans to be reaped", || {
         let children = processes::children(primary);
         (children.len() == 1 && processes::is_alive(children[0])).then_some(())
+    });
+    processes::signal(primary, Signal::TERM);
+    forkyard.wait_exit().assert_code(0).assert_no_panic();
+}
+
+/// A worker that dies in between is no orphan, though nobody has taken charge of it yet when the
+/// next program learns that some child has ended.
+#[test]
+fn the_first_process_of_a_namespace_reaps_its_workers_as_such() {
+    let on_disk = OnDisk::new();
+    let unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let launch = launch("recorded.js", &on_disk).workers(4).wrapped(&unshare);
+    let forkyard = launch.start();
+    let workers = forkyard.wait_listening(4);
+    let numbers: Vec<_> = workers.iter().map(ToString::to_string).collect();
+    on_disk.script(&format!(
+        "test $what = take-over && kill -KILL {}\nexec $real \"$@\"",
+        numbers.join(" ")
+    ));
+    let primary = processes::children(forkyard.pid())[0];
+    processes::signal(primary, Signal::USR2);
+    forkyard.wait("primary_upgraded");
+    for worker in &workers {
+        assert_eq!(forkyard.wait_exited(*worker).text("signal"), "SIGKILL");
+    }
+    waiting::until("four workers in their places", || {
+        (processes::children(primary).len() == 4).then_some(())
     });
     processes::signal(primary, Signal::TERM);
     forkyard.wait_exit().assert_code(0).assert_no_panic();

@@ -123,9 +123,10 @@ fn starts(results: &Results) -> Vec<Row> {
         "least to most",
         "times",
         "longer than the bare start",
+        "exit reported after",
     ]);
     let rows = results.starts.iter().filter_map(|(start, times)| {
-        let spread = spread(times.iter().copied())?;
+        let spread = spread_of(times)?;
         let (name, more) = match start {
             Start::Bare => (start.name(), String::new()),
             _ => {
@@ -134,7 +135,9 @@ fn starts(results: &Results) -> Vec<Row> {
             }
         };
         let median = format!("{:.1}", spread.median);
-        Some(vec![name, median, reach(spread, 1), times.len().to_string(), more])
+        let exit = results.exits.get(start).and_then(|times| spread_of(times));
+        let exit = exit.map(|exit| format!("{:.1}", exit.median)).unwrap_or_default();
+        Some(vec![name, median, reach(spread, 1), times.len().to_string(), more, exit])
     });
     head.into_iter().chain(rows).collect()
 }
@@ -248,6 +251,10 @@ fn sum_up(runs: &[under_load::Outcome]) -> (Tally, usize) {
     let mut tally = Tally::default();
     runs.iter().for_each(|run| tally.add(run.tally.clone()));
     (tally, runs.iter().map(|run| run.reloads.len()).sum())
+}
+
+fn spread_of(times: &[Duration]) -> Option<Spread> {
+    spread(times.iter().copied())
 }
 
 /// In milliseconds.

@@ -45,6 +45,8 @@ pub(crate) struct RollKind {
 pub(crate) struct Results {
     pub(crate) under_load: BTreeMap<(Reuse, Contestant), Vec<under_load::Outcome>>,
     pub(crate) starts: BTreeMap<Start, Vec<Duration>>,
+    /// Of those where a worker was killed: until the system reported its end.
+    pub(crate) exits: BTreeMap<Start, Vec<Duration>>,
     pub(crate) rolls: BTreeMap<RollKind, Vec<Duration>>,
     /// What PM2's command takes for nothing.
     pub(crate) pm2_ping: Vec<Duration>,
@@ -84,7 +86,8 @@ impl Results {
             let runs: Vec<_> = runs.iter().map(under_load::Outcome::to_json).collect();
             json!({ "contestant": contestant.name(), "clients": describe(*reuse), "runs": runs })
         });
-        let starts = self.starts.iter().map(|(start, times)| (start.name(), in_ms(times)));
+        let by_name = |(start, times): (&Start, &Vec<_>)| (start.name(), in_ms(times));
+        let (starts, exits) = (self.starts.iter().map(by_name), self.exits.iter().map(by_name));
         let rolls = self.rolls.iter().map(|(kind, times)| {
             json!({
                 "contestant": kind.contestant.name(), "workers": kind.workers,
@@ -94,6 +97,7 @@ impl Results {
         json!({
             "under_load": under_load.collect::<Vec<_>>(),
             "until_first_answer_ms": starts.collect::<Map<_, _>>(),
+            "until_exit_reported_ms": exits.collect::<Map<_, _>>(),
             "rolls": rolls.collect::<Vec<_>>(),
             "pm2_ping_ms": in_ms(&self.pm2_ping),
             "upgrades": self.upgrades.iter().map(upgrade::Outcome::to_json).collect::<Vec<_>>(),

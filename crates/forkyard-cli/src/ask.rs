@@ -81,7 +81,9 @@ async fn app(options: &Ask) -> Result<Found, Failure> {
 /// Why there is no outcome.
 fn broken_off(what: &str, error: &ClientError) -> Failure {
     match error {
-        ClientError::Denied(_) => Failure::not_done(format!("{what}: {error}")),
+        ClientError::Denied(_) | ClientError::NotBegun { .. } => {
+            Failure::not_done(format!("{what}: {error}"))
+        }
         _ => Failure::unexpected(what, error),
     }
 }

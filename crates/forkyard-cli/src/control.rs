@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use forkyard::{ClusterHandle, Event};
+use forkyard::{ClusterHandle, Event, WorkerInfo};
 use forkyard_control::folder::runtime_dir;
-use forkyard_control::server::Server;
-pub(crate) use forkyard_control::server::Wish as Asked;
-use forkyard_control::types::{Listener, Status, Update, UpgradeOutcome, Worker};
+use forkyard_control::server::{Server, Wish};
+use forkyard_control::types::{Listener, ReloadState, Status, Update, UpgradeOutcome, Worker};
 use tokio::sync::mpsc;
 
 use crate::report::Reporter;
@@ -16,7 +15,7 @@ use crate::report::Reporter;
 pub(crate) struct Control {
     app: String,
     rule: ControlRule,
-    served: Option<(Server, mpsc::Receiver<Asked>)>,
+    served: Option<(Server, mpsc::Receiver<Wish>)>,
     /// How the last upgrade went, as far as this image knows.
     upgrade: Option<UpgradeOutcome>,
 }
@@ -45,7 +44,7 @@ impl Control {
     }
 
     /// The next wish; never, if there is no socket.
-    pub(crate) async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> Wish {
         if let Some((_, wishes)) = &mut self.served
             && let Some(wish) = wishes.recv().await
         {
@@ -59,7 +58,7 @@ impl Control {
         if let Some((_, wishes)) = &mut self.served {
             wishes.close();
             while let Ok(wish) = wishes.try_recv() {
-                if let Asked::Reload(watcher) | Asked::Upgrade(watcher) = wish {
+                if let Wish::Reload(watcher) | Wish::Upgrade(watcher) = wish {
                     watcher.tell(Update::Refused { reason: "the app is stopping".into() });
                 }
             }
@@ -87,7 +86,11 @@ impl Control {
         }
     }
 
-    pub(crate) async fn status(&self, handle: &ClusterHandle) -> Status {
+    pub(crate) async fn status(
+        &self,
+        handle: &ClusterHandle,
+        reload: Option<ReloadState>,
+    ) -> Status {
         // A primary that has ended is noticed by its events.
         let workers = handle.workers().await.unwrap_or_default();
         let listeners = handle.listeners().await.unwrap_or_default();
@@ -97,21 +100,22 @@ impl Control {
             reason: info.reason,
         };
         let generation = handle.generation().await.map_or(0, |generation| generation.0);
-        let worker = |info: forkyard::WorkerInfo| Worker {
-            slot: info.slot.0,
-            worker: info.worker.0,
-            pid: info.pid,
-        };
         Status {
             app: self.app.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation,
             upgrade: self.upgrade.clone(),
+            reload,
             listeners: listeners.into_iter().map(listener).collect(),
-            workers: workers.into_iter().map(worker).collect(),
+            workers: workers.into_iter().map(told).collect(),
         }
     }
+}
+
+/// A worker, as it is told to whoever asks.
+pub(crate) fn told(info: WorkerInfo) -> Worker {
+    Worker { slot: info.slot.0, worker: info.worker.0, pid: info.pid }
 }
 
 /// As it is told to machines.

@@ -1,6 +1,7 @@
 //! `forkyard demo`: the same primary, with workers inside this binary.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
@@ -10,6 +11,7 @@ use crate::args::Demo;
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
+use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::run::{Desk, Staff, serve};
@@ -26,7 +28,7 @@ pub(crate) fn demo(
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
     let workers = options.workers.count();
     let plan = Plan { program: program.clone(), workers };
-    let source = move || Ok(plan.clone());
+    let source: Source = Arc::new(move || Ok(plan.clone()));
     let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
     let builder = Cluster::builder()
         .program(program)
@@ -35,16 +37,15 @@ pub(crate) fn demo(
     let opening = Opening {
         app: "demo".into(),
         program: format!("http://127.0.0.1:{}", options.port),
-        workers: workers.get(),
         policy: options.policy.policy,
     };
     let staff = Staff { listen: &[], workers, spares: 0 };
     let desk = Desk {
         reporter,
-        reloads: Reloads::new(&source, rule),
+        reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, ControlRule::Serve),
     };
-    serve(builder, staff, signals, &opening, desk)
+    serve(builder, Some(staff), signals, &opening, desk)
 }
 
 /// As a worker serves the page.

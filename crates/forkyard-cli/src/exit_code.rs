@@ -12,7 +12,8 @@ const UNEXPECTED: u8 = 1;
 const USAGE: u8 = 2;
 /// The app was given up: its workers crashed too often.
 const APP_FAILED: u8 = 3;
-/// What a running app was asked for failed, and all goes on there as before.
+/// What a running app was asked for failed, and all goes on there as before; or it has been
+/// stopped meanwhile.
 const NOT_DONE: u8 = 4;
 /// The app that was named does not run.
 const NO_SUCH_APP: u8 = 5;

@@ -1,10 +1,15 @@
 //! What runs a program that does not run by itself.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use crate::exit_code::Failure;
 use crate::find::find;
+use crate::version::version_of;
+
+/// How long an interpreter may take to tell its version.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The languages that `node` runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +68,7 @@ pub(crate) fn type_stripping(
     if Script::of(named) != Some(Script::TypeScript) {
         return Ok(None);
     }
-    match node_version(interpreter) {
+    match node_version(interpreter, named)? {
         Some((major, minor)) if (major, minor) < (22, 6) => Err(Failure::cannot_execute(format!(
             "failed to run {}: node {major}.{minor} does not take TypeScript; use node 22.6 \
                  or later, or an interpreter that does",
@@ -76,9 +81,21 @@ pub(crate) fn type_stripping(
 }
 
 /// Major and minor version, if it is Node.
-fn node_version(interpreter: &Path) -> Option<(u32, u32)> {
-    let output = Command::new(interpreter).arg("--version").output().ok()?;
-    parse_version(std::str::from_utf8(&output.stdout).ok()?)
+fn node_version(interpreter: &Path, named: &Path) -> Result<Option<(u32, u32)>, Failure> {
+    match version_of(interpreter, PATIENCE) {
+        Ok(text) => Ok(parse_version(&text)),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(Failure::cannot_execute(format!(
+                "failed to run {}: {} --version gave no answer within {}; check it, or name \
+                 another --interpreter",
+                named.display(),
+                interpreter.display(),
+                humantime::format_duration(PATIENCE)
+            )))
+        }
+        // What is wrong with it is said when it is to run the program.
+        Err(_) => Ok(None),
+    }
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32)> {

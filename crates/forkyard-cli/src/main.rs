@@ -15,6 +15,8 @@ mod find;
 mod interpreter;
 mod keys;
 mod launch;
+mod log;
+mod planning;
 mod reload;
 mod report;
 mod run;
@@ -22,12 +24,13 @@ mod signals;
 mod sink;
 mod terminal;
 mod upgrade;
+mod version;
+mod watch;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use forkyard::InheritedFds;
-use tracing_subscriber::fmt::MakeWriter;
 
 use args::{Args, LogFormat, Verb};
 use exit_code::Failure;
@@ -39,13 +42,15 @@ fn main() -> ExitCode {
     if forkyard::is_worker() || !is_primary() {
         return command(None);
     }
-    match HeldSignals::hold() {
-        Ok(signals) => forkyard::host(move || command(Some(signals))),
+    let signals = HeldSignals::hold();
+    // Also without signals: a former image may have to be gone back to.
+    forkyard::host(move || match signals {
+        Ok(signals) => command(Some(signals)),
         Err(error) => {
             let failure = Failure::unexpected("failed to listen for signals", &error);
             fail(LogFormat::Text, &failure)
         }
-    }
+    })
 }
 
 /// Whether this process is to run an app. It has to be known before there is another thread.
@@ -77,7 +82,7 @@ fn fail(format: LogFormat, failure: &Failure) -> ExitCode {
 fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
     match (verb, signals) {
         (Verb::Demo(options), None) => {
-            trace(std::io::stderr);
+            log::start(LogFormat::Text, std::io::stderr);
             demo::work(options.port)
         }
         (Verb::Run(run), signals) => {
@@ -93,11 +98,11 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
             run::run(&run, inherited, signals, &reporter)
         }
         (Verb::Reload(options), _) => {
-            trace(std::io::stderr);
+            log::start(options.log_format(), std::io::stderr);
             ask::reload(&options)
         }
         (Verb::Upgrade(options), _) => {
-            trace(std::io::stderr);
+            log::start(options.log_format(), std::io::stderr);
             ask::upgrade(&options)
         }
         (Verb::Demo(options), Some(signals)) => {
@@ -111,23 +116,6 @@ fn reporter(format: LogFormat) -> Result<Reporter, Failure> {
     let reporter =
         Reporter::start(format).map_err(|error| Failure::unexpected("failed to start", &error))?;
     let console = reporter.console().clone();
-    trace(move || console.clone());
+    log::start(format, move || console.clone());
     Ok(reporter)
-}
-
-/// What the program thinks to itself, for whoever looks for a fault: `FORKYARD_LOG=debug`.
-fn trace<W>(writer: W)
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_env_var("FORKYARD_LOG")
-        .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
-        .from_env_lossy();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(false)
-        .without_time()
-        .init();
 }

@@ -4,31 +4,39 @@
 //!              wanted                       wanted
 //!   idle ─────────────────▶ under way ─────────────────▶ under way, one waits
 //!    ▲                          │                              │
-//!    └──────────────────────────┘ over                         │ over: begins
+//!    └──────────────────────────┘ over                         │ over: the next
 //!                               ▲──────────────────────────────┘
+//!
+//!   under way:  planned, beside all else ──▶ rolled by the primary ──▶ over
 //! ```
+//!
+//! After an upgrade of the primary the next image goes on: a roll is in the primary's own state, and
+//! a note says that a reload waits for its end, or has not come further than being planned.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use forkyard::{
-    ClusterHandle, Event, RollPlan, RollReason, RollStep, Signal, SlotId, Surge, WhenBusy,
-    WorkerInfo,
+    ClusterHandle, Event, RollPlan, RollReason, RollStep, SlotId, Surge, WhenBusy, WorkerInfo,
 };
 
 use forkyard_control::server::Watcher;
-use forkyard_control::types::{Update, Worker};
+use forkyard_control::types::{ReloadState, Update};
 
-use crate::control::milliseconds;
+use crate::control::{milliseconds, told};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
+use crate::planning::{Planning, Source};
 use crate::report::{self, Reporter, describe_failure};
 
 /// How often it is said what a roll is waiting for.
 pub(crate) const REMINDER: Duration = Duration::from_secs(5);
 
-/// Where it is found out what the next generation is started from.
-pub(crate) type Source<'a> = dyn Fn() -> Result<Plan, Failure> + 'a;
+/// Why there is no reload any more.
+const STOPPING: &str = "the app is stopping";
+
+/// What the next image is told while a reload is still to begin.
+const WAITS: &str = "a reload waits";
 
 /// How reloads are done.
 #[derive(Clone, Copy, Debug)]
@@ -46,10 +54,12 @@ enum State {
 }
 
 /// See the module's documentation.
-pub(crate) struct Reloads<'a> {
-    source: &'a Source<'a>,
+pub(crate) struct Reloads {
+    source: Source,
     rule: ReloadRule,
     state: State,
+    /// What the present one is started from is being found out.
+    planning: Option<Planning>,
     /// Successors on their way, and since when they are where they are.
     steps: BTreeMap<SlotId, (WorkerInfo, RollStep, Instant)>,
     /// Who wants to know how the present one goes, and who waits for the next.
@@ -57,49 +67,61 @@ pub(crate) struct Reloads<'a> {
     waiting: Vec<Watcher>,
     /// How the present one went wrong.
     failure: Option<Update>,
+    /// How the last one ended.
+    last: Option<Update>,
 }
 
-impl<'a> Reloads<'a> {
-    pub(crate) fn new(source: &'a Source<'a>, rule: ReloadRule) -> Self {
+impl Reloads {
+    pub(crate) fn new(source: Source, rule: ReloadRule) -> Self {
         Self {
             source,
             rule,
             state: State::Idle,
+            planning: None,
             steps: BTreeMap::new(),
             watching: Vec::new(),
             waiting: Vec::new(),
             failure: None,
+            last: None,
         }
     }
 
-    /// Goes on where the image before was: a roll may be under way.
-    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>) {
-        if rolling == Some(RollReason::Reload) {
-            self.state = State::UnderWay;
+    /// How the last one goes or went, for whoever has lost sight of it at an upgrade.
+    pub(crate) fn shown(&self) -> Option<ReloadState> {
+        match self.state {
+            State::UnderWay | State::OneWaits => Some(ReloadState::UnderWay),
+            State::Idle => self.last.clone().map(|outcome| ReloadState::Over { outcome }),
         }
     }
 
-    /// The image after this one goes on. What waits is wanted of that one, as if by a signal
-    /// that has just come.
-    fn leave(&self, reporter: &Reporter) {
-        if self.state == State::OneWaits
-            && let Err(error) = forkyard_sys::signals::send_to_self(Signal::HUP)
-        {
-            reporter.warning(format!("failed to leave a reload that waits: {error}"));
+    /// Goes on where the image before was: a roll may be under way, and a reload wait for its
+    /// end, or for being planned.
+    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>, note: Option<&str>) {
+        match (rolling, note) {
+            (Some(_), Some(WAITS)) => self.state = State::OneWaits,
+            (Some(RollReason::Reload), _) => self.state = State::UnderWay,
+            (None, Some(WAITS)) => self.plan(),
+            _ => {}
+        }
+    }
+
+    /// The next image may go on any moment. What waits, or has not come further than being
+    /// planned, is for that one to begin; or for this one, if it has to go on itself.
+    pub(crate) async fn rest(&mut self, handle: &ClusterHandle) {
+        let waits = self.planning.is_some() || self.state == State::OneWaits;
+        // A primary that has ended is noticed by its events.
+        let _ = handle.leave_note(waits.then(|| WAITS.to_owned())).await;
+        if let Some(planning) = &mut self.planning {
+            planning.rest().await;
         }
     }
 
     /// Somebody wants a reload, and perhaps to know how it goes.
-    pub(crate) async fn wanted(
-        &mut self,
-        watcher: Option<Watcher>,
-        handle: &ClusterHandle,
-        reporter: &Reporter,
-    ) {
+    pub(crate) fn wanted(&mut self, watcher: Option<Watcher>, reporter: &Reporter) {
         match (self.state, self.rule.second) {
             (State::Idle, _) => {
                 self.watching.extend(watcher);
-                self.begin(handle, reporter).await;
+                self.plan();
             }
             (State::UnderWay | State::OneWaits, WhenBusy::Wait) => {
                 self.state = State::OneWaits;
@@ -120,9 +142,29 @@ impl<'a> Reloads<'a> {
     }
 
     /// What is found on disk is what it begins with, however long it had to wait.
-    async fn begin(&mut self, handle: &ClusterHandle, reporter: &Reporter) {
+    fn plan(&mut self) {
         self.failure = None;
-        let found = match (self.source)() {
+        self.state = State::UnderWay;
+        self.planning = Some(Planning::of(&self.source));
+    }
+
+    /// What has been found, once it has; for [`begin`](Self::begin).
+    pub(crate) async fn planned(&mut self) -> Result<Plan, Failure> {
+        match &mut self.planning {
+            Some(planning) => planning.end().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Has the primary do what has been planned.
+    pub(crate) async fn begin(
+        &mut self,
+        planned: Result<Plan, Failure>,
+        handle: &ClusterHandle,
+        reporter: &Reporter,
+    ) {
+        self.planning = None;
+        let found = match planned {
             Ok(plan) => plan,
             Err(failure) => return self.not_begun(&failure.to_string(), reporter),
         };
@@ -131,16 +173,22 @@ impl<'a> Reloads<'a> {
             .workers(found.workers)
             .surge(self.rule.surge)
             .when_busy(WhenBusy::Refuse);
-        match handle.roll(plan).await {
-            // Its end is told by events.
-            Ok(_ticket) => self.state = State::UnderWay,
-            Err(error) => self.not_begun(&error.to_string(), reporter),
+        // Its end is told by events.
+        if let Err(error) = handle.roll(plan).await {
+            self.not_begun(&error.to_string(), reporter);
         }
     }
 
     fn not_begun(&mut self, why: &str, reporter: &Reporter) {
         reporter.reload_failed(why);
-        self.tell_end(&Update::Refused { reason: why.to_owned() });
+        self.ended(&Update::Refused { reason: why.to_owned() });
+    }
+
+    /// The app is over. Whoever still waits is told so.
+    pub(crate) fn refuse(&mut self) {
+        self.planning = None;
+        self.watching.append(&mut self.waiting);
+        self.tell_end(&Update::Refused { reason: STOPPING.to_owned() });
     }
 
     fn tell(&self, update: &Update) {
@@ -150,15 +198,11 @@ impl<'a> Reloads<'a> {
     fn tell_end(&mut self, update: &Update) {
         self.tell(update);
         self.watching.clear();
+        self.last = Some(update.clone());
     }
 
     /// Takes note of how far it has come.
-    pub(crate) async fn event(
-        &mut self,
-        event: &Event,
-        handle: &ClusterHandle,
-        reporter: &Reporter,
-    ) {
+    pub(crate) fn event(&mut self, event: &Event) {
         self.tell_progress(event);
         match event {
             Event::RollStarted { reason: RollReason::Reload | RollReason::Replace, .. } => {
@@ -172,19 +216,18 @@ impl<'a> Reloads<'a> {
                 self.steps.remove(&info.slot);
                 let stderr_tail = stderr_tail.clone();
                 let reason = describe_failure(reason);
-                let worker = Some(shown(*info));
+                let worker = Some(told(*info));
                 self.failure.get_or_insert(Update::Failed { worker, reason, stderr_tail });
             }
             Event::RollBackFailed { info, .. } => drop(self.steps.remove(&info.slot)),
             Event::RollFinished { took, .. } => {
                 let took_ms = milliseconds(*took);
-                self.ended(&Update::Finished { took_ms }, handle, reporter).await;
+                self.ended(&Update::Finished { took_ms });
             }
             Event::RolledBack { .. } => {
-                let failure = self.failure.take().unwrap_or_else(stopped);
-                self.ended(&failure, handle, reporter).await;
+                let failure = self.failure.take().unwrap_or_else(turned_back);
+                self.ended(&failure);
             }
-            Event::Upgrading => self.leave(reporter),
             Event::RollAborted { .. } => {
                 self.steps.clear();
                 self.state = State::Idle;
@@ -195,20 +238,21 @@ impl<'a> Reloads<'a> {
         }
     }
 
-    async fn ended(&mut self, how: &Update, handle: &ClusterHandle, reporter: &Reporter) {
+    fn ended(&mut self, how: &Update) {
         self.steps.clear();
         self.tell_end(how);
         if std::mem::replace(&mut self.state, State::Idle) == State::OneWaits {
             self.watching.append(&mut self.waiting);
-            self.begin(handle, reporter).await;
+            self.plan();
         }
     }
 
-    /// The end is told by itself.
+    /// A good end is told by itself; of a bad one the outcome tells the cause, and this what has
+    /// become of the workers.
     fn tell_progress(&self, event: &Event) {
-        let is_end = matches!(event, Event::RollFinished { .. } | Event::RolledBack { .. });
+        let is_good_end = matches!(event, Event::RollFinished { .. });
         if !self.watching.is_empty()
-            && !is_end
+            && !is_good_end
             && let Some(progress) = report::progress(event)
         {
             self.tell(&progress);
@@ -227,11 +271,13 @@ impl<'a> Reloads<'a> {
     }
 }
 
-fn shown(info: WorkerInfo) -> Worker {
-    Worker { slot: info.slot.0, worker: info.worker.0, pid: info.pid }
+/// The image before has seen why.
+fn turned_back() -> Update {
+    let reason = "a successor was no good; the app's own output tells which, and why".to_owned();
+    Update::Failed { worker: None, reason, stderr_tail: Vec::new() }
 }
 
 fn stopped() -> Update {
-    let reason = "the app is stopping".to_owned();
+    let reason = STOPPING.to_owned();
     Update::Failed { worker: None, reason, stderr_tail: Vec::new() }
 }

@@ -4,6 +4,7 @@ mod describe;
 mod roll;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
@@ -78,7 +79,6 @@ impl Entry {
 pub(crate) struct Opening {
     pub(crate) app: String,
     pub(crate) program: String,
-    pub(crate) workers: usize,
     pub(crate) policy: Policy,
 }
 
@@ -117,12 +117,12 @@ impl Reporter {
         self.print(&describe::upgrade_failed(reason, &[]));
     }
 
-    pub(crate) fn opening(&self, opening: &Opening) {
+    pub(crate) fn opening(&self, opening: &Opening, workers: NonZeroUsize) {
         let pid = std::process::id();
-        let Opening { app, program, workers, policy } = opening;
+        let Opening { app, program, policy } = opening;
         let text = format!(
             "primary {pid} runs {app} ({program}) with {}, {}",
-            counted(*workers, "worker"),
+            counted(workers.get(), "worker"),
             policy.name()
         );
         let fields = json!({
@@ -236,12 +236,17 @@ fn as_text(entry: &Entry) -> String {
 }
 
 fn as_json(entry: &Entry) -> String {
+    json_line(entry.level.name(), entry.event, entry.fields.clone())
+}
+
+/// An event as machines read it.
+pub(crate) fn json_line(level: &str, event: &str, fields: Map<String, Value>) -> String {
     let mut object = Map::new();
     let now = humantime::format_rfc3339_millis(SystemTime::now());
     object.insert("time".into(), now.to_string().into());
-    object.insert("level".into(), entry.level.name().into());
-    object.insert("event".into(), entry.event.into());
-    object.extend(entry.fields.clone());
+    object.insert("level".into(), level.into());
+    object.insert("event".into(), event.into());
+    object.extend(fields);
     format!("{}\n", Value::Object(object))
 }
 

@@ -12,9 +12,9 @@ use forkyard_sys::process::{is_ignored, is_init};
 use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
 
-/// What an operator wants by a signal.
+/// What an operator tells the command by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Instruction {
     /// Stop, or hurry if it is stopping already.
     Stop(&'static str),
     /// Replace all workers by those of the next generation.
@@ -74,13 +74,13 @@ impl Terminal {
     }
 
     /// A terminal that has been hung up is none any more.
-    fn wish(self) -> Wish {
+    fn wish(self) -> Instruction {
         let is_there = match self {
             Self::None => true,
             Self::Stdin => io::stdin().is_terminal(),
             Self::Stderr => io::stderr().is_terminal(),
         };
-        if is_there { Wish::Reload } else { Wish::Stop("SIGHUP") }
+        if is_there { Instruction::Reload } else { Instruction::Stop("SIGHUP") }
     }
 }
 
@@ -91,7 +91,7 @@ impl Signals {
     }
 
     /// May be dropped while it waits, and nothing is lost.
-    pub(crate) async fn next(&mut self) -> Wish {
+    pub(crate) async fn next(&mut self) -> Instruction {
         while let Ok(mut ready) = self.held.readable().await {
             match forkyard_sys::signals::next(self.held.get_ref()) {
                 Ok(signal) => {
@@ -109,17 +109,17 @@ impl Signals {
 
     /// Waits until somebody wants it to stop.
     pub(crate) async fn stop(&mut self) {
-        while !matches!(self.next().await, Wish::Stop(_)) {}
+        while !matches!(self.next().await, Instruction::Stop(_)) {}
     }
 
-    fn wish(&self, signal: Signal) -> Option<Wish> {
+    fn wish(&self, signal: Signal) -> Option<Instruction> {
         Some(match signal {
-            Signal::INT => Wish::Stop("SIGINT"),
-            Signal::TERM => Wish::Stop("SIGTERM"),
+            Signal::INT => Instruction::Stop("SIGINT"),
+            Signal::TERM => Instruction::Stop("SIGTERM"),
             Signal::HUP => self.terminal.wish(),
-            Signal::USR2 => Wish::Upgrade,
-            Signal::USR1 | Signal::QUIT | Signal::WINCH => Wish::Forward(signal),
-            Signal::CHLD => Wish::Reap,
+            Signal::USR2 => Instruction::Upgrade,
+            Signal::USR1 | Signal::QUIT | Signal::WINCH => Instruction::Forward(signal),
+            Signal::CHLD => Instruction::Reap,
             _ => return None,
         })
     }

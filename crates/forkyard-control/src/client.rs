@@ -12,11 +12,12 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde_json::Map;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::folder::{self, FolderError};
-use crate::types::{ErrorBody, Status, Update, UpgradeOutcome};
+use crate::types::{ErrorBody, ReloadState, Status, Update, UpgradeOutcome};
 
 /// The longest answer that is read as a whole, in bytes.
 const LONGEST_ANSWER: usize = 1024 * 1024;
@@ -29,6 +30,9 @@ const ANSWERING: Duration = Duration::from_secs(10);
 const NEXT_IMAGE: Duration = Duration::from_secs(10);
 /// How soon it is looked again whether it is.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How soon it is looked again how a reload goes that nobody tells of any more.
+const WATCH_AGAIN: Duration = Duration::from_millis(200);
 
 /// A primary's socket that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,12 +75,12 @@ pub enum ClientError {
         /// The primary's process.
         pid: u32,
     },
-    /// It was upgraded before it had told the outcome.
+    /// It was upgraded, and does not know of a reload.
     #[error(
-        "the primary, process {pid}, was upgraded meanwhile; the reload goes on, and the app's \
-         own output tells how it ends"
+        "the primary, process {pid}, was upgraded meanwhile and knows of no reload: it had not \
+         begun, or had just ended; ask again"
     )]
-    Upgraded {
+    NotBegun {
         /// The primary's process.
         pid: u32,
     },
@@ -162,20 +166,45 @@ impl Client {
         serde_json::from_slice(&body).map_err(nonsense)
     }
 
-    /// Has it reload, and follows that to its end. Returns the last update, which is the
-    /// outcome; `heard` gets those before it.
+    /// Has it reload, and follows that to its end, through upgrades of the primary. Returns the
+    /// last update, which is the outcome; `heard` gets those before it, up to an upgrade.
     ///
     /// # Errors
     ///
-    /// If it does not answer, or is gone before it has told the outcome.
-    pub async fn reload(&self, heard: impl FnMut(&Update)) -> Result<Update, ClientError> {
-        match self.follow("/v1/reload", heard).await? {
-            Some(outcome) => Ok(outcome),
-            None => match self.next_image().await {
-                Some(_) => Err(ClientError::Upgraded { pid: self.primary.pid }),
-                None => Err(self.ended()),
-            },
+    /// If it does not answer, is gone before it has told the outcome, or was upgraded before it
+    /// had begun.
+    pub async fn reload(&self, mut heard: impl FnMut(&Update)) -> Result<Update, ClientError> {
+        match self.follow("/v1/reload", &mut heard).await {
+            Ok(Some(outcome)) => Ok(outcome),
+            // The connection was not to outlive the image.
+            Ok(None) | Err(ClientError::Ended { .. }) => self.reload_afterwards(heard).await,
+            Err(error) => Err(error),
         }
+    }
+
+    /// How the reload ends that an image before was asked for. Of those that are known there by
+    /// then, it is the last.
+    async fn reload_afterwards(&self, heard: impl FnMut(&Update)) -> Result<Update, ClientError> {
+        let mut heard = Some(heard);
+        while self.next_image().await.is_some() {
+            match self.status().await {
+                Ok(Status { reload: Some(ReloadState::Over { outcome }), .. }) => {
+                    return Ok(outcome);
+                }
+                Ok(Status { reload: None, .. }) => {
+                    return Err(ClientError::NotBegun { pid: self.primary.pid });
+                }
+                Ok(_) => {
+                    if let Some(mut heard) = heard.take() {
+                        heard(&upgraded_meanwhile());
+                    }
+                }
+                // Perhaps it is upgraded once more.
+                Err(error) => tracing::debug!(%error, "failed to ask the next image"),
+            }
+            sleep(WATCH_AGAIN).await;
+        }
+        Err(self.ended())
     }
 
     /// Has it execute the version of its program that is on disk now, and waits until that
@@ -270,6 +299,11 @@ impl Client {
         request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
         sender.send_request(request).await.map_err(gone)
     }
+}
+
+fn upgraded_meanwhile() -> Update {
+    let text = "the primary was upgraded, and the reload goes on".to_owned();
+    Update::Progress { event: "primary_upgraded".into(), text, fields: Map::new() }
 }
 
 async fn whole(answer: Response<Incoming>) -> Result<Bytes, ClientError> {

@@ -12,19 +12,16 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use forkyard_sys::folder::{self, Others, Standing};
 use forkyard_sys::process::own_user;
 
 /// The system's user, who has no session folder as a service.
 const ROOT: u32 = 0;
-/// Nobody but its owner may look into it.
-const MODE: u32 = 0o700;
-/// The permissions of others.
-const OTHERS: u32 = 0o077;
 /// The longest part of a name that goes into a socket's path, which has to fit into 107 bytes.
 const LONGEST_NAME: usize = 40;
 
@@ -98,24 +95,22 @@ fn is_of(dir: &Path, user: u32) -> bool {
 /// If it cannot be made, or is not this user's alone.
 pub fn prepare(dir: &Path) -> Result<(), FolderError> {
     let failed = |source| FolderError::Io { dir: dir.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(MODE).create(dir).map_err(failed)?;
+    folder::make(dir).map_err(failed)?;
     check(dir)
 }
 
-/// Makes sure that nobody else can put a socket there, or reach one. Not through a link: who
-/// owns the link could put it elsewhere afterwards.
+/// Makes sure that nobody else can put a socket there, or reach one.
 ///
 /// # Errors
 ///
 /// If it is not there, or is not this user's alone.
 pub fn check(dir: &Path) -> Result<(), FolderError> {
     let failed = |source| FolderError::Io { dir: dir.to_owned(), source };
-    let metadata = fs::symlink_metadata(dir).map_err(failed)?;
-    let is_ours = metadata.uid() == own_user() && metadata.mode() & OTHERS == 0;
-    if metadata.is_dir() && is_ours {
-        Ok(())
-    } else {
-        Err(FolderError::NotOurs { dir: dir.to_owned() })
+    match folder::look(dir, Others::KeepOut).map_err(failed)? {
+        Standing::Ours => Ok(()),
+        Standing::NoFolder | Standing::Foreign | Standing::Open => {
+            Err(FolderError::NotOurs { dir: dir.to_owned() })
+        }
     }
 }
 

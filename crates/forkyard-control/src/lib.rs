@@ -26,4 +26,5 @@ pub mod client;
 pub mod folder;
 mod impatient;
 pub mod server;
+mod socket;
 pub mod types;

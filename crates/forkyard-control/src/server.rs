@@ -1,8 +1,7 @@
 //! The primary's side: takes requests and passes them on as wishes.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,12 +18,14 @@ use futures_core::Stream;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use crate::folder::{self, FolderError};
 use crate::impatient::Impatient;
+use crate::socket::Socket;
 use crate::types::{ErrorBody, Status, Update};
 
 /// How many clients are served at a time; the others wait.
@@ -43,8 +44,8 @@ const LONGEST_REQUEST: usize = 16 * 1024;
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// How long nobody is accepted after the system could not.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Only the user may open the socket.
-const MODE: u32 = 0o600;
+/// How often it is looked whether the socket is still where clients look for it.
+const LOOKING: Duration = Duration::from_secs(5);
 /// The system's user, who may do everything anyway.
 const ROOT: u32 = 0;
 
@@ -117,13 +118,11 @@ impl Server {
     ///
     /// If the folder is not this user's alone, or the socket cannot be bound.
     pub fn start(dir: &Path, app: &str) -> Result<(Self, mpsc::Receiver<Wish>), ServeError> {
-        folder::prepare(dir)?;
         let path = folder::socket_path(dir, app, std::process::id());
-        let failed = |source| ServeError::Bind { path: path.clone(), source };
-        let listener = bind(&path).map_err(failed)?;
+        let socket = Socket::open(path.clone())?;
         let (wishes, inbox) = mpsc::channel(WISHES);
         let (open, closing) = oneshot::channel();
-        let serving = tokio::spawn(serve(listener, routes(wishes), closing));
+        let serving = tokio::spawn(serve(socket, routes(wishes), closing));
         Ok((Self { path, open: Some(open), serving }, inbox))
     }
 
@@ -145,26 +144,29 @@ impl Drop for Server {
 }
 
 /// Serves clients, so many at a time, until it is closed and the last of them has gone.
-async fn serve(listener: UnixListener, routes: Router, mut closing: oneshot::Receiver<()>) {
+async fn serve(mut socket: Socket, routes: Router, mut closing: oneshot::Receiver<()>) {
     let mut clients = JoinSet::new();
+    let mut looking = tokio::time::interval(LOOKING);
+    looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            stream = accept(&listener), if clients.len() < CLIENTS => {
+            stream = accept(&socket), if clients.len() < CLIENTS => {
                 clients.spawn(talk(stream, routes.clone()));
             }
             Some(_) = clients.join_next() => {}
+            _ = looking.tick() => socket.look_after(),
             _ = &mut closing => break,
         }
     }
-    drop((listener, routes));
+    drop((socket, routes));
     while clients.join_next().await.is_some() {}
 }
 
 /// The next connection of this user.
-async fn accept(listener: &UnixListener) -> UnixStream {
+async fn accept(socket: &Socket) -> UnixStream {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) if is_allowed(&stream) => return stream,
+        match socket.accept().await {
+            Ok(stream) if is_allowed(&stream) => return stream,
             Ok(_) => tracing::warn!("turned away another user at the control socket"),
             Err(error) => {
                 tracing::warn!(%error, "failed to accept at the control socket");
@@ -193,18 +195,6 @@ async fn talk(stream: UnixStream, routes: Router) {
     if let Err(error) = talked {
         tracing::debug!(%error, "a client of the control socket is gone");
     }
-}
-
-/// The process id in its name is ours, so what is there was left by somebody who is gone. The
-/// folder keeps others out before the mode is set.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, Permissions::from_mode(MODE))?;
-    Ok(listener)
 }
 
 fn routes(wishes: mpsc::Sender<Wish>) -> Router {

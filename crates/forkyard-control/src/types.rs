@@ -20,6 +20,9 @@ pub struct Status {
     /// The addresses that are bound.
     #[serde(default)]
     pub listeners: Vec<Listener>,
+    /// How the last reload goes or went, if this image of the primary knows of one.
+    #[serde(default)]
+    pub reload: Option<ReloadState>,
     /// The workers that exist, successors and those that are leaving among them.
     pub workers: Vec<Worker>,
 }
@@ -112,6 +115,19 @@ pub enum UpgradeOutcome {
     },
 }
 
+/// How a reload goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ReloadState {
+    /// It is under way; another one may be waiting for its end.
+    UnderWay,
+    /// It is over, and none waits.
+    Over {
+        /// What whoever asked for it was told last.
+        outcome: Update,
+    },
+}
+
 /// The body of every answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
@@ -143,6 +159,21 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&update).unwrap(), line);
             assert_eq!(serde_json::from_str::<Update>(line).unwrap(), update);
+        }
+    }
+
+    #[test]
+    fn the_states_of_a_reload_are_as_documented() {
+        let outcome = Update::Finished { took_ms: 5 };
+        for (state, text) in [
+            (ReloadState::UnderWay, r#"{"state":"under_way"}"#),
+            (
+                ReloadState::Over { outcome },
+                r#"{"state":"over","outcome":{"update":"finished","took_ms":5}}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&state).unwrap(), text);
+            assert_eq!(serde_json::from_str::<ReloadState>(text).unwrap(), state);
         }
     }
 }

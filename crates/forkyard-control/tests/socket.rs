@@ -12,7 +12,7 @@ use std::time::Duration;
 use forkyard_control::client::{Client, ClientError, Found, find};
 use forkyard_control::folder;
 use forkyard_control::server::{Server, Wish};
-use forkyard_control::types::{Listener, Status, Update, UpgradeOutcome, Worker};
+use forkyard_control::types::{Listener, ReloadState, Status, Update, UpgradeOutcome, Worker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -50,8 +50,8 @@ fn status() -> Status {
         policy: "round-robin".into(),
         reason: Some("a Unix socket".into()),
     }];
-    let (pid, generation) = (std::process::id(), 3);
-    Status { app, pid, version, generation, upgrade: None, listeners, workers }
+    let (pid, generation, upgrade, reload) = (std::process::id(), 3, None, None);
+    Status { app, pid, version, generation, upgrade, reload, listeners, workers }
 }
 
 fn progress(step: u32) -> Update {
@@ -98,8 +98,9 @@ async fn whoever_asks_a_stopping_primary_is_told() {
     assert!(matches!(&error, ClientError::Denied(why) if why.contains("stopping")), "{error}");
 }
 
-/// The connection breaks off, and there is another image of the primary afterwards.
-async fn next_image(dir: &Path, outcome: Option<UpgradeOutcome>) {
+/// The connection breaks off, and there is another image of the primary afterwards, which knows
+/// of a reload what `reload` tells, one after the other.
+async fn next_image(dir: &Path, outcome: &UpgradeOutcome, reload: &[Option<ReloadState>]) {
     let (server, mut wishes) = Server::start(dir, "web").unwrap();
     if let Some(Wish::Reload(watcher) | Wish::Upgrade(watcher)) = wishes.recv().await {
         watcher.tell(progress(1));
@@ -107,10 +108,13 @@ async fn next_image(dir: &Path, outcome: Option<UpgradeOutcome>) {
     drop(server);
     let (_server, mut wishes) = Server::start(dir, "web").unwrap();
     // At first it does not know itself.
-    let mut upgrade = None;
+    let mut known = [(None, None)].into_iter().chain(reload.iter().flat_map(|reload| {
+        // It is asked for either.
+        [(); 2].map(|()| (Some(outcome.clone()), reload.clone()))
+    }));
     while let Some(Wish::Status(answer)) = wishes.recv().await {
-        let _ = answer.send(Status { upgrade: upgrade.clone(), ..status() });
-        upgrade = outcome.clone();
+        let (upgrade, reload) = known.next().expect("it is not asked again");
+        let _ = answer.send(Status { upgrade, reload, ..status() });
     }
 }
 
@@ -118,7 +122,7 @@ async fn next_image(dir: &Path, outcome: Option<UpgradeOutcome>) {
 async fn an_upgrade_is_told_by_the_image_after_it() {
     let (_keeps, dir) = place();
     let outcome = UpgradeOutcome::Finished { version: "1.2.3".into(), pause_ms: 7 };
-    let image = next_image(&dir, Some(outcome.clone()));
+    let image = next_image(&dir, &outcome, &[None]);
     let asker = client(&dir);
     let mut heard = Vec::new();
     tokio::select! {
@@ -132,19 +136,39 @@ async fn an_upgrade_is_told_by_the_image_after_it() {
     assert_eq!(heard, [progress(1)]);
 }
 
-#[tokio::test]
-async fn whoever_follows_a_reload_learns_of_an_upgrade_meanwhile() {
+/// What whoever follows a reload is told, if there is an upgrade meanwhile and the next image
+/// knows of the reload what is given.
+async fn reload_through_upgrade(
+    reload: &[Option<ReloadState>],
+) -> (Result<Update, ClientError>, Vec<Update>) {
     let (_keeps, dir) = place();
     let outcome = UpgradeOutcome::Finished { version: "1.2.3".into(), pause_ms: 7 };
-    let asker = client(&dir);
-    tokio::select! {
+    let (asker, mut heard) = (client(&dir), Vec::new());
+    let told = tokio::select! {
         // The first image is there before it is asked.
         biased;
-        () = next_image(&dir, Some(outcome)) => panic!("it serves for good"),
-        told = asker.reload(|_| {}) => {
-            assert!(matches!(told, Err(ClientError::Upgraded { .. })), "{told:?}");
-        }
-    }
+        () = next_image(&dir, &outcome, reload) => panic!("it serves for good"),
+        told = asker.reload(|update| heard.push(update.clone())) => told,
+    };
+    (told, heard)
+}
+
+#[tokio::test]
+async fn a_reload_is_followed_through_an_upgrade() {
+    let outcome = Update::Refused { reason: "r".into() };
+    let over = ReloadState::Over { outcome: outcome.clone() };
+    let under_way = ReloadState::UnderWay;
+    let states = [Some(under_way.clone()), Some(under_way), Some(over)];
+    let (told, heard) = reload_through_upgrade(&states).await;
+    assert_eq!(told.unwrap(), outcome);
+    let [first, Update::Progress { event, .. }] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((first, event.as_str()), (&progress(1), "primary_upgraded"));
+}
+
+#[tokio::test]
+async fn a_reload_that_the_next_image_does_not_know_has_not_begun() {
+    let (told, _) = reload_through_upgrade(&[None]).await;
+    assert!(matches!(told, Err(ClientError::NotBegun { .. })), "{told:?}");
 }
 
 /// No image follows, though the process lives.
@@ -256,6 +280,40 @@ async fn clients_that_say_nothing_keep_nobody_out() {
         silent.push(UnixStream::connect(&path).await.unwrap());
     }
     assert_eq!(client(&dir).status().await.unwrap(), status());
+    driving.abort();
+}
+
+/// Somebody cleans up, or a session ends that the folder belongs to.
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_was_removed_comes_back() {
+    let (_keeps, dir) = place();
+    let (server, wishes) = Server::start(&dir, "web").unwrap();
+    let driving = tokio::spawn(drive(wishes));
+    let path = folder::socket_path(&dir, "web", std::process::id());
+    let back = async || {
+        let back = async {
+            while client(&dir).status().await.is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), back).await.expect("it is there again");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    };
+    fs::remove_dir_all(&dir).unwrap();
+    back().await;
+    fs::remove_file(&path).unwrap();
+    drop(UnixListener::bind(&path).unwrap());
+    back().await;
+    // A folder that others can get at is not used, and waited out.
+    fs::remove_dir_all(&dir).unwrap();
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!path.exists());
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    back().await;
+    drop(server);
+    assert!(!path.exists());
     driving.abort();
 }
 

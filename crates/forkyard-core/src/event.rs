@@ -69,8 +69,8 @@ pub enum Event {
         generation: Generation,
         /// Why.
         reason: RollReason,
-        /// How many seats are to be taken anew.
-        slots: usize,
+        /// How much is to be done.
+        extent: RollExtent,
     },
     /// A successor has come further.
     RollStep {
@@ -116,6 +116,9 @@ pub enum Event {
         generation: Generation,
         /// How long it took, there and back.
         took: Duration,
+        /// Seats that have no worker yet, or one that has been started meanwhile and is not ready.
+        /// They are seen to as after any crash.
+        pending: Vec<SlotId>,
     },
     /// A roll ended because the app is stopping.
     RollAborted {
@@ -128,6 +131,16 @@ pub enum Event {
         slot: SlotId,
         /// The spare.
         worker: WorkerId,
+    },
+    /// A spare has been up for the stable time and has not asked for an address: if it listens
+    /// without asking, it serves. Told once.
+    SpareDoesNotAsk {
+        /// The spare's seat.
+        slot: SlotId,
+        /// The spare.
+        worker: WorkerId,
+        /// For how long it has been up.
+        after: Duration,
     },
     /// A spare took the place of a worker that had ended.
     Promoted {
@@ -179,6 +192,19 @@ pub enum RollReason {
     Reload,
     /// One seat's worker is exchanged.
     Replace,
+}
+
+/// How much a roll is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollExtent {
+    /// How many seats get another worker, those of spares included.
+    pub replaced: usize,
+    /// How many seats there are to be more.
+    pub added: usize,
+    /// How many seats go away in the end.
+    pub removed: usize,
+    /// How many successors there may be at a time.
+    pub surge: usize,
 }
 
 /// How far a successor is on its way to its seat.

@@ -42,7 +42,9 @@ pub use dispatch::{
     Access, Choice, Dealing, DealtLane, DispatchSettings, Endpoint, Host, LaneView, ListenerSpec,
     MAX_LANES, MAX_LISTENERS, ORIGIN_CLASSES, Origin, Policy, Refusal, Transport, slot_of_class,
 };
-pub use event::{Event, FailReason, LeaveReason, Outcome, RollFailure, RollReason, RollStep};
+pub use event::{
+    Event, FailReason, LeaveReason, Outcome, RollExtent, RollFailure, RollReason, RollStep,
+};
 pub use id::{ConnectionId, Generation, LaneId, ListenerId, SlotId, WorkerId};
 pub use input::{
     Action, Admission, Denied, Input, Listen, Query, ReadySignal, Request, Stage, Verdict,

@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 use crate::{
     Action, Admission, Choice, ConnectionId, Core, Dealing, Endpoint, Event, ExitStatus,
     Generation, Host, Input, LaneId, LaneView, Listen, ListenerId, ListenerSpec, Origin, Outcome,
-    Policy, Query, ReadySignal, Request, Role, RollPlan, Settings, SlotId, Stage, Surge, Verdict,
-    WorkerId,
+    Policy, Query, ReadySignal, Request, Role, RollExtent, RollPlan, Settings, SlotId, Stage,
+    Surge, Verdict, WorkerId,
 };
 
 /// Which of the core's actions a table shows.
@@ -341,14 +341,27 @@ fn show_event(event: Event) -> String {
         Event::Disconnected { worker, .. } => format!("(disconnected {worker})"),
         Event::Exited { worker, leaving: None, .. } => format!("(crashed {worker})"),
         Event::Exited { worker, leaving: Some(why), .. } => format!("(left {worker} {why:?})"),
-        Event::RollStarted { generation, slots, .. } => format!("(roll to {generation}: {slots})"),
+        Event::RollStarted { generation, extent, .. } => {
+            let RollExtent { replaced, added, removed, surge: _ } = extent;
+            match (added, removed) {
+                (0, 0) => format!("(roll to {generation}: {replaced})"),
+                _ => format!("(roll to {generation}: {replaced} +{added} -{removed})"),
+            }
+        }
         Event::RollStep { worker, step, .. } => format!("({worker} {step:?})"),
         Event::RollFinished { generation, .. } => format!("(rolled to {generation})"),
         Event::RollFailed { worker, reason, .. } => format!("(roll failed: {worker} {reason:?})"),
         Event::RollBackFailed { worker, .. } => format!("(roll back failed: {worker})"),
-        Event::RolledBack { generation, .. } => format!("(rolled back to {generation})"),
+        Event::RolledBack { generation, pending, .. } if pending.is_empty() => {
+            format!("(rolled back to {generation})")
+        }
+        Event::RolledBack { generation, pending, .. } => {
+            let pending: Vec<_> = pending.iter().map(ToString::to_string).collect();
+            format!("(rolled back to {generation}, but for {})", pending.join(" "))
+        }
         Event::RollAborted { .. } => "(roll aborted)".to_owned(),
         Event::StandsBy { worker, .. } => format!("({worker} stands by)"),
+        Event::SpareDoesNotAsk { worker, .. } => format!("({worker} does not ask)"),
         Event::Promoted { worker, .. } => format!("(promoted {worker})"),
         Event::RestartScheduled { delay, restarts, .. } if delay.is_zero() => {
             format!("(restart #{restarts} now)")

@@ -7,11 +7,14 @@
 //! cannot have it, and what Rust code opens does. A table of the numbers taken
 //! sees to it that none is owned twice. If a process does several, the rest goes
 //! last.
+//!
+//! The rest is never closed: the next program of this process may want it, also one
+//! that is executed when everybody here has let go of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 
@@ -20,22 +23,23 @@ use crate::sockets::{SocketKind, set_nonblocking, socket_kind};
 /// The first number that is not stdin, stdout or stderr.
 const FIRST: RawFd = 3;
 
-static TAKEN: Mutex<Taken> = Mutex::new(Taken { numbers: BTreeSet::new(), table: false });
-
-/// What has been given out in this process.
+/// The numbers that have been given out in this process.
 ///
 /// A number stays taken when its descriptor is closed, so what is opened under it later is
 /// never mistaken for an inherited one.
-struct Taken {
-    numbers: BTreeSet<RawFd>,
-    table: bool,
-}
+static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+/// What [`InheritedFds::take`] has found.
+static REST: OnceLock<BTreeMap<RawFd, OwnedFd>> = OnceLock::new();
+
+/// What there is where nothing was inherited.
+static NOTHING: BTreeMap<RawFd, OwnedFd> = BTreeMap::new();
 
 /// The descriptors from 3 on that whoever started this process passed in: the
-/// listening sockets of systemd or another primary.
+/// listening sockets of systemd or another primary. They stay open when this is dropped.
 #[derive(Debug)]
 pub struct InheritedFds {
-    fds: BTreeMap<RawFd, OwnedFd>,
+    fds: &'static BTreeMap<RawFd, OwnedFd>,
 }
 
 impl InheritedFds {
@@ -49,26 +53,31 @@ impl InheritedFds {
     /// - `AlreadyExists` on the second call.
     pub fn take() -> io::Result<Self> {
         let mut taken = taken();
-        if taken.table {
+        if REST.get().is_some() {
             return Err(already("the inherited descriptors have been taken"));
         }
         let mut fds = BTreeMap::new();
         for number in open_numbers()? {
-            if !taken.numbers.contains(&number)
+            if !taken.contains(&number)
                 && let Some(fd) = claim(number)?
             {
-                taken.numbers.insert(number);
+                taken.insert(number);
                 fds.insert(number, fd);
             }
         }
-        taken.table = true;
-        Ok(Self { fds })
+        Ok(Self { fds: REST.get_or_init(|| fds) })
+    }
+
+    /// What [`take`](Self::take) has found in this process; none if it has not been called.
+    #[must_use]
+    pub fn taken() -> Self {
+        Self { fds: REST.get().unwrap_or(&NOTHING) }
     }
 
     /// No descriptors, for a process that is not to use any.
     #[must_use]
     pub const fn none() -> Self {
-        Self { fds: BTreeMap::new() }
+        Self { fds: &NOTHING }
     }
 
     /// The descriptor passed in under that number.
@@ -99,7 +108,7 @@ impl InheritedFds {
 /// - `AlreadyExists` if that number has been taken before.
 pub fn take_channel(number: RawFd) -> io::Result<OwnedFd> {
     let mut taken = taken();
-    if taken.numbers.contains(&number) {
+    if taken.contains(&number) {
         return Err(already("that descriptor has been taken"));
     }
     if number < FIRST {
@@ -110,7 +119,7 @@ pub fn take_channel(number: RawFd) -> io::Result<OwnedFd> {
         return Err(not_a_channel());
     }
     let channel = claim(number)?.ok_or_else(not_a_channel)?;
-    taken.numbers.insert(number);
+    taken.insert(number);
     set_nonblocking(&channel)?;
     Ok(channel)
 }
@@ -124,14 +133,14 @@ pub fn take_channel(number: RawFd) -> io::Result<OwnedFd> {
 /// - `AlreadyExists` if that number has been taken before.
 pub fn take_one(number: RawFd) -> io::Result<OwnedFd> {
     let mut taken = taken();
-    if taken.numbers.contains(&number) {
+    if taken.contains(&number) {
         return Err(already("that descriptor has been taken"));
     }
     if number < FIRST {
         return Err(Errno::BADF.into());
     }
     let fd = claim(number)?.ok_or(Errno::BADF)?;
-    taken.numbers.insert(number);
+    taken.insert(number);
     Ok(fd)
 }
 
@@ -172,7 +181,7 @@ fn look<T>(number: RawFd, ask: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> 
     ask(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
-fn taken() -> MutexGuard<'static, Taken> {
+fn taken() -> MutexGuard<'static, BTreeSet<RawFd>> {
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`channel`] | the socket between primary and worker, and descriptors passed over it |
 //! | [`clock`] | a clock that two processes can compare |
+//! | [`folder`] | folders of this user's own |
 //! | [`image`] | replacing the program of this process |
 //! | [`process`] | starting, signalling, watching and reaping processes |
 //! | [`reactor`] | having tokio watch a descriptor |
@@ -30,6 +31,7 @@
 
 pub mod channel;
 pub mod clock;
+pub mod folder;
 pub mod image;
 pub mod inherited;
 pub mod memory;

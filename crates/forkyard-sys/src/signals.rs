@@ -57,12 +57,3 @@ pub fn next(signals: impl AsFd) -> io::Result<Signal> {
     let signal = i32::try_from(number).ok().and_then(Signal::from_number);
     signal.ok_or_else(|| io::Error::other(format!("no signal has the number {number}")))
 }
-
-/// Sends a signal to this process, where it waits if it has been taken.
-///
-/// # Errors
-///
-/// Those of `kill(2)`.
-pub fn send_to_self(signal: Signal) -> io::Result<()> {
-    Ok(rustix::process::kill_process(rustix::process::getpid(), signal.for_rustix())?)
-}

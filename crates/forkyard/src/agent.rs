@@ -1,69 +1,67 @@
-//! The agent's file, and how it gets where Node can read it.
+//! The agent's files, and how they get where Node can read them.
 //!
 //! The agent is JavaScript (`agent/agent.cjs`, whose head says what it does); Node preloads it
-//! from a file. The file's text is part of this library, so that there is nothing to install
-//! beside it, and is written out on demand. It is read through a link in this folder, because
-//! a packaged crate holds only what lies in its own folder; packaging follows the link.
+//! from a file, and it reads `agent/drain.cjs` beside that. Their texts are part of this library,
+//! so that there is nothing to install beside it, and are written out on demand. They are read
+//! through links in this folder, because a packaged crate holds only what lies in its own folder;
+//! packaging follows the links.
 //!
-//! Whoever can change the file runs code in every worker. So its folder must be ours alone, and
-//! an existing file is used only if it says what we would have written. The name carries a hash
-//! of the text: two versions of Forkyard do not disturb each other, and a file that a worker may
+//! Whoever can change the files runs code in every worker. So their folder must be ours alone, and
+//! an existing file is used only if it says what we would have written. The names carry a hash of
+//! both texts: two versions of Forkyard do not disturb each other, and a file that a worker may
 //! yet read is never changed.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use forkyard_sys::folder::{self, Others, Standing};
 
 /// What Node preloads.
 const AGENT: &str = include_str!("agent.cjs");
 
-/// The owner's folder, nobody else's.
-const FOLDER_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// What the agent reads: the same name with `drain` instead of `agent`.
+const DRAIN: &str = include_str!("drain.cjs");
 
-/// Writes the agent into the folder `dir`, which is made if it is missing, and returns the
-/// file's path: what `node --require` takes. A file that is there already is used again.
+/// Nobody else may read them.
+const FILE_MODE: u32 = 0o600;
+
+/// Writes the agent into the folder `dir`, which is made if it is missing, and returns the path
+/// of what `node --require` takes. A file that is there already is used again.
 ///
 /// # Errors
 ///
-/// If the folder or the file cannot be written, or if the folder belongs to somebody else or
+/// If the folder or a file cannot be written, or if the folder belongs to somebody else or
 /// others may write to it. The message names the folder.
 pub fn install(dir: &Path) -> io::Result<PathBuf> {
-    make_folder(dir)?;
+    folder::make(dir).map_err(|error| within(dir, &error))?;
     check_folder(dir)?;
-    let path = dir.join(file_name(AGENT));
-    if !holds(&path, AGENT) {
-        replace(&path, AGENT).map_err(|error| within(dir, &error))?;
+    let hash = short_hash(&[AGENT, DRAIN]);
+    write_out(&dir.join(format!("drain-{hash}.cjs")), DRAIN)?;
+    let agent = dir.join(format!("agent-{hash}.cjs"));
+    write_out(&agent, AGENT)?;
+    Ok(agent)
+}
+
+fn write_out(path: &Path, text: &str) -> io::Result<()> {
+    if holds(path, text) {
+        return Ok(());
     }
-    Ok(path)
+    let dir = path.parent().unwrap_or(path);
+    replace(path, text).map_err(|error| within(dir, &error))
 }
 
-fn make_folder(dir: &Path) -> io::Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(dir);
-    made.map_err(|error| within(dir, &error))
-}
-
-/// Not through a link: who owns the link could put it elsewhere after we have looked.
 fn check_folder(dir: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(dir).map_err(|error| within(dir, &error))?;
-    if !metadata.is_dir() {
-        return Err(refusal(dir, "is a link or a file, not a folder; name a folder of your own"));
-    }
-    if metadata.uid() != own_uid()? {
-        return Err(refusal(dir, "belongs to another user; name a folder of your own"));
-    }
-    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-        return Err(refusal(dir, "can be written to by other users; `chmod go-w` it"));
-    }
-    Ok(())
-}
-
-/// The user that files we make belong to. The folder of the process itself says it without a
-/// system call of ours.
-fn own_uid() -> io::Result<u32> {
-    Ok(fs::metadata("/proc/self")?.uid())
+    let standing = folder::look(dir, Others::MayLook).map_err(|error| within(dir, &error))?;
+    let reason = match standing {
+        Standing::Ours => return Ok(()),
+        Standing::NoFolder => "is a link or a file, not a folder; name a folder of your own",
+        Standing::Foreign => "belongs to another user; name a folder of your own",
+        Standing::Open => "can be written to by other users; `chmod go-w` it",
+    };
+    let message = format!("cannot put the agent into {}: it {reason}", dir.display());
+    Err(io::Error::new(ErrorKind::PermissionDenied, message))
 }
 
 /// Whether `path` is a file, not a link, with exactly this text.
@@ -99,16 +97,17 @@ fn create_scratch(path: &Path) -> io::Result<(PathBuf, File)> {
     Err(ErrorKind::AlreadyExists.into())
 }
 
-fn file_name(text: &str) -> String {
-    let hash = format!("{:016x}", fnv1a(text.as_bytes()));
-    format!("agent-{}.cjs", &hash[..12])
+fn short_hash(texts: &[&str]) -> String {
+    let mut hash = format!("{:016x}", fnv1a(texts.iter().flat_map(|text| text.bytes())));
+    hash.truncate(12);
+    hash
 }
 
 /// FNV-1a, 64 bits. It tells versions apart; that the text is right is checked byte by byte.
-fn fnv1a(bytes: &[u8]) -> u64 {
+fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
-    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+    bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
 fn within(dir: &Path, error: &io::Error) -> io::Error {
@@ -118,14 +117,11 @@ fn within(dir: &Path, error: &io::Error) -> io::Error {
     )
 }
 
-fn refusal(dir: &Path, reason: &str) -> io::Error {
-    let message = format!("cannot put the agent into {}: it {reason}", dir.display());
-    io::Error::new(ErrorKind::PermissionDenied, message)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+
+    use forkyard_sys::process::own_user;
 
     use super::*;
 
@@ -138,21 +134,29 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_whole_and_ours_alone() {
+    fn the_files_are_whole_and_ours_alone() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("new/agent");
         let path = install(&dir).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), AGENT);
-        assert_eq!((mode_of(&dir), mode_of(&path)), (0o700, 0o600));
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing is left over");
+        let drain = drain_beside(&path);
+        assert_eq!(fs::read_to_string(&drain).unwrap(), DRAIN);
+        assert_eq!((mode_of(&dir), mode_of(&path), mode_of(&drain)), (0o700, 0o600, 0o600));
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "nothing is left over");
+    }
+
+    /// As the agent finds it.
+    fn drain_beside(agent: &Path) -> PathBuf {
+        let name = agent.file_name().unwrap().to_str().unwrap();
+        agent.with_file_name(name.replacen("agent", "drain", 1))
     }
 
     #[test]
-    fn the_name_tells_the_text() {
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(file_name("a"), "agent-af63dc4c8601.cjs");
-        assert_ne!(file_name("a"), file_name("b"));
+    fn the_name_tells_the_texts() {
+        assert_eq!(fnv1a([].into_iter()), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(short_hash(&["a"]), "af63dc4c8601");
+        assert_ne!(short_hash(&["a", "b"]), short_hash(&["a", "c"]));
+        assert_ne!(short_hash(&["a", "b"]), short_hash(&["c", "b"]));
     }
 
     #[test]
@@ -170,8 +174,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("agent");
         let path = install(&dir).unwrap();
-        fs::write(&path, "process.exit(1)").unwrap();
-        assert_eq!(fs::read_to_string(install(&dir).unwrap()).unwrap(), AGENT);
+        for (path, text) in [(drain_beside(&path), DRAIN), (path, AGENT)] {
+            fs::write(&path, "process.exit(1)").unwrap();
+            install(&dir).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
     }
 
     #[test]
@@ -225,7 +232,7 @@ mod tests {
 
     /// Only root can give a folder away, and to everybody else root's are foreign.
     fn foreign_folder(scratch: &Path) -> &Path {
-        if own_uid().unwrap() != 0 {
+        if own_user() != 0 {
             return Path::new("/");
         }
         chown(scratch, Some(65534), None).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::roll::{RollFailure, RollReason, RollStep};
+use crate::roll::{RollExtent, RollFailure, RollReason, RollStep};
 pub use forkyard_core::{ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage};
 use forkyard_core::{Generation, WorkerId};
 
@@ -90,8 +90,8 @@ pub enum Event {
         generation: Generation,
         /// What for.
         reason: RollReason,
-        /// How many seats are to be taken anew.
-        slots: usize,
+        /// How much is to be done.
+        extent: RollExtent,
     },
     /// A successor has come further on its way to its seat.
     RollStep {
@@ -135,6 +135,10 @@ pub enum Event {
         generation: Generation,
         /// How long it took, there and back.
         took: Duration,
+        /// Seats whose worker has ended meanwhile, and that have no other one yet that is ready.
+        /// They are seen to as after any crash; all others have a worker of this generation, or
+        /// the one that [`RollBackFailed`](Self::RollBackFailed) has told of.
+        pending: Vec<SlotId>,
     },
     /// A roll ended because the app is stopping.
     RollAborted {
@@ -143,6 +147,15 @@ pub enum Event {
     },
     /// A spare is booted up to its `listen()` call, and waits.
     StandsBy(WorkerInfo),
+    /// A spare has been up for long (the restart settings' `reset_after`) and has not asked for
+    /// an address. A program that binds by itself cannot be held back: such a spare serves like
+    /// all others. Told once.
+    SpareDoesNotAsk {
+        /// The spare.
+        info: WorkerInfo,
+        /// For how long it has been up.
+        after: Duration,
+    },
     /// A spare took the part of a worker that had ended.
     Promoted(WorkerInfo),
     /// An empty seat will be taken again.

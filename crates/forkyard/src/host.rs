@@ -82,10 +82,16 @@ pub fn host<T: Send + 'static>(main: impl FnOnce() -> T + Send + 'static) -> T {
         ended
     };
     let thread = thread::Builder::new().name("forkyard-program".into()).stack_size(STACK_BYTES);
-    let program = thread.spawn(program).expect("invariant: a process can have a second thread");
+    let program = thread
+        .spawn(program)
+        .inspect_err(|error| {
+            let reason = format!("the new program failed to start its thread: {error}");
+            Arrival::go_back_if_not_taken(&reason);
+        })
+        .expect("invariant: a process can have a second thread");
     run(&inbox);
     let ended = program.join().and_then(|ended| ended);
-    Arrival::go_back_if_not_taken();
+    Arrival::go_back_if_not_taken("the new program ended before it had taken over");
     ended.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
@@ -95,6 +101,14 @@ pub fn host<T: Send + 'static>(main: impl FnOnce() -> T + Send + 'static) -> T {
 #[must_use]
 pub fn is_rehearsal() -> bool {
     Arrival::is_rehearsal()
+}
+
+/// Whether this process is an image that an upgrade has executed: tried out, or there to take
+/// over. The cluster that it starts has all that it needs, its workers and their program
+/// included.
+#[must_use]
+pub fn is_upgrade() -> bool {
+    Arrival::is_upgrade()
 }
 
 /// Does errands until the program, or whoever sends them, is gone.
@@ -127,6 +141,12 @@ impl Errands {
         let (errands, inbox) = sync_channel(ERRANDS);
         thread::Builder::new().name("forkyard-spawner".into()).spawn(move || run(&inbox))?;
         Ok(Self(errands))
+    }
+
+    /// A thread that is gone.
+    #[cfg(test)]
+    pub(crate) fn of_nobody() -> Self {
+        Self(sync_channel(1).0)
     }
 
     /// Whether the thread may execute the next image: it is the first one.

@@ -48,6 +48,7 @@
 
 pub mod agent;
 mod cluster;
+mod engine;
 mod event;
 mod host;
 mod listen;
@@ -81,13 +82,15 @@ pub use forkyard_ipc::{Dialect, HandleKind, Value};
 pub use forkyard_sys::inherited::InheritedFds;
 pub use forkyard_sys::process::Signal;
 pub use forkyard_sys::sockets::LocalAddress;
-pub use host::{host, is_rehearsal};
+pub use host::{host, is_rehearsal, is_upgrade};
 pub use listen::{BindError, ListenAddress, ParseListenAddressError};
 pub use output::{Output, OutputLine, OutputSink, StreamKind};
 pub use primary::upgrade::UpgradeFailure;
 pub use primary::{CheckSettings, CheckSettingsError, Handle, PolicyRule, ReceivedMessage};
 pub use program::Program;
-pub use roll::{RollError, RollFailure, RollPlan, RollReason, RollStep, RollTicket, WhenBusy};
+pub use roll::{
+    RollError, RollExtent, RollFailure, RollPlan, RollReason, RollStep, RollTicket, WhenBusy,
+};
 pub use worker::{
     ClientSocket, Connection, ListenError, Listener, PeerAddress, Worker, WorkerError,
 };

@@ -21,14 +21,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::engine;
 use crate::event::WorkerInfo;
 use crate::primary::rest::{RestSignal, RestSwitch};
 
@@ -110,14 +111,14 @@ impl Tail {
 /// One of a worker's pipes that nobody reads at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct RestingPipe {
-    /// Gone when it has been read to the end.
-    pub(crate) pipe: Option<OwnedFd>,
+    /// Gone when it has been read to the end. The output thread's reactor watches it.
+    pub(crate) pipe: Option<pipe::Receiver>,
     /// The line that has begun.
     pub(crate) unfinished: Vec<u8>,
 }
 
 impl RestingPipe {
-    fn new(pipe: Option<OwnedFd>) -> Self {
+    fn new(pipe: Option<pipe::Receiver>) -> Self {
         Self { pipe, unfinished: Vec::new() }
     }
 }
@@ -188,6 +189,7 @@ impl Drained {
 #[derive(Clone, Debug)]
 pub(crate) struct OutputPump {
     jobs: mpsc::Sender<Job>,
+    runtime: Handle,
 }
 
 impl OutputPump {
@@ -196,13 +198,20 @@ impl OutputPump {
     pub(crate) fn start(sink: Box<dyn OutputSink>) -> io::Result<(Self, Drained)> {
         let (jobs, inbox) = mpsc::channel(forkyard_core::MAX_SLOTS);
         let (alive, drained) = watch::channel(());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_io();
         let sink = Arc::new(Mutex::new(sink));
-        thread::Builder::new().name("forkyard-output".into()).spawn(move || {
+        let runtime = engine::start("forkyard-output", runtime, move |runtime| {
             runtime.block_on(pump(inbox, &sink));
             drop(alive);
         })?;
-        Ok((Self { jobs }, Drained(drained)))
+        Ok((Self { jobs, runtime }, Drained(drained)))
+    }
+
+    /// Has the output thread's reactor watch a worker's pipe.
+    fn watch(&self, pipe: OwnedFd) -> io::Result<pipe::Receiver> {
+        let _inside = self.runtime.enter();
+        pipe::Receiver::from_owned_fd(pipe)
     }
 
     /// Hands over the pipes of a worker. Blocks when a thousand workers wait already, so
@@ -213,24 +222,27 @@ impl OutputPump {
         stdout: Option<OwnedFd>,
         stderr: Option<OwnedFd>,
     ) -> Capture {
-        let pipes = (RestingPipe::new(stdout), RestingPipe::new(stderr));
-        let (pipes, capture) = pair(info, pipes, Vec::new());
+        let watch = |pipe| {
+            let worker = info.worker;
+            self.watch(pipe)
+                .inspect_err(|error| tracing::warn!(%worker, %error, "failed to watch its output"))
+                .ok()
+        };
+        let [stdout, stderr] = [stdout, stderr].map(|pipe| RestingPipe::new(pipe.and_then(watch)));
+        let (pipes, capture) = pair(info, (stdout, stderr), Vec::new());
         // An output thread that is gone has said so by the dropped `done`.
         drop(self.jobs.blocking_send(Job::Follow(pipes)));
         capture
     }
 
-    /// Goes on with the pipes of a worker where another output thread was, with the last
-    /// lines of stderr that it knew.
-    pub(crate) fn take_over(
+    /// A pipe where another output thread was with it.
+    pub(crate) fn resting(
         &self,
-        info: WorkerInfo,
-        pipes: (RestingPipe, RestingPipe),
-        tail: Vec<String>,
-    ) -> Capture {
-        let (pipes, capture) = pair(info, pipes, tail);
-        self.follow(pipes);
-        capture
+        pipe: Option<OwnedFd>,
+        unfinished: Vec<u8>,
+    ) -> io::Result<RestingPipe> {
+        let pipe = pipe.map(|pipe| self.watch(pipe)).transpose()?;
+        Ok(RestingPipe { pipe, unfinished })
     }
 
     /// Brings the output thread to rest. The answer comes when all that was read has been
@@ -251,7 +263,8 @@ impl OutputPump {
     }
 }
 
-fn pair(
+/// The pipes of a worker, to be followed, with the last lines of stderr that are known.
+pub(crate) fn pair(
     info: WorkerInfo,
     (stdout, stderr): (RestingPipe, RestingPipe),
     tail: Vec<String>,
@@ -311,8 +324,12 @@ async fn read_worker(pipes: Pipes, sink: SharedSink, mut rest: RestSignal) -> Op
         let (stdout, stderr) = (out.into_resting(), err.into_resting());
         return Some(Pipes { info, stdout, stderr, finish, done, tail });
     }
-    out.finish(&sink);
-    err.finish(&sink);
+    // What it said last tells why it ended: that is known however long the sink takes.
+    let last_words = err.take_rest();
+    err.lines.remember_rest(&last_words);
+    let rest = out.take_rest();
+    out.finish(&rest, &sink);
+    err.finish(&last_words, &sink);
     // The primary may have given up waiting.
     let _ = done.send(());
     None
@@ -328,14 +345,12 @@ struct Stream {
 impl Stream {
     fn new(resting: RestingPipe, lines: Lines) -> Self {
         let RestingPipe { pipe, unfinished } = resting;
-        let pipe = pipe.and_then(|pipe| pipe::Receiver::from_owned_fd(pipe).ok());
         Self { pipe, lines: Lines { unfinished, ..lines } }
     }
 
     /// To be gone on with by another one.
     fn into_resting(self) -> RestingPipe {
-        let pipe = self.pipe.and_then(|pipe| pipe.into_nonblocking_fd().ok());
-        RestingPipe { pipe, unfinished: self.lines.unfinished }
+        RestingPipe { pipe: self.pipe, unfinished: self.lines.unfinished }
     }
 
     /// Reads to the end, which may never come. May be dropped at any await.
@@ -353,14 +368,19 @@ impl Stream {
 
     /// Reads what is there now. The writer is gone, so what it wrote is in the pipe; whoever
     /// else may go on writing is not followed.
-    fn finish(mut self, sink: &SharedSink) {
+    fn take_rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
         // Read past tokio, which may not have noticed yet that there is something.
-        if let Some(Ok(rest)) = self.pipe.take().map(pipe::Receiver::into_nonblocking_fd) {
-            let mut rest = File::from(rest).take(LARGEST_PIPE);
-            let mut buffer = [0; CHUNK];
-            while let Ok(length @ 1..) = rest.read(&mut buffer) {
-                self.lines.feed(&buffer[..length], sink);
-            }
+        if let Some(Ok(pipe)) = self.pipe.take().map(pipe::Receiver::into_nonblocking_fd) {
+            // A pipe that is empty but open ends it as well, and what was read is kept.
+            let _ = File::from(pipe).take(LARGEST_PIPE).read_to_end(&mut rest);
+        }
+        rest
+    }
+
+    fn finish(mut self, rest: &[u8], sink: &SharedSink) {
+        for chunk in rest.chunks(CHUNK) {
+            self.lines.feed(chunk, sink);
         }
         self.lines.finish(sink);
     }
@@ -398,6 +418,18 @@ impl Lines {
         sink.flush();
     }
 
+    /// Remembers the last lines ahead of the sink. They are not remembered once more.
+    fn remember_rest(&mut self, rest: &[u8]) {
+        let Some(tail) = self.tail.take() else { return };
+        let text = [self.unfinished.as_slice(), rest].concat();
+        if text.is_empty() {
+            return;
+        }
+        let text = text.strip_suffix(b"\n").unwrap_or(&text);
+        let mut tail = lock(&tail);
+        text.split(|byte| *byte == b'\n').for_each(|line| remember(&mut tail, line));
+    }
+
     fn finish(&mut self, sink: &SharedSink) {
         if !self.unfinished.is_empty() {
             let mut sink = lock(sink);
@@ -415,25 +447,32 @@ impl Lines {
             whole.extend_from_slice(end);
             &whole
         };
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
         // Before the sink, which may take its time.
         if let Some(tail) = &self.tail {
             remember(&mut lock(tail), text);
         }
+        let text = without_return(text);
         sink.line(OutputLine { info: self.info, stream: self.stream, text });
     }
+}
+
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn remember(tail: &mut VecDeque<String>, text: &[u8]) {
     if tail.len() == TAIL_LINES {
         tail.pop_front();
     }
+    let text = without_return(text);
     let text = &text[..text.len().min(TAIL_LINE_BYTES)];
     tail.push_back(String::from_utf8_lossy(text).into_owned());
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use forkyard_core::{SlotId, WorkerId};
 
     use super::*;
@@ -491,7 +530,6 @@ mod tests {
     /// What was read is passed on once, and what was not is found by whoever goes on.
     #[tokio::test]
     async fn a_line_may_begin_in_one_thread_and_end_in_another() {
-        use std::io::Write;
         let start = || {
             let seen = Arc::<Mutex<Vec<String>>>::default();
             let sink = Collected(Arc::clone(&seen));
@@ -513,7 +551,11 @@ mod tests {
         let pipes = resting.pop().unwrap();
         assert_eq!((pipes.info, pipes.stderr.unfinished.as_slice()), (INFO, b"beg".as_slice()));
         let ((second, drained), seen_second) = start();
-        let capture = second.take_over(INFO, (pipes.stdout, pipes.stderr), capture.tail().lines());
+        let RestingPipe { pipe, unfinished } = pipes.stderr;
+        let left = pipe.map(|pipe| pipe.into_nonblocking_fd().unwrap());
+        let stderr = second.resting(left, unfinished).unwrap();
+        let (pipes, capture) = pair(INFO, (pipes.stdout, stderr), capture.tail().lines());
+        second.follow(pipes);
         drop(writer);
         let mut rest = RestSwitch::default().signal();
         let tail = capture.finish(Duration::from_secs(30), &mut rest).await;
@@ -536,10 +578,35 @@ mod tests {
         fn flush(&mut self) {}
     }
 
+    /// The sink takes nothing, and what is before them on stdout is not passed on.
+    #[tokio::test]
+    async fn last_words_are_known_before_they_are_passed_on() {
+        let (hurry, words) = std::sync::mpsc::sync_channel(0);
+        let sink: SharedSink = Arc::new(Mutex::new(Box::new(Slow(Arc::default(), words))));
+        let pipe = |text: &[u8]| {
+            let (reader, mut writer) = io::pipe().unwrap();
+            writer.write_all(text).unwrap();
+            let pipe = pipe::Receiver::from_owned_fd(reader.into()).unwrap();
+            RestingPipe { pipe: Some(pipe), unfinished: b"be".to_vec() }
+        };
+        let (pipes, capture) = pair(INFO, (pipe(b"gun\n"), pipe(b"gun\nlast")), Vec::new());
+        let Capture { finish, done, tail } = capture;
+        finish.send(()).unwrap();
+        let (rest, runtime) = (RestSwitch::default().signal(), Handle::current());
+        let read = move || runtime.block_on(read_worker(pipes, sink, rest));
+        let reading = tokio::task::spawn_blocking(read);
+        // The sink takes this once it has come to the first line.
+        hurry.send(()).unwrap();
+        assert_eq!(Tail(Arc::clone(&tail)).lines(), ["begun", "last"]);
+        drop(hurry);
+        assert!(reading.await.unwrap().is_none());
+        done.await.unwrap();
+        assert_eq!(Tail(tail).lines(), ["begun", "last"], "they are remembered once");
+    }
+
     /// The pipe is held open by somebody else, and the sink takes nothing at first.
     #[tokio::test]
     async fn what_a_dead_worker_wrote_outlasts_the_wait_for_it() {
-        use std::io::Write;
         let (seen, (hurry, words)) = (Arc::default(), std::sync::mpsc::sync_channel(0));
         let (pump, drained) = OutputPump::start(Box::new(Slow(Arc::clone(&seen), words))).unwrap();
         let (reader, mut held) = io::pipe().unwrap();

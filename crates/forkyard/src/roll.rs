@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use forkyard_core::{Denied, Surge};
-pub use forkyard_core::{RollFailure, RollReason, RollStep};
+pub use forkyard_core::{RollExtent, RollFailure, RollReason, RollStep};
 use tokio::sync::oneshot;
 
 use crate::event::WorkerInfo;

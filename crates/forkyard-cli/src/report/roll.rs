@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use forkyard::{
-    Event, ExitStatus, Generation, ReadyRule, RollFailure, RollReason, RollStep, WorkerInfo,
+    Event, ExitStatus, Generation, ReadyRule, RollExtent, RollFailure, RollReason, RollStep,
+    SlotId, WorkerInfo,
 };
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use super::{Entry, Level};
 
 pub(super) fn of_roll(event: &Event) -> Option<Entry> {
     Some(match event {
-        Event::RollStarted { generation, reason, slots } => started(*generation, *reason, *slots),
+        Event::RollStarted { generation, reason, extent } => started(*generation, *reason, *extent),
         Event::RollStep { info, step } => {
             // The news of its process says as much to people.
             let text = match step {
@@ -39,10 +40,7 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
                 .with("reason", describe_failure(reason))
                 .with("stderr_tail", stderr_tail.clone())
         }
-        Event::RolledBack { generation, took } => {
-            let text = format!("the reload is undone, after {}", shown(*took));
-            ended("roll_rolled_back", *generation, *took, text)
-        }
+        Event::RolledBack { generation, took, pending } => rolled_back(*generation, *took, pending),
         Event::RollAborted { generation } => {
             let fields = json!({ "generation": generation.0 });
             Entry::new(Level::Warn, "roll_aborted", "reload given up to stop".into(), fields)
@@ -51,6 +49,7 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
             let text = format!("worker {} in slot {} stands by as a spare", info.worker, info.slot);
             Entry::about(Level::Info, "spare_ready", *info, text)
         }
+        Event::SpareDoesNotAsk { info, after } => does_not_ask(*info, *after),
         Event::Promoted(info) => {
             let text =
                 format!("worker {} in slot {} takes over; it was a spare", info.worker, info.slot);
@@ -60,6 +59,20 @@ pub(super) fn of_roll(event: &Event) -> Option<Entry> {
     })
 }
 
+/// What spares are for takes a program that can be held back.
+fn does_not_ask(info: WorkerInfo, after: Duration) -> Entry {
+    let text = format!(
+        "worker {} in slot {} is to be a spare, but has not asked for an address for {}: a program \
+         that does not listen through the primary cannot be held back, and its spares serve like \
+         all its workers; leave out --spares",
+        info.worker,
+        info.slot,
+        humantime::format_duration(Duration::from_secs(after.as_secs()))
+    );
+    Entry::about(Level::Warn, "spare_does_not_ask", info, text)
+        .with("after_ms", after.as_millis() as u64)
+}
+
 /// It has not come further for a while.
 pub(super) fn still(info: WorkerInfo, step: RollStep, waited: Duration) -> Entry {
     let what = describe_step(info, step);
@@ -67,15 +80,44 @@ pub(super) fn still(info: WorkerInfo, step: RollStep, waited: Duration) -> Entry
     stepped(Level::Info, info, step, text).with("waited_ms", waited.as_millis() as u64)
 }
 
-fn started(generation: Generation, reason: RollReason, slots: usize) -> Entry {
+fn started(generation: Generation, reason: RollReason, extent: RollExtent) -> Entry {
     let (text, name) = match reason {
-        RollReason::Reload => {
-            (format!("reload: {} to replace", counted(slots, "worker")), "reload")
-        }
+        RollReason::Reload => (format!("reload: {}", describe_extent(extent)), "reload"),
         RollReason::Replace => ("restart: one worker to replace".to_owned(), "replace"),
     };
-    let fields = json!({ "generation": generation.0, "reason": name, "slots": slots });
+    let RollExtent { replaced, added, removed, surge } = extent;
+    let fields = json!({
+        "generation": generation.0, "reason": name, "slots": replaced + added,
+        "replaced": replaced, "added": added, "removed": removed, "surge": surge,
+    });
     Entry::new(Level::Info, "roll_started", text, fields)
+}
+
+fn describe_extent(extent: RollExtent) -> String {
+    let RollExtent { replaced, added, removed, surge: _ } = extent;
+    let mut text = format!("{} to replace", counted(replaced, "worker"));
+    if added > 0 {
+        text.push_str(&format!(", {added} to add"));
+    }
+    if removed > 0 {
+        text.push_str(&format!(", {removed} to take away in the end"));
+    }
+    text
+}
+
+/// A seat whose worker crashed meanwhile may still be empty.
+fn rolled_back(generation: Generation, took: Duration, pending: &[SlotId]) -> Entry {
+    let mut text = format!("the reload is undone, after {}", shown(took));
+    let slots: Vec<_> = pending.iter().map(ToString::to_string).collect();
+    match slots.as_slice() {
+        [] => {}
+        [slot] => text.push_str(&format!("; slot {slot} still waits for its worker")),
+        slots => {
+            text.push_str(&format!("; slots {} still wait for their workers", slots.join(", ")));
+        }
+    }
+    let pending: Vec<_> = pending.iter().map(|slot| slot.0).collect();
+    ended("roll_rolled_back", generation, took, text).with("pending", pending)
 }
 
 fn stepped(level: Level, info: WorkerInfo, step: RollStep, text: String) -> Entry {
@@ -98,7 +140,7 @@ fn describe_step(info: WorkerInfo, step: RollStep) -> String {
         }
         RollStep::Checking => format!("checking worker {worker}"),
         RollStep::Settling => format!("worker {worker} is ready, settling"),
-        RollStep::Seated => format!("worker {worker} has taken over"),
+        RollStep::Seated => format!("worker {worker} has taken the seat"),
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use forkyard::{
-    ExitStatus, FailReason, Generation, LeaveReason, ListenerInfo, ReadyRule, RollFailure,
-    RollReason, SlotId, WorkerId,
+    ExitStatus, FailReason, Generation, LeaveReason, ListenerInfo, ReadyRule, RollExtent,
+    RollFailure, RollReason, SlotId, WorkerId,
 };
 
 const INFO: WorkerInfo = WorkerInfo { slot: SlotId(1), worker: WorkerId(7), pid: 4242 };
@@ -54,8 +54,10 @@ fn events() -> Vec<Event> {
             leaving: Some(LeaveReason::Stop),
             stderr_tail: Vec::new(),
         },
-        Event::RollStarted { generation: Generation(3), reason: RollReason::Reload, slots: 4 },
-        Event::RollStarted { generation: Generation(3), reason: RollReason::Replace, slots: 1 },
+        roll_started(RollReason::Reload, (4, 0, 0)),
+        roll_started(RollReason::Reload, (1, 2, 0)),
+        roll_started(RollReason::Reload, (3, 0, 1)),
+        roll_started(RollReason::Replace, (1, 0, 0)),
         Event::RollStep { info, step: RollStep::Starting },
         Event::RollStep { info, step: RollStep::Waiting(ReadyRule::Listening) },
         Event::RollStep { info, step: RollStep::Waiting(ReadyRule::Message) },
@@ -83,9 +85,12 @@ fn events() -> Vec<Event> {
             reason: RollFailure::Ended { status: ExitStatus::Code(1) },
             stderr_tail: tail.clone(),
         },
-        Event::RolledBack { generation: Generation(2), took: Duration::from_millis(250) },
+        rolled_back(&[]),
+        rolled_back(&[1]),
+        rolled_back(&[0, 2]),
         Event::RollAborted { generation: Generation(3) },
         Event::StandsBy(info),
+        Event::SpareDoesNotAsk { info, after: Duration::from_millis(10_003) },
         Event::Promoted(info),
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::ZERO, restarts: 1 },
         Event::RestartScheduled { slot: SlotId(1), delay: Duration::from_millis(97), restarts: 2 },
@@ -101,6 +106,17 @@ fn events() -> Vec<Event> {
         },
         Event::ChannelTrouble { info, message: "ignored a message that makes no sense".into() },
     ]
+}
+
+fn roll_started(reason: RollReason, (replaced, added, removed): (usize, usize, usize)) -> Event {
+    let extent = RollExtent { replaced, added, removed, surge: 2 };
+    Event::RollStarted { generation: Generation(3), reason, extent }
+}
+
+fn rolled_back(pending: &[u32]) -> Event {
+    let pending = pending.iter().map(|slot| SlotId(*slot)).collect();
+    let took = Duration::from_millis(250);
+    Event::RolledBack { generation: Generation(2), took, pending }
 }
 
 fn roll_failed(reason: RollFailure) -> Event {

@@ -35,7 +35,7 @@ mod spares;
 mod succession;
 mod worker;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,7 @@ pub use settings::{
     CheckRule, ExitStatus, IdleRule, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
 };
 use slot::{SeatState, Slot, Tenure};
+use spares::SpareWarning;
 use worker::{Place, Worker};
 
 /// The most slots one primary may have.
@@ -131,11 +132,11 @@ pub(crate) struct Supervisor {
     slots: BTreeMap<SlotId, Slot>,
     workers: BTreeMap<WorkerId, Worker>,
     timers: Timers<Timer>,
-    next_slot: u32,
     next_worker: u32,
     /// What new slots are started from.
     generation: Generation,
     roll: Option<Roll>,
+    warning: SpareWarning,
     phase: Phase,
     notices: VecDeque<Notice>,
 }
@@ -148,10 +149,10 @@ impl Supervisor {
             slots: BTreeMap::new(),
             workers: BTreeMap::new(),
             timers: Timers::new(),
-            next_slot: 0,
             next_worker: 1,
             generation: Generation(0),
             roll: None,
+            warning: SpareWarning::Due,
             phase: Phase::Running,
             notices: VecDeque::new(),
         }
@@ -171,7 +172,7 @@ impl Supervisor {
                 Timer::Restart(slot) => self.fill(now, slot, out),
                 Timer::Start(worker) => self.start_timed_out(now, worker, out),
                 Timer::Settle(worker) => self.settled(now, worker, out),
-                Timer::Stable(worker) => self.stable(now, worker),
+                Timer::Stable(worker) => self.stable(now, worker, out),
                 Timer::Step(worker) => self.step_timed_out(now, worker, out),
                 Timer::Silent(worker) => self.silent_for_long(now, worker, out),
             }
@@ -207,9 +208,14 @@ impl Supervisor {
         Admission::Forked(slot)
     }
 
+    /// With the lowest number that is free, so that numbers stay below the greatest number of
+    /// slots there has been. A slot that is gone while a process of it is still about is not free:
+    /// two processes of different slots never have the same number.
     fn add_slot(&mut self, role: Role) -> SlotId {
-        let slot = SlotId(self.next_slot);
-        self.next_slot += 1;
+        let taken: BTreeSet<_> = self.workers.values().map(|worker| worker.slot).collect();
+        let is_free = |slot: &SlotId| !self.slots.contains_key(slot) && !taken.contains(slot);
+        let mut free = (0..).map(SlotId).filter(is_free);
+        let slot = free.next().expect("invariant: there are fewer slots than numbers");
         self.slots.insert(slot, Slot::new(role, self.generation));
         slot
     }

@@ -20,10 +20,10 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Role, RollPlan};
-use super::slot::Slot;
-use super::worker::{Place, Worker};
+use super::slot::{SeatState, Slot};
+use super::worker::{Place, Progress, Worker};
 use super::{MAX_SLOTS, Supervisor};
-use crate::event::{Event, LeaveReason, RollFailure, RollReason};
+use crate::event::{Event, LeaveReason, RollExtent, RollFailure, RollReason};
 use crate::id::{Generation, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied};
 
@@ -60,6 +60,12 @@ impl Roll {
             Direction::Forward => self.generation,
             Direction::Back => self.previous,
         }
+    }
+
+    fn extent(&self) -> RollExtent {
+        let added = self.added.len();
+        let replaced = self.waiting.len() - added;
+        RollExtent { replaced, added, removed: self.surplus.len(), surge: self.surge }
     }
 
     pub(super) fn needs(&self, generation: Generation) -> bool {
@@ -148,8 +154,8 @@ impl Supervisor {
     }
 
     fn begin(&mut self, roll: Roll, (now, out): (Instant, &mut VecDeque<Action>)) {
-        let (generation, reason, slots) = (roll.generation, roll.reason, roll.waiting.len());
-        out.push_back(Action::Emit(Event::RollStarted { generation, reason, slots }));
+        let (generation, reason, extent) = (roll.generation, roll.reason, roll.extent());
+        out.push_back(Action::Emit(Event::RollStarted { generation, reason, extent }));
         self.roll = Some(roll);
         self.roll_on(now, out);
     }
@@ -264,7 +270,8 @@ impl Supervisor {
         let (generation, took) = (roll.target(), now.duration_since(roll.since));
         match (roll.direction, roll.reason) {
             (Direction::Back, _) => {
-                out.push_back(Action::Emit(Event::RolledBack { generation, took }));
+                let pending = self.pending_since(roll.since);
+                out.push_back(Action::Emit(Event::RolledBack { generation, took, pending }));
             }
             (Direction::Forward, reason) => {
                 if reason == RollReason::Reload {
@@ -277,6 +284,22 @@ impl Supervisor {
             }
         }
         self.finish_if_idle();
+    }
+
+    /// Seats that wait for a worker, or for one that was started since to be ready. Of one that
+    /// was there before nothing is expected but that it stays.
+    fn pending_since(&self, since: Instant) -> Vec<SlotId> {
+        let staying = self.slots.iter().filter(|(_, slot)| !slot.is_retiring());
+        let pending = staying.filter(|(_, slot)| match slot.seat {
+            SeatState::Waiting => true,
+            SeatState::Done(_) => false,
+            SeatState::Taken(worker) => self.workers.get(&worker).is_none_or(|entry| {
+                let was_there = entry.progress > Progress::Starting && entry.since < since;
+                let is_there = was_there || entry.is_ready(self.rule_for(worker));
+                entry.leaving.is_some() || entry.is_cut_off() || !is_there
+            }),
+        });
+        pending.map(|(id, _)| *id).collect()
     }
 
     /// The app stops: whoever is under way is ended with everybody else.

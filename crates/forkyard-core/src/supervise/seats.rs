@@ -277,7 +277,8 @@ impl Supervisor {
 
     /// A worker that has not listened yet may still want the addresses its slot holds; so
     /// may one that has not got its seat yet.
-    pub(super) fn stable(&mut self, now: Instant, worker: WorkerId) {
+    pub(super) fn stable(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+        self.may_not_ask(now, worker, out);
         let Some(entry) = self.workers.get(&worker) else { return };
         let pause = self.stable_pause();
         let waited_for = now.duration_since(entry.since) >= pause.saturating_mul(UNLISTENING);

@@ -9,6 +9,7 @@ use super::leaving::Leaving;
 use super::roll::{Direction, Roll};
 use super::settings::Role;
 use super::slot::{SeatState, Slot, Tenure};
+use super::spares::SpareWarning;
 use super::worker::{Channel, Place, Progress, Way, Worker};
 use super::{Phase, Supervisor, Timer};
 use crate::event::RollReason;
@@ -22,10 +23,11 @@ pub(crate) struct SupervisorSnapshot {
     slots: BTreeMap<SlotId, SlotSnapshot>,
     workers: BTreeMap<WorkerId, WorkerSnapshot>,
     timers_ns: Vec<(Timer, Moment)>,
-    next_slot: u32,
     next_worker: u32,
     generation: Generation,
     roll: Option<RollSnapshot>,
+    #[serde(default)]
+    spare_warning: SpareWarning,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,10 +85,10 @@ impl Supervisor {
             slots: slots.collect(),
             workers: workers.collect(),
             timers_ns: self.timers.all().map(|(key, at)| (key, Moment::of(at, now))).collect(),
-            next_slot: self.next_slot,
             next_worker: self.next_worker,
             generation: self.generation,
             roll: self.roll.as_ref().map(|roll| RollSnapshot::of(roll, now)),
+            spare_warning: self.warning,
         })
     }
 
@@ -103,9 +105,9 @@ impl Supervisor {
         for (key, at) in timers_ns {
             self.timers.set(key, at.at(now));
         }
-        self.next_slot = snapshot.next_slot;
         self.next_worker = snapshot.next_worker;
         self.generation = snapshot.generation;
+        self.warning = snapshot.spare_warning;
         self.roll = snapshot.roll.map(|roll| roll.resume(now));
         let checked =
             self.workers.keys().filter(|worker| self.is_on_its_way(**worker, Way::Checking));

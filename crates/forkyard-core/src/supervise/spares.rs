@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use super::settings::Role;
 use super::slot::Slot;
 use super::worker::{Channel, Progress};
@@ -16,7 +18,34 @@ use crate::event::Event;
 use crate::id::{SlotId, WorkerId};
 use crate::input::Action;
 
+/// Whether it has been said that spares do not ask for an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SpareWarning {
+    #[default]
+    Due,
+    Given,
+}
+
 impl Supervisor {
+    /// A spare that has been up for long should have asked by now. What listens without asking
+    /// cannot be held back: it is told once, because it is the program's way.
+    pub(super) fn may_not_ask(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        out: &mut VecDeque<Action>,
+    ) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let asks = entry.progress == Progress::Listening || self.role_of(worker) == Role::Serving;
+        if asks || entry.leaving.is_some() || self.warning == SpareWarning::Given {
+            return;
+        }
+        self.warning = SpareWarning::Given;
+        let (slot, after) = (entry.slot, now.duration_since(entry.since));
+        out.push_back(Action::Emit(Event::SpareDoesNotAsk { slot, worker, after }));
+    }
+
     /// A worker has asked for an address. Of a spare that is all that is expected.
     pub(crate) fn asked(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use super::settings::{CheckRule, ReadyRule, Role};
 use super::slot::SeatState;
-use super::worker::{Channel, Place, Progress, Way};
+use super::worker::{Place, Way};
 use super::{Notice, Supervisor, Timer};
 use crate::dispatch::Standing;
 use crate::event::{Event, LeaveReason, RollFailure, RollStep};
@@ -220,9 +220,8 @@ impl Supervisor {
     /// Whether a successor has come this far, and nothing keeps it from going on.
     pub(super) fn is_on_its_way(&self, worker: WorkerId, way: Way) -> bool {
         self.workers.get(&worker).is_some_and(|entry| {
-            // The end of its channel is mostly the first that is seen of a crash.
-            let is_there = entry.progress < Progress::Online || entry.channel == Channel::Open;
-            entry.place == Place::Successor(way) && entry.leaving.is_none() && is_there
+            let is_sound = entry.leaving.is_none() && !entry.is_cut_off();
+            entry.place == Place::Successor(way) && is_sound
         })
     }
 
@@ -233,14 +232,14 @@ impl Supervisor {
     }
 
     /// A spare cannot do more than ask for its address.
-    fn rule_for(&self, worker: WorkerId) -> ReadyRule {
+    pub(super) fn rule_for(&self, worker: WorkerId) -> ReadyRule {
         match self.role_of(worker) {
             Role::Serving => self.settings.ready,
             Role::Spare => ReadyRule::Listening,
         }
     }
 
-    fn role_of(&self, worker: WorkerId) -> Role {
+    pub(super) fn role_of(&self, worker: WorkerId) -> Role {
         let slot = self.workers.get(&worker).and_then(|entry| self.slots.get(&entry.slot));
         slot.map_or(Role::Serving, |slot| slot.role)
     }

@@ -97,6 +97,11 @@ impl Worker {
         if speaks { stage } else { stage.max(Stage::Terminate) }
     }
 
+    /// Its channel has ended, which is mostly the first that is seen of a crash.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.progress >= Progress::Online && self.channel == Channel::Ended
+    }
+
     pub(super) fn is_ready(&self, rule: ReadyRule) -> bool {
         let has_said = |signal| self.said_ready.contains(&signal);
         match rule {

@@ -194,7 +194,7 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 32] = [
+pub const SIGHTS: [&str; 34] = [
     "a connection taken from a lane",
     "a lane that was renewed",
     "a blocked worker left out",
@@ -220,9 +220,11 @@ pub const SIGHTS: [&str; 32] = [
     "a roll finished",
     "a roll failed",
     "a roll rolled back",
+    "a roll rolled back before all was as it had been",
     "a seat that could not be given back",
     "a roll aborted",
     "a spare promoted",
+    "a spare that did not ask",
     "an end by stop",
     "an end by itself",
     "an end by failure",

@@ -43,6 +43,7 @@ use super::starvation::Suspects;
 use super::{Mail, PrimarySettings};
 use crate::event::Event;
 use crate::program::Program;
+pub(super) use arriving::Newcomer;
 use upgrading::Upgrade;
 pub(crate) use upgrading::{UpgradeAnswer, UpgradeRefusal};
 
@@ -125,6 +126,8 @@ pub(super) struct Driver {
     /// The last lines of the worker whose exit is being handled.
     stderr_tail: Vec<String>,
     rolls: Rolls,
+    /// Workers that nobody would start, until what the core wants done about it is done.
+    unstarted: Vec<WorkerId>,
     /// Mail handled since it was last looked for connections.
     mail_in_a_row: u32,
     /// Connections accepted since they were last written to workers.
@@ -132,6 +135,8 @@ pub(super) struct Driver {
     /// Tells whoever attends to workers when to rest.
     rest: RestSwitch,
     upgrade: Upgrade,
+    /// What the program wants the next image to know.
+    note: Option<String>,
     outcome: Option<Outcome>,
 }
 
@@ -156,10 +161,12 @@ impl Driver {
             next_number: 0,
             stderr_tail: Vec::new(),
             rolls,
+            unstarted: Vec::new(),
             mail_in_a_row: 0,
             accepts_in_a_row: 0,
             rest: RestSwitch::default(),
             upgrade: Upgrade::default(),
+            note: None,
             outcome: None,
         }
     }

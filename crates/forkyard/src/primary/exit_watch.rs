@@ -9,6 +9,8 @@
 //! reported, so whoever goes on watching finds it as it is, and does the same again.
 
 use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard_core::{ExitStatus, WorkerId};
@@ -26,11 +28,16 @@ use crate::output::Capture;
 /// How long a slow taker of the output may hold up the report, and with it the successor.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
+/// A process's pidfd, watched by whoever waits for its end.
+pub(super) type SharedExit = Arc<Watched>;
+
 /// What is known about a worker whose end is awaited.
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) worker: WorkerId,
     pub(super) process: SharedProcess,
+    /// Its pidfd, watched. Without it the process is not waited for.
+    pub(super) exit: Option<SharedExit>,
     /// Tells the channel's reader that nothing more will be written.
     pub(super) finish: oneshot::Sender<()>,
     pub(super) reader: JoinHandle<Option<Unread>>,
@@ -65,7 +72,7 @@ impl Watch {
         tokio::select! {
             biased;
             () = self.rest.wait() => None,
-            status = wait(&self.process) => Some(status),
+            status = wait(&self.process, self.exit.as_deref()) => Some(status),
         }
     }
 
@@ -93,7 +100,7 @@ impl Watch {
         // its worker must be noticed all the same.
         let unread = tokio::select! {
             unread = &mut self.reader => unread.ok().flatten(),
-            status = wait(&self.process) => return self.exited(status).await,
+            status = wait(&self.process, self.exit.as_deref()) => return self.exited(status).await,
         };
         let Self { worker, output_done: output, finish, .. } = self;
         // Not before: it would tell the reader that the writer is gone.
@@ -102,8 +109,8 @@ impl Watch {
     }
 }
 
-async fn wait(process: &SharedProcess) -> ExitStatus {
-    let Ok(pidfd) = watched(process) else {
+async fn wait(process: &SharedProcess, exit: Option<&Watched>) -> ExitStatus {
+    let Some(pidfd) = exit else {
         return ExitStatus::Signal(Signal::KILL.number());
     };
     while let Ok(mut ready) = pidfd.readable().await {
@@ -119,8 +126,9 @@ async fn wait(process: &SharedProcess) -> ExitStatus {
     ExitStatus::Signal(Signal::KILL.number())
 }
 
-fn watched(process: &SharedProcess) -> io::Result<Watched> {
-    Watched::new(process.pidfd().try_clone_to_owned()?, Interest::READABLE)
+/// Has the reactor watch for a process's end.
+pub(super) fn watched(pidfd: BorrowedFd<'_>) -> io::Result<SharedExit> {
+    Ok(Arc::new(Watched::new(pidfd.try_clone_to_owned()?, Interest::READABLE)?))
 }
 
 fn translate(status: forkyard_sys::process::ExitStatus) -> ExitStatus {

@@ -32,15 +32,14 @@ mod ruling;
 mod seats;
 mod signals;
 mod spawner;
+mod starting;
 mod starvation;
 pub(crate) mod upgrade;
 
-use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use forkyard_core::{
@@ -51,28 +50,18 @@ use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::{Process, Signal};
 use forkyard_sys::sockets::{PrivatePair, SocketKind};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use announcer::Announcer;
 pub(crate) use channel::MessageTap;
 pub use check::{CheckSettings, CheckSettingsError};
 pub(crate) use driver::{UpgradeAnswer, UpgradeRefusal};
 pub(crate) use rolls::Wanted;
-use upgrade::{TakeOver, UpgradeFailure};
+pub(crate) use starting::{Beginning, PrimaryHandle, prepare};
+use upgrade::UpgradeFailure;
 
-use crate::event::{Event, ListenerInfo, WorkerInfo};
+use crate::event::{ListenerInfo, WorkerInfo};
 use crate::listen::{BindError, ListenAddress};
-use crate::output::{Drained, Output, OutputPump};
-use crate::program::Program;
 use crate::roll::RollTicket;
-use spawner::{Recipe, Spawner};
-
-/// How much mail may wait. Readers and the spawner wait when it is full; the driver never
-/// sends to itself.
-const MAILBOX: usize = 1024;
-
-/// How many events a watcher may be behind before it loses the oldest.
-const EVENTS: usize = 4096;
 
 /// How connections of some listener reach the workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,6 +197,7 @@ pub(crate) enum Command {
     Listen(ListenAddress, oneshot::Sender<Result<ListenerInfo, BindError>>),
     Listeners(oneshot::Sender<Vec<ListenerInfo>>),
     Upgrade(UpgradeAnswer),
+    Note(Option<String>, oneshot::Sender<()>),
 }
 
 /// A message that a worker sent with `process.send` or [`Worker::send`](crate::Worker::send).
@@ -247,75 +237,6 @@ impl Handle {
         }
         forkyard_sys::sockets::set_nonblocking(&self.fd)
     }
-}
-
-/// The way to a running primary.
-#[derive(Debug)]
-pub(crate) struct PrimaryHandle {
-    pub(crate) mail: mpsc::Sender<Mail>,
-    pub(crate) events: broadcast::Receiver<Event>,
-    pub(crate) tap: MessageTap,
-    /// The end of the output thread, if there is one.
-    pub(crate) drained: Option<Drained>,
-    /// Dropped to have the app stopped.
-    pub(crate) owner: oneshot::Sender<Infallible>,
-}
-
-/// What a primary begins with.
-#[derive(Debug)]
-pub(crate) enum Beginning {
-    /// A program to start workers from.
-    Afresh(Program),
-    /// What another image has left.
-    TakeOver(Box<TakeOver>),
-}
-
-/// Starts the primary's threads.
-pub(crate) fn start(
-    settings: PrimarySettings,
-    beginning: Beginning,
-    output: Output,
-) -> io::Result<PrimaryHandle> {
-    let (mail, inbox) = mpsc::channel(MAILBOX);
-    let (events, watching) = Announcer::new(EVENTS);
-    let tap = MessageTap::default();
-    let (pump, drained) = match output {
-        Output::Inherit => (None, None),
-        Output::Lines(sink) => {
-            let (pump, drained) = OutputPump::start(sink)?;
-            (Some(pump), Some(drained))
-        }
-    };
-    let spawner = Spawner::start(Recipe::new(&settings, pump), mail.clone())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (owner, lifeline) = oneshot::channel();
-    let (mail_in, tap_in) = (mail.clone(), tap.clone());
-    let handle = PrimaryHandle { mail: mail_in, events: watching, tap: tap_in, drained, owner };
-    let sources = driver::Sources { inbox, owner: Some(lifeline) };
-    let outlets = driver::Outlets { mail, events, tap, spawner };
-    thread::Builder::new().name("forkyard-primary".into()).spawn(move || {
-        // Workers have more to do than it has, so it does not interrupt them.
-        if let Err(error) = forkyard_sys::process::wait_for_own_turn() {
-            tracing::debug!(%error, "failed to set how the primary's thread is scheduled");
-        }
-        // As a task, because mail wakes a task more cheaply than the runtime's own future;
-        // unconstrained, because it sees to fairness between its sources itself.
-        let driving = async {
-            if settings.signals == SignalRule::Stop {
-                tokio::spawn(signals::stop_on_signals(outlets.mail.clone()));
-            }
-            let driver = match beginning {
-                Beginning::TakeOver(left) => driver::Driver::take_over(settings, outlets, *left)?,
-                Beginning::Afresh(program) => driver::Driver::new(settings, program, outlets),
-            };
-            tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await?;
-            io::Result::Ok(())
-        };
-        if let Err(error) = runtime.block_on(driving) {
-            tracing::error!(%error, "the primary failed");
-        }
-    })?;
-    Ok(handle)
 }
 
 /// A started process, shared between the driver, which signals it, and the task that

@@ -6,6 +6,7 @@ use std::task::Context;
 use forkyard_core::{ConnectionId, SlotId, WorkerId};
 
 use super::SharedProcess;
+use super::exit_watch::SharedExit;
 use super::listeners::Connections;
 use super::notify::NotifyWatch;
 use super::outgoing::{Flushed, Outgoing};
@@ -24,6 +25,8 @@ pub(super) struct Seat {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) process: SharedProcess,
+    /// Tells of its end.
+    pub(super) exit: SharedExit,
     pub(super) outgoing: Outgoing,
     /// Whether its channel has told of an agent, which can drain it.
     pub(super) agent: Agent,
@@ -105,6 +108,12 @@ impl Seats {
         self.seats
             .iter()
             .filter_map(|(worker, seat)| Some((*worker, seat.slot, seat.running.as_ref()?)))
+    }
+
+    /// Listens to all that nobody listens to at the moment.
+    pub(super) fn listen_again(&mut self) {
+        let running = self.seats.values_mut().filter_map(|seat| seat.running.as_mut());
+        running.filter_map(|running| running.notify.as_mut()).for_each(NotifyWatch::go_on);
     }
 
     /// The last lines on stderr of a worker, so far.

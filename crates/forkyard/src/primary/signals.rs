@@ -9,25 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Mail};
 
-/// Each signal is one step more severe than the one before.
-pub(super) async fn stop_on_signals(mail: mpsc::Sender<Mail>) {
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => return tracing::error!(%error, "failed to listen for signals"),
-    };
-    let mut stage = Stage::Disconnect;
-    loop {
-        signals.next().await;
-        let (answer, _) = oneshot::channel();
-        let stop = Mail::Command(Command::Request(Request::Stop(stage), answer));
-        if mail.send(stop).await.is_err() {
-            return;
-        }
-        stage = stage.next();
-    }
-}
-
-struct Signals {
+/// The signals that end a program.
+#[derive(Debug)]
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     /// Not under `nohup`, which has it ignored.
@@ -35,7 +19,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn listen() -> io::Result<Self> {
+    /// Catches them from now on.
+    pub(super) fn listen() -> io::Result<Self> {
         let hang_up = match is_ignored(forkyard_sys::process::Signal::HUP)? {
             true => None,
             false => Some(signal(SignalKind::hangup())?),
@@ -53,6 +38,20 @@ impl Signals {
             _ = self.terminate.recv() => {}
             () = hung_up(self.hang_up.as_mut()) => {}
         }
+    }
+}
+
+/// Each signal is one step more severe than the one before.
+pub(super) async fn stop_on_signals(mut signals: Signals, mail: mpsc::Sender<Mail>) {
+    let mut stage = Stage::Disconnect;
+    loop {
+        signals.next().await;
+        let (answer, _) = oneshot::channel();
+        let stop = Mail::Command(Command::Request(Request::Stop(stage), answer));
+        if mail.send(stop).await.is_err() {
+            return;
+        }
+        stage = stage.next();
     }
 }
 

@@ -121,7 +121,12 @@ pub(crate) struct Spawner {
 impl Spawner {
     /// Finds a thread to do it, or starts one.
     pub(crate) fn start(recipe: Recipe, mail: mpsc::Sender<Mail>) -> io::Result<Self> {
-        Ok(Self { errands: Errands::find()?, recipe: Arc::new(recipe), mail })
+        Ok(Self::of(Errands::find()?, recipe, mail))
+    }
+
+    /// With that thread.
+    pub(crate) fn of(errands: Errands, recipe: Recipe, mail: mpsc::Sender<Mail>) -> Self {
+        Self { errands, recipe: Arc::new(recipe), mail }
     }
 
     /// Has a worker started; how that went is mail. Never waits.

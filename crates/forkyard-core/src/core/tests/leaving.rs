@@ -215,3 +215,32 @@ fn a_terminated_worker_is_not_asked_politely_again() {
         ("+60s", ""),
     ]);
 }
+
+/// A slot whose worker is still finishing what it has is not free.
+#[test]
+fn the_lowest_number_that_is_free_is_given_out_again() {
+    let mut script = up(app(), 3);
+    script.check(&[
+        ("retire 0", "ask 1"),
+        ("retire 1", "ask 2"),
+        ("fork", "spawn 4 in 3"),
+        ("exited 2 code 0", "(left 2 Retired)"),
+        ("exited 1 code 0", "(left 1 Retired)"),
+        ("fork", "spawn 5 in 0"),
+        ("spare", "spawn 6 in 1"),
+        ("fork", "spawn 7 in 4"),
+    ]);
+}
+
+#[test]
+fn a_number_is_not_free_while_a_predecessor_in_it_finishes_what_it_has() {
+    let settings = SuperviseSettings { settle: Duration::ZERO, ..SuperviseSettings::default() };
+    let mut script = up(app_with(settings), 1);
+    script.given(&["replace 0", "spawned 2", "online 2", "listening 2", "retire 0"]);
+    script.check(&[
+        ("exited 2 code 0", "(left 2 Retired)"),
+        ("fork", "spawn 3 in 1"),
+        ("exited 1 code 0", "(left 1 Replaced)"),
+        ("fork", "spawn 4 in 0"),
+    ]);
+}

@@ -71,7 +71,7 @@ fn a_done_code_leaves_the_seat_empty() {
         ("+60s", ""),
         // Nobody sits there any more, and nobody ever will.
         ("retire 0", "denied: there is no such slot"),
-        ("fork", "spawn 6 in 3"),
+        ("fork", "spawn 6 in 0"),
     ]);
 }
 
@@ -96,7 +96,7 @@ fn without_restarts_an_idle_app_waits_for_the_next_fork() {
     script.check(&[
         ("exited 1 signal 9", "(crashed 1), (done 0)"),
         ("+60s", ""),
-        ("fork", "spawn 2 in 1"),
+        ("fork", "spawn 2 in 0"),
     ]);
 }
 

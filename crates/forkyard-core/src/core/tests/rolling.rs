@@ -177,8 +177,48 @@ fn a_crash_of_one_that_was_placed_ends_the_roll() {
             "(crashed 3), (roll failed: 3 Ended { status: Code(1) }), terminate 4, \
              (restart #1 now), spawn 5 in 0",
         ),
-        ("exited 4 signal 15", "(left 4 RolledBack), (rolled back to 0)"),
+        ("exited 4 signal 15", "(left 4 RolledBack), (rolled back to 0, but for 0)"),
     ]);
+}
+
+/// It is told at once, and therefore with what is missing.
+#[test]
+fn a_seat_that_is_empty_is_told_with_the_end_of_the_way_back() {
+    let crash_last = |script: &mut Script| {
+        script.given(&["roll 1 surge 2"]);
+        serve(script, 3);
+        boot(script, 4);
+        script.given(&["exited 3 code 1"]);
+    };
+    let mut script = up(app_with(unsettled()), 2);
+    crash_last(&mut script);
+    boot(&mut script, 5);
+    script.check(&[("exited 4 signal 15", "(left 4 RolledBack), (rolled back to 0, but for 0)")]);
+    let mut script = up(app_with(unsettled()), 2);
+    crash_last(&mut script);
+    serve(&mut script, 5);
+    script.check(&[("exited 4 signal 15", "(left 4 RolledBack), (rolled back to 0)")]);
+    let mut script = up(app_with(unsettled()), 2);
+    crash_last(&mut script);
+    script.given(&["exited 5 code 1"]);
+    script.check(&[("exited 4 signal 15", "(left 4 RolledBack), (rolled back to 0, but for 0)")]);
+}
+
+/// A program that never says that it is ready is as it was before the roll.
+#[test]
+fn who_was_there_before_is_not_missing() {
+    let ready = ReadyRule::Notify;
+    let mut script = up(app_with(SuperviseSettings { ready, ..unsettled() }), 2);
+    script.given(&["+1s", "roll 1", "spawned 3"]);
+    script.check(&[(
+        "exited 3 code 1",
+        "(crashed 3), (roll failed: 3 Ended { status: Code(1) }), (rolled back to 0)",
+    )]);
+    script.given(&["leave 2", "roll 2", "spawned 4"]);
+    script.check(&[(
+        "exited 4 code 1",
+        "(crashed 4), (roll failed: 4 Ended { status: Code(1) }), (rolled back to 0, but for 1)",
+    )]);
 }
 
 #[test]
@@ -244,7 +284,10 @@ fn a_predecessor_s_end_concerns_no_seat() {
 #[test]
 fn the_number_of_workers_can_grow() {
     let mut script = up(app_with(unsettled()), 1);
-    script.given(&["roll 1 workers 2"]);
+    script.check(&[(
+        "roll 1 workers 2",
+        "(roll to 1: 1 +1 -0), spawn 2 in 0 of generation 1, (2 Starting)",
+    )]);
     serve(&mut script, 2);
     script.given(&["spawned 3", "online 3"]);
     script.check(&[
@@ -270,12 +313,27 @@ fn slots_that_a_failed_roll_has_added_go_away_again() {
 #[test]
 fn the_number_of_workers_shrinks_when_all_others_are_replaced() {
     let mut script = up(app_with(unsettled()), 2);
-    script.given(&["roll 1 workers 1", "spawned 3", "online 3"]);
+    script.check(&[(
+        "roll 1 workers 1",
+        "(roll to 1: 1 +0 -1), spawn 3 in 0 of generation 1, (3 Starting)",
+    )]);
+    script.given(&["spawned 3", "online 3"]);
     script.check(&[
         ("listening 3", "(3 Seated), ask 1, (rolled to 1), ask 2"),
         ("exited 2 code 0", "(left 2 Retired)"),
         ("retire 1", "denied: there is no such slot"),
     ]);
+}
+
+#[test]
+fn a_roll_that_grows_again_takes_the_numbers_that_are_free() {
+    let mut script = up(app_with(unsettled()), 2);
+    script.given(&["roll 1 workers 1"]);
+    serve(&mut script, 3);
+    script.given(&["exited 1 code 0", "exited 2 code 0", "roll 2 workers 2", "spawned 4"]);
+    script.given(&["online 4"]);
+    script
+        .check(&[("listening 4", "(4 Seated), ask 3, spawn 5 in 1 of generation 2, (5 Starting)")]);
 }
 
 #[test]

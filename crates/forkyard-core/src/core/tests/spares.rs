@@ -50,6 +50,24 @@ fn a_spare_on_its_way_out_is_no_help() {
     script.check(&[("exited 1 signal 9", "(crashed 1), (restart #1 now), spawn 3 in 0")]);
 }
 
+/// A program that binds by itself asks nobody.
+#[test]
+fn a_spare_that_has_not_asked_for_long_is_told_once() {
+    let mut script = with_spare(app());
+    script.given(&["spare", "spawned 3"]);
+    script.check(&[
+        ("+9s", ""),
+        ("+1s", "(2 does not ask)"),
+        ("+60s", ""),
+        ("exited 2 code 1", "(crashed 2), (restart #1 now), spawn 4 in 1"),
+        ("spawned 4", "(started 4)"),
+        ("+60s", ""),
+        ("query 3 tcp:80", "(3 stands by)"),
+    ]);
+    let mut script = with_spare(app());
+    script.check(&[("query 2 tcp:80", "(2 stands by)"), ("+60s", "")]);
+}
+
 #[test]
 fn a_spare_that_crashes_is_replaced_by_a_spare_however_often() {
     let restart = RestartSettings { limit: 1, ..RestartSettings::default() };

@@ -191,6 +191,8 @@ impl Ledger {
             (Request::Listen(listen), Admission::Accepted) => self.own_address = Some(listen.spec),
             (Request::Fork(role), Admission::Forked(slot)) => {
                 ensure!(!self.is_stopped, "forked after the stop");
+                let lowest = self.free_numbers().next();
+                ensure!(Some(slot) == lowest, "forked {slot}, but {lowest:?} is free");
                 self.slots.insert(slot, Slot::new(role));
             }
             (Request::Roll(plan), Admission::Accepted) => self.begins_roll(plan),

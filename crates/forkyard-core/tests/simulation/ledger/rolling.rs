@@ -1,6 +1,6 @@
 //! What a roll may do, held against the account.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forkyard_core::{
     CheckRule, Event, Generation, IdleRule, Role, RollPlan, RollStep, SlotId, Surge, WorkerId,
@@ -12,8 +12,18 @@ use super::{Keeper, Ledger, Place, Seat, Slot, Violation};
 pub(super) struct Roll {
     pub(super) target: Generation,
     previous: Generation,
+    since: Instant,
     surge: usize,
     surplus: Vec<SlotId>,
+    /// The numbers of the slots that it may add.
+    added: Vec<SlotId>,
+}
+
+impl Roll {
+    /// The roll may add this slot.
+    pub(super) fn adds(&self, slot: SlotId) -> bool {
+        self.added.contains(&slot)
+    }
 }
 
 impl Slot {
@@ -28,26 +38,37 @@ impl Ledger {
         self.slots.get(&slot).map_or(Role::Serving, |slot| slot.role)
     }
 
+    /// When others fork anew, what is done is gone.
+    pub(super) fn is_gone(&self, slot: &Slot) -> bool {
+        slot.seat == Seat::Done && self.rules.when_idle == IdleRule::Wait
+    }
+
+    /// The numbers that new slots get: neither a slot nor a process has them.
+    pub(super) fn free_numbers(&self) -> impl Iterator<Item = SlotId> {
+        (0..).map(SlotId).filter(|number| {
+            let is_slot = self.slots.get(number).is_some_and(|slot| !self.is_gone(slot));
+            let mut processes = self.workers.values().filter(|worker| !worker.is_gone);
+            !is_slot && processes.all(|worker| worker.slot != *number)
+        })
+    }
+
     pub(super) fn begins_roll(&mut self, plan: RollPlan) {
-        // When others fork anew, what is done is gone.
-        let is_gone = |slot: &Slot| {
-            slot.is_retiring || (slot.seat == Seat::Done && self.rules.when_idle == IdleRule::Wait)
-        };
-        let serving: Vec<_> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.role == Role::Serving && !is_gone(slot))
-            .map(|(id, _)| *id)
-            .collect();
+        let staying =
+            self.slots.iter().filter(|(_, slot)| !slot.is_retiring && !self.is_gone(slot));
+        let serving: Vec<_> =
+            staying.filter(|(_, slot)| slot.role == Role::Serving).map(|(id, _)| *id).collect();
         let workers = plan.workers.unwrap_or(serving.len()).max(1);
         let surge = match plan.surge {
             Surge::Workers(count) => count,
             Surge::Percent(percent) => (workers * percent).div_ceil(100),
         };
+        let missing = workers.saturating_sub(serving.len());
         self.roll = Some(Roll {
             target: plan.generation,
             previous: self.generation,
+            since: self.now,
             surge: surge.max(1),
+            added: self.free_numbers().take(missing).collect(),
             surplus: serving.into_iter().skip(workers).collect(),
         });
     }
@@ -56,7 +77,9 @@ impl Ledger {
         // One that could not be given back is replaced by what its slot was to have.
         let target = self.generation;
         let _ = slot;
-        self.roll = Some(Roll { target, previous: target, surge: 1, surplus: Vec::new() });
+        let (surplus, added) = (Vec::new(), Vec::new());
+        self.roll =
+            Some(Roll { target, previous: target, since: self.now, surge: 1, surplus, added });
     }
 
     /// Since when somebody who is to have a seat could settle.
@@ -101,10 +124,8 @@ impl Ledger {
                 }
                 self.sight("a seat that could not be given back");
             }
-            Event::RolledBack { generation, .. } => {
-                ensure!(*generation == self.generation, "rolled back to {generation}");
-                self.roll = None;
-                self.sight("a roll rolled back");
+            Event::RolledBack { generation, pending, .. } => {
+                self.sees_rolled_back(*generation, pending)?;
             }
             Event::RollAborted { .. } => {
                 self.roll = None;
@@ -148,6 +169,46 @@ impl Ledger {
         }
         self.sight("a roll finished");
         Ok(())
+    }
+
+    /// Every seat that is not named has somebody who was there before or is ready by now.
+    fn sees_rolled_back(
+        &mut self,
+        generation: Generation,
+        pending: &[SlotId],
+    ) -> Result<(), Violation> {
+        ensure!(generation == self.generation, "rolled back to {generation}");
+        let roll = self.roll.take().ok_or("a roll was undone that never began")?;
+        for (id, slot) in &self.slots {
+            let is_filled = slot.is_retiring
+                || match slot.seat {
+                    Seat::Done => true,
+                    Seat::New | Seat::Empty => false,
+                    Seat::Taken(worker) => self.serves_since(worker, roll.since),
+                };
+            ensure!(
+                is_filled || pending.contains(id),
+                "rolled back, but {id} is {:?} and nobody is told",
+                slot.seat
+            );
+        }
+        let is_there = |id: &SlotId| self.slots.get(id).is_some_and(|slot| slot.seat != Seat::Done);
+        let ghost = pending.iter().find(|id| !is_there(id));
+        ensure!(ghost.is_none(), "rolled back but for {ghost:?}, which is not there");
+        self.sight("a roll rolled back");
+        if !pending.is_empty() {
+            self.sight("a roll rolled back before all was as it had been");
+        }
+        Ok(())
+    }
+
+    fn serves_since(&self, worker: WorkerId, begin: Instant) -> bool {
+        self.workers.get(&worker).is_some_and(|entry| {
+            let role = self.role_of(entry.slot);
+            let was_there = entry.runs_since.is_some_and(|since| since < begin);
+            let is_cut_off = entry.channel_ended && entry.is_online;
+            entry.is_up() && !is_cut_off && (was_there || entry.is_ready(&self.rules, role))
+        })
     }
 
     /// What the roll has added goes away; nobody has to settle any more.

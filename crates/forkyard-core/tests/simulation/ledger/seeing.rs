@@ -63,8 +63,12 @@ impl Ledger {
         ensure!(!self.is_stopped, "{worker} was spawned after the stop");
         ensure!(worker.0 > self.last_worker, "{worker} is no new name");
         self.last_worker = worker.0;
-        let added = Slot { is_added: true, ..Slot::new(Role::Serving) };
-        let entry = self.slots.entry(slot).or_insert(added);
+        if self.slots.get(&slot).is_none_or(|entry| self.is_gone(entry)) {
+            let is_expected = self.roll.as_ref().is_some_and(|roll| roll.adds(slot));
+            ensure!(is_expected, "{worker} was spawned into {slot}, which is not there");
+            self.slots.insert(slot, Slot { is_added: true, ..Slot::new(Role::Serving) });
+        }
+        let entry = &self.slots[&slot];
         ensure!(!entry.is_retiring, "{worker} was spawned into {slot}, which retires");
         self.workers.insert(worker, Worker::new(slot, generation));
         self.just_spawned = Some(worker);
@@ -294,6 +298,13 @@ impl Ledger {
             | Event::RolledBack { .. }
             | Event::RollAborted { .. }
             | Event::Promoted { .. } => return self.sees_roll(event),
+            Event::SpareDoesNotAsk { slot, worker, .. } => {
+                let entry = &self.workers[worker];
+                let is_right = entry.is_up() && !entry.has_come_to_listen();
+                ensure!(is_right, "{worker} has asked, or is not there to do so");
+                ensure!(self.role_of(*slot) == Role::Spare, "{worker} is no spare");
+                self.sight("a spare that did not ask");
+            }
             Event::Failed(_) => self.has_failed = true,
             Event::Stopping { .. } => {
                 self.is_stopped = true;

@@ -1,7 +1,9 @@
-//! Takes over what the image before has left.
+//! Takes over what the image before has left: first all that can fail, which changes nothing,
+//! then all that changes something, which cannot fail.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::mem::ManuallyDrop;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,13 +17,13 @@ use tokio::io::Interest;
 
 use super::{Driver, Outlets, Question};
 use crate::event::{Event, ListenerInfo, WorkerInfo};
-use crate::output::{Capture, OutputPump, RestingPipe};
+use crate::output::{self, Capture, OutputPump, Pipes};
 use crate::primary::PrimarySettings;
 use crate::primary::binding::{Bound, SocketFile};
 use crate::primary::channel::Unread;
-use crate::primary::exit_watch::Unattended;
+use crate::primary::exit_watch::{self, Unattended};
 use crate::primary::lanes::Lanes;
-use crate::primary::listeners::{Kept, Listed};
+use crate::primary::listeners::{Connections, Kept, Listed};
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::rolls::Rolls;
 use crate::primary::seats::Running;
@@ -31,6 +33,17 @@ use crate::primary::upgrade::state::{
 };
 use crate::primary::upgrade::{Descriptors, TakeOver, UpgradeFailure, VERSION};
 
+/// A driver that could go on where that of another image was. All that can fail is behind it,
+/// and nothing has happened yet: if it is dropped, the former image finds everything as it was.
+#[derive(Debug)]
+pub(in crate::primary) struct Newcomer {
+    /// Not dropped before it has taken over: until then it has no right to remove the files
+    /// of sockets, or to reap a worker that has ended.
+    driver: ManuallyDrop<Driver>,
+    pipes: Vec<Pipes>,
+    news: News,
+}
+
 /// What has happened to the program, to be told once it serves again.
 #[derive(Debug)]
 struct News {
@@ -39,104 +52,119 @@ struct News {
     failure: Option<UpgradeFailure>,
 }
 
-impl Driver {
-    /// A driver that goes on where that of another image was.
-    pub(in crate::primary) fn take_over(
+impl Newcomer {
+    /// To be called within the driver's runtime.
+    pub(in crate::primary) fn prepare(
         settings: PrimarySettings,
         outlets: Outlets,
-        take_over: TakeOver,
+        left: &mut TakeOver,
     ) -> io::Result<Self> {
-        let (state, mut descriptors, failure) = take_over.unpack();
-        let news = News { paused_at: Duration::from_nanos(state.paused_at_ns), failure };
+        let TakeOver { state, descriptors, failure, .. } = left;
+        let state = state.clone();
+        let paused_at = Duration::from_nanos(state.paused_at_ns);
+        let news = News { paused_at, failure: failure.clone() };
         let core = Core::resume(settings.core.clone(), state.core.clone(), Instant::now());
         let rolls = Rolls::resume(state.rolls.clone());
-        let mut driver = Self { core, ..Self::with(settings, rolls, outlets) };
-        driver.next_number = state.last_number;
-        driver.fill(state, &mut descriptors)?;
+        let driver = Driver { core, ..Driver::with(settings, rolls, outlets) };
+        let mut newcomer = Self { driver: ManuallyDrop::new(driver), pipes: Vec::new(), news };
+        newcomer.driver.next_number = state.last_number;
+        newcomer.driver.note.clone_from(&state.note);
+        newcomer.fill(state, descriptors)?;
+        Ok(newcomer)
+    }
+
+    /// Goes on. To be called within the driver's runtime.
+    pub(in crate::primary) fn take_over(self) -> Driver {
+        let mut driver = ManuallyDrop::into_inner(self.driver);
+        if let Some(pump) = driver.outlets.spawner.output() {
+            self.pipes.into_iter().for_each(|pipes| pump.follow(pipes));
+        }
+        // What was full before may have room by now; if not, it is remembered anew.
+        let workers: Vec<_> = driver.seats.started_workers().collect();
+        for worker in workers {
+            driver.seats.flush(worker, &driver.connections);
+        }
+        driver.go_on_counting();
         driver.perform_all();
-        driver.tell(news);
-        Ok(driver)
+        driver.tell(self.news);
+        driver
     }
 
     fn fill(&mut self, state: State, descriptors: &mut Descriptors) -> io::Result<()> {
         for listener in state.listeners {
-            self.resume_listener(listener, descriptors)?;
+            self.driver.resume_listener(listener, descriptors)?;
         }
         for ConnectionState { id, socket, mark } in state.connections {
             let kept = Kept { socket: descriptors.take(socket)?, mark: mark.map(Into::into) };
-            self.connections.keep(id, kept);
+            self.driver.connections.keep(id, kept);
         }
         // What was closed meanwhile is found by the next count, as a connection keeps its inode.
         for HoldingState { worker, mark } in state.holdings {
-            self.census.handed_over(Instant::now(), worker, mark.into());
+            self.driver.census.handed_over(Instant::now(), worker, mark.into());
         }
-        self.go_on_counting();
         for QuestionState { worker, seq, address, data } in state.questions {
             let data = value(data.as_ref())?;
-            self.questions.insert((worker, seq), Question { address, data });
+            self.driver.questions.insert((worker, seq), Question { address, data });
         }
         for worker in state.workers {
-            self.resume_worker(worker, descriptors)?;
+            self.pipes.extend(self.driver.resume_worker(worker, descriptors)?);
         }
         Ok(())
     }
+}
 
+/// Whatever fails here must leave nothing behind that does something when it is dropped.
+impl Driver {
     fn resume_listener(
         &mut self,
         state: ListenerState,
         descriptors: &mut Descriptors,
     ) -> io::Result<()> {
+        let socket = descriptors.take(state.socket)?;
+        let data = value(state.data.as_ref())?;
         let file = state
             .file
             .map(|file| SocketFile { path: file.path.into(), identity: (file.device, file.inode) });
-        let socket = descriptors.take(state.socket)?;
         let bound = Bound { socket, kind: state.kind.into(), file };
-        let data = value(state.data.as_ref())?;
         let ListenerState { id, dealing, access, lanes, key, address, policy, reason, .. } = state;
         let lanes =
             lanes.map(|lanes| resume_lanes(lanes, (bound.kind, access, dealing), descriptors));
         let info = ListenerInfo { address, policy, reason };
-        self.listeners.resume(
-            id,
-            bound,
-            lanes.transpose()?,
-            Listed { dealing, access, info, key, data },
-        );
+        let listed = Listed { dealing, access, info, key, data };
+        self.listeners.resume(id, bound, lanes.transpose()?, listed);
         self.lookout.lanes_changed();
         Ok(())
     }
 
+    /// Returns the pipes with its output, which are not followed yet.
     fn resume_worker(
         &mut self,
         state: WorkerState,
         descriptors: &mut Descriptors,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Pipes>> {
         let WorkerState { worker, slot, pid, pidfd, channel, reading, sending, .. } = state;
-        let process = Arc::new(Process::inherit(pid, descriptors.take(pidfd)?)?);
+        let info = WorkerInfo { slot, worker, pid };
         let channel = Watched::new(descriptors.take(channel)?, Interest::READABLE)?;
         let sending = self.outbox(sending, descriptors)?;
         let outgoing = Outgoing::resume(Arc::new(channel), self.settings.dialect, sending);
-        let info = WorkerInfo { slot, worker, pid };
-        let output = match (state.output, self.outlets.spawner.output()) {
-            (Some(output), Some(pump)) => Some(resume_output(output, info, pump, descriptors)?),
-            _ => None,
+        let (pipes, output) = match (state.output, self.outlets.spawner.output()) {
+            (Some(output), Some(pump)) => resume_output(output, info, pump, descriptors)?,
+            _ => (None, None),
         };
         let notify = state.notify.map(|socket| descriptors.take(socket)).transpose()?;
-        let running = Running {
-            process,
-            outgoing,
-            agent: state.agent.into(),
-            tail: output.as_ref().map(Capture::tail),
-            notify: notify.and_then(|socket| self.listen_for_readiness(worker, socket)),
-            probe: state.probe,
-        };
+        let notify = notify.map(|socket| self.listen_for_readiness(worker, socket)).transpose()?;
+        let unread = reading.map(|reading| self.unread(reading, descriptors)).transpose()?;
+        let pidfd = descriptors.take(pidfd)?;
+        let exit = exit_watch::watched(pidfd.as_fd())?;
+        // Last, as it reaps the process when it is dropped.
+        let process = Arc::new(Process::inherit(pid, pidfd)?);
+        let tail = output.as_ref().map(Capture::tail);
+        let (agent, probe) = (state.agent.into(), state.probe);
+        let running = Running { process, exit, outgoing, agent, tail, notify, probe };
         self.seats.add(worker, slot);
         self.seats.started(worker, running);
-        let unread = reading.map(|reading| self.unread(reading, descriptors)).transpose()?;
         self.attend(worker, Unattended { unread, output });
-        // What was full before may have room by now; if not, it is remembered anew.
-        self.seats.flush(worker, &self.connections);
-        Ok(())
+        Ok(pipes)
     }
 
     fn outbox(
@@ -145,26 +173,13 @@ impl Driver {
         descriptors: &mut Descriptors,
     ) -> io::Result<OutboxState<Sent>> {
         let OutboxState { waiting, written, sent, run, stopped } = sending.into();
-        let mut own = |sent: SentState| self.sent(sent, descriptors);
+        let mut own = |sent: SentState| resume_sent(sent, &self.connections, descriptors);
         let sent = sent.into_iter().map(&mut own).collect::<io::Result<_>>()?;
         let waiting = waiting.into_iter().map(|Frame { bytes, handle }| {
             Ok(Frame { bytes, handle: handle.map(&mut own).transpose()? })
         });
         let waiting = waiting.collect::<io::Result<_>>()?;
         Ok(OutboxState { waiting, written, sent, run, stopped })
-    }
-
-    fn sent(&self, sent: SentState, descriptors: &mut Descriptors) -> io::Result<Sent> {
-        Ok(match sent {
-            SentState::Connection { id, socket: Some(socket) }
-                if self.connections.get(id).is_none() =>
-            {
-                Sent::Check(id, descriptors.take(socket)?)
-            }
-            SentState::Connection { id, .. } => Sent::Connection(id),
-            SentState::Listener(socket) => Sent::Listener(descriptors.take(socket)?),
-            SentState::User(socket) => Sent::User(descriptors.take(socket)?),
-        })
     }
 
     fn unread(&self, state: ReadingState, descriptors: &mut Descriptors) -> io::Result<Unread> {
@@ -204,18 +219,36 @@ fn resume_lanes(
     Ok(Lanes::resume(group, (kind, access), dealing.choice(), (reclaimed, dealt)))
 }
 
+/// A connection that is not there any more, but under way to a worker, is of the primary's own
+/// making.
+fn resume_sent(
+    sent: SentState,
+    connections: &Connections,
+    descriptors: &mut Descriptors,
+) -> io::Result<Sent> {
+    Ok(match sent {
+        SentState::Connection { id, socket: Some(socket) } if connections.get(id).is_none() => {
+            Sent::Check(id, descriptors.take(socket)?)
+        }
+        SentState::Connection { id, .. } => Sent::Connection(id),
+        SentState::Listener(socket) => Sent::Listener(descriptors.take(socket)?),
+        SentState::User(socket) => Sent::User(descriptors.take(socket)?),
+    })
+}
+
 fn resume_output(
     state: OutputState,
     info: WorkerInfo,
     pump: &OutputPump,
     descriptors: &mut Descriptors,
-) -> io::Result<Capture> {
+) -> io::Result<(Option<Pipes>, Option<Capture>)> {
     let mut resting = |PipeState { pipe, unfinished }: PipeState| {
-        let pipe: Option<OwnedFd> = pipe.map(|pipe| descriptors.take(pipe)).transpose()?;
-        io::Result::Ok(RestingPipe { pipe, unfinished: unfinished.0 })
+        let pipe = pipe.map(|pipe| descriptors.take(pipe)).transpose()?;
+        pump.resting(pipe, unfinished.0)
     };
     let pipes = (resting(state.stdout)?, resting(state.stderr)?);
-    Ok(pump.take_over(info, pipes, state.stderr_tail))
+    let (pipes, capture) = output::pair(info, pipes, state.stderr_tail);
+    Ok((Some(pipes), Some(capture)))
 }
 
 fn value(data: Option<&crate::primary::upgrade::Bytes>) -> io::Result<Option<Value>> {

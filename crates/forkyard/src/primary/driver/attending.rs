@@ -17,8 +17,8 @@ impl Driver {
         if let Some(notify) = &mut running.notify {
             notify.go_on();
         }
-        let (process, channel) =
-            (Arc::clone(&running.process), Arc::clone(running.outgoing.channel()));
+        let (process, exit) = (Arc::clone(&running.process), Arc::clone(&running.exit));
+        let channel = Arc::clone(running.outgoing.channel());
         let Unattended { unread, output: output_done } = unattended;
         let (finish, finished) = oneshot::channel();
         let (mail, tap) = (self.outlets.mail.clone(), self.outlets.tap.clone());
@@ -32,7 +32,7 @@ impl Driver {
             None => tokio::spawn(std::future::ready(None)),
         };
         let rest = self.rest.signal();
-        let watch = Watch { worker, process, finish, reader, output_done, rest };
+        let watch = Watch { worker, process, exit: Some(exit), finish, reader, output_done, rest };
         tokio::spawn(watch.run(mail));
     }
 }

@@ -28,6 +28,10 @@ impl Driver {
                 let _ = answer.send(self.send_to_slot(slot, value, handle));
             }
             Command::Upgrade(answer) => self.begin_upgrade(answer),
+            Command::Note(note, answer) => {
+                self.note = note;
+                let _ = answer.send(());
+            }
             Command::Workers(answer) => {
                 let _ = answer.send(self.seats.all());
             }

@@ -104,6 +104,7 @@ impl Driver {
             paused_at_ns: u64::try_from(paused_at.as_nanos()).unwrap_or(u64::MAX),
             dialect: self.settings.dialect.to_string(),
             nofile_soft: self.settings.nofile_soft,
+            note: self.note.clone(),
             last_number: self.next_number,
             rolls: self.rolls.state(),
             core,
@@ -124,7 +125,7 @@ impl Driver {
     ) -> Vec<WorkerState> {
         let started = self.seats.all_started();
         let states = started.map(|(worker, slot, running)| {
-            let Running { process, outgoing, agent, tail: _, notify, probe } = running;
+            let Running { process, exit: _, outgoing, agent, tail: _, notify, probe } = running;
             let sending = outgoing.state(|sent| sent_state(sent, &self.connections, luggage));
             let unattended = at_rest.workers.get(&worker);
             let pipes = at_rest.output.iter().find(|pipes| pipes.info.worker == worker);

@@ -18,7 +18,7 @@ use super::{Driver, Question};
 use crate::event::Event;
 use crate::output::Capture;
 use crate::primary::channel::Unread;
-use crate::primary::exit_watch::{Unattended, Watch};
+use crate::primary::exit_watch::{self, Unattended, Watch};
 use crate::primary::listeners::{Arrival, Kept, Listeners};
 use crate::primary::notify::NotifyWatch;
 use crate::primary::outgoing::{Outgoing, Sent};
@@ -88,25 +88,35 @@ impl Driver {
         let Spawned { worker, process, channel, notify, output_done } = spawned;
         let pid = process.pid();
         let process = Arc::new(process);
-        let channel = match Watched::new(channel, Interest::READABLE) {
-            Ok(channel) => Arc::new(channel),
-            Err(error) => {
-                // Of no use without its channel. It is still waited for.
+        let exit = exit_watch::watched(process.pidfd());
+        let channel = Watched::new(channel, Interest::READABLE).map(Arc::new);
+        let (channel, exit) = match (channel, exit) {
+            (Ok(channel), Ok(exit)) => (channel, exit),
+            (channel, exit) => {
+                // Of no use. It is still waited for, if that is possible.
                 process.signal_group(Signal::KILL)?;
                 let (finish, _) = oneshot::channel();
                 let reader = tokio::spawn(std::future::ready(None));
-                let rest = self.rest.signal();
-                let watch = Watch { worker, process, finish, reader, output_done, rest };
+                let (rest, waited) = (self.rest.signal(), exit.as_ref().ok().cloned());
+                let watch =
+                    Watch { worker, process, exit: waited, finish, reader, output_done, rest };
                 tokio::spawn(watch.run(self.outlets.mail.clone()));
-                return Err(error);
+                return channel.and(exit).map(drop);
             }
         };
         let running = Running {
             process,
+            exit,
             outgoing: Outgoing::new(channel, self.settings.dialect),
             agent: Agent::Absent,
             tail: output_done.as_ref().map(Capture::tail),
-            notify: self.listen_for_readiness(worker, notify),
+            // Without it a worker can still be ready by other means.
+            notify: self
+                .listen_for_readiness(worker, notify)
+                .inspect_err(|error| {
+                    tracing::warn!(%worker, %error, "failed to listen for readiness");
+                })
+                .ok(),
             probe: None,
         };
         self.seats.started(worker, running);
@@ -116,18 +126,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Without it a worker can still be ready by other means.
     pub(super) fn listen_for_readiness(
         &self,
         worker: WorkerId,
         socket: impl Into<OwnedFd>,
-    ) -> Option<NotifyWatch> {
+    ) -> io::Result<NotifyWatch> {
         let users = vec![forkyard_sys::process::own_user()];
         let outlets = (self.outlets.mail.clone(), self.rest.signal());
-        let watch = NotifyWatch::start(worker, socket.into(), users, outlets);
-        watch
-            .inspect_err(|error| tracing::warn!(%worker, %error, "failed to listen for readiness"))
-            .ok()
+        NotifyWatch::start(worker, socket.into(), users, outlets)
     }
 
     fn handle_message(&mut self, worker: WorkerId, message: WorkerMessage) {

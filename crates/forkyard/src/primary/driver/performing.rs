@@ -24,6 +24,9 @@ impl Driver {
         while let Some(action) = self.core.next_action() {
             self.perform(action);
         }
+        for worker in std::mem::take(&mut self.unstarted) {
+            self.seats.remove(worker);
+        }
     }
 
     pub(super) fn perform(&mut self, action: Action) {
@@ -76,6 +79,7 @@ impl Driver {
     fn spawn(&mut self, slot: SlotId, worker: WorkerId, generation: Generation) {
         self.seats.add(worker, slot);
         if let Err(message) = self.order_spawn(slot, worker, generation) {
+            self.unstarted.push(worker);
             self.input(Input::SpawnFailed { worker, message });
         }
     }
@@ -195,5 +199,34 @@ impl Driver {
                 self.input(Input::ChannelBroken { worker });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forkyard_core::{Request, Role};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::host::Errands;
+    use crate::primary::driver::Outlets;
+    use crate::primary::spawner::{Recipe, Spawner};
+    use crate::primary::{MessageTap, announcer::Announcer};
+    use crate::program::Program;
+
+    /// An empty seat would keep the primary from ever being upgraded.
+    #[test]
+    fn a_worker_that_nobody_starts_leaves_no_seat() {
+        let (settings, ..) = crate::Cluster::builder().settings(None).unwrap();
+        let (mail, _inbox) = mpsc::channel(1);
+        let (events, mut seen) = Announcer::new(8);
+        let spawner = Spawner::of(Errands::of_nobody(), Recipe::new(&settings, None), mail.clone());
+        let outlets = Outlets { mail, events, tap: MessageTap::default(), spawner };
+        let mut driver = Driver::new(settings, Program::new("/bin/true"), outlets);
+        driver.core.request(std::time::Instant::now(), Request::Fork(Role::Serving));
+        driver.perform_all();
+        assert_eq!(driver.seats.all(), []);
+        let told = seen.try_recv();
+        assert!(matches!(told, Ok(Event::StartFailed { info, .. }) if info.slot == SlotId(0)));
     }
 }

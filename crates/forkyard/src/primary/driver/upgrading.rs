@@ -256,6 +256,8 @@ impl Driver {
         for (worker, unattended) in at_rest.workers {
             self.attend(worker, unattended);
         }
+        // Also to those of whom the rest has not come to rest.
+        self.seats.listen_again();
         self.upgrade_failed(asked, failure);
     }
 

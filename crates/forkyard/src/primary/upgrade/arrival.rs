@@ -8,26 +8,56 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::exit;
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use forkyard_sys::image;
-use forkyard_sys::inherited::take_one;
+use forkyard_sys::inherited::{InheritedFds, take_one};
 use forkyard_sys::memory::read_sealed;
 
 use super::state::{Descriptor, LARGEST_BYTES, State, StateError};
 use super::{FAILURE_VARIABLE, Order, UpgradeFailure, VERSION, rehearsal};
+use crate::host::Errands;
 
-/// What waits for the cluster that this image will start.
-static WAITING: Mutex<Option<Arrival>> = Mutex::new(None);
+/// What a rehearsal is for.
+static REHEARSAL: Mutex<Option<Rehearsed>> = Mutex::new(None);
 
-/// What an image is there for, if it is not the first one.
+/// What waits for the cluster that this image will start. It stays here, whatever happens to
+/// whoever looks at it, until that cluster goes on with it.
+static WAITING: Mutex<Option<Box<TakeOver>>> = Mutex::new(None);
+
+/// What an image is there for.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    Rehearsal { state: Box<State>, answer: OwnedFd },
-    TakeOver(Box<TakeOver>),
+    /// Nothing was there before.
+    Fresh,
+    Rehearsal(Rehearsed),
+    TakeOver(Waiting),
+}
+
+/// A state with which this image could go on, and where to say so.
+#[derive(Debug)]
+pub(crate) struct Rehearsed {
+    pub(crate) state: Box<State>,
+    pub(crate) answer: OwnedFd,
+}
+
+/// What waits for a cluster, which nobody else gets meanwhile.
+#[derive(Debug)]
+pub(crate) struct Waiting(MutexGuard<'static, Option<Box<TakeOver>>>);
+
+impl Waiting {
+    pub(crate) fn left(&mut self) -> Option<&mut TakeOver> {
+        self.0.as_deref_mut()
+    }
+
+    /// The cluster goes on with it: from here on there is no way back.
+    pub(crate) fn taken(mut self) {
+        *self.0 = None;
+    }
 }
 
 /// All that the image before has left.
@@ -41,15 +71,41 @@ pub(crate) struct TakeOver {
 }
 
 /// Descriptors by their numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Descriptors(BTreeMap<RawFd, OwnedFd>);
+#[derive(Debug)]
+pub(crate) struct Descriptors {
+    open: BTreeMap<RawFd, OwnedFd>,
+    originals: Originals,
+}
+
+/// What becomes of a descriptor that is taken.
+#[derive(Clone, Copy, Debug)]
+enum Originals {
+    /// It stays, for the way back, and a duplicate is given away.
+    Stay,
+    /// There is no way back, and perhaps no room for duplicates: that may be why this image
+    /// was gone back to.
+    Go,
+}
 
 impl Descriptors {
+    fn none(originals: Originals) -> Self {
+        Self { open: BTreeMap::new(), originals }
+    }
+
     /// The descriptor that a state names.
     pub(crate) fn take(&mut self, Descriptor(number): Descriptor) -> io::Result<OwnedFd> {
-        self.0.remove(&number).ok_or_else(|| {
+        let taken = match self.originals {
+            Originals::Stay => self.open.get(&number).map(OwnedFd::try_clone).transpose()?,
+            Originals::Go => self.open.remove(&number),
+        };
+        taken.ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("descriptor {number} is missing"))
         })
+    }
+
+    /// What has not been given away.
+    fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.open.values().map(AsFd::as_fd)
     }
 }
 
@@ -86,61 +142,81 @@ impl Arrival {
     /// Looks what this image is there for. To be called before anything opens descriptors.
     /// Does not return if the image cannot go on.
     pub(crate) fn expect() {
-        let arrival = match Order::read() {
-            None => return,
+        let found = match Order::read() {
+            None => Ok(()),
             Some(Order::Rehearse { state, answer }) => Self::rehearsal(state, answer),
             Some(Order::TakeOver { state, executable }) => Self::take_over(state, Some(executable)),
             Some(Order::Return { state }) => Self::take_over(state, None),
         };
-        match arrival {
-            Ok(arrival) => *waiting() = Some(arrival),
-            Err(error) => give_up(&error.to_string()),
+        found.unwrap_or_else(|error| give_up(&error.to_string()));
+    }
+
+    /// What waits for a cluster that is started. Whoever comes first gets it; a second cluster
+    /// starts afresh.
+    pub(crate) fn find() -> Result<Self, NotHosted> {
+        if let Some(rehearsed) = lock(&REHEARSAL).take() {
+            return Ok(Self::Rehearsal(rehearsed));
+        }
+        let waiting = lock(&WAITING);
+        if waiting.is_some() {
+            return Ok(Self::TakeOver(Waiting(waiting)));
+        }
+        match Order::read() {
+            Some(_) if !Errands::may_execute() => Err(NotHosted),
+            _ => Ok(Self::Fresh),
         }
     }
 
-    /// What waits for a cluster that is started.
-    pub(crate) fn take() -> Result<Option<Self>, NotHosted> {
-        let arrival = waiting().take();
-        // Whoever came first has it. A second cluster starts afresh.
-        if arrival.is_none() && Order::read().is_some() && !crate::host::Errands::may_execute() {
-            return Err(NotHosted);
-        }
-        Ok(arrival)
+    pub(crate) fn is_upgrade() -> bool {
+        Order::read().is_some()
     }
 
     pub(crate) fn is_rehearsal() -> bool {
         matches!(Order::read(), Some(Order::Rehearse { .. }))
     }
 
-    /// The program has ended. If it was there to take over and has not, the image before it
-    /// goes on.
-    pub(crate) fn go_back_if_not_taken() {
-        match waiting().take() {
-            Some(Self::TakeOver(take_over)) => {
-                let reason = "the new program ended before it had taken over";
-                take_over.go_back(reason);
-            }
-            Some(Self::Rehearsal { .. }) | None => {}
+    /// Has the image before this one go on, if there is one and this one has not taken over.
+    /// Returns if there is none, or that fails. To be called by the first thread.
+    pub(crate) fn go_back_if_not_taken(reason: &str) {
+        if let Some(take_over) = &*lock(&WAITING) {
+            take_over.go_back(reason);
         }
     }
 
-    fn rehearsal(state: RawFd, answer: RawFd) -> Result<Self, ArrivalError> {
-        let (memory, answer) = (take_one(state)?, take_one(answer)?);
-        let state = State::read(&read_sealed(memory, LARGEST_BYTES)?)?;
-        Ok(Self::Rehearsal { state: Box::new(state), answer })
+    /// The same, on any thread.
+    pub(crate) fn go_back(reason: String) {
+        let (done, back) = sync_channel(1);
+        let errand = move || {
+            Self::go_back_if_not_taken(&reason);
+            // Somebody waits for it.
+            let _ = done.send(());
+        };
+        if Errands::may_execute() && Errands::find().is_ok_and(|first| first.send(errand).is_ok()) {
+            // There is no answer if it succeeds, nor is anybody left who waits.
+            let _ = back.recv();
+        }
     }
 
-    fn take_over(state: RawFd, executable: Option<RawFd>) -> Result<Self, ArrivalError> {
+    fn rehearsal(state: RawFd, answer: RawFd) -> Result<(), ArrivalError> {
+        let (memory, answer) = (take_one(state)?, take_one(answer)?);
+        let state = Box::new(State::read(&read_sealed(memory, LARGEST_BYTES)?)?);
+        *lock(&REHEARSAL) = Some(Rehearsed { state, answer });
+        Ok(())
+    }
+
+    fn take_over(state: RawFd, executable: Option<RawFd>) -> Result<(), ArrivalError> {
         let executable = executable.map(take_one).transpose()?;
         let left = Left { memory: take_one(state)?, executable };
-        let (mut descriptors, failure) = (Descriptors::default(), left.failure());
+        let failure = left.failure();
+        let mut descriptors = Descriptors::none(left.originals());
         match left.unpack(&mut descriptors) {
             Ok(state) => {
                 if failure.is_some() {
                     name_after(&state);
                 }
                 let take_over = TakeOver { state, descriptors, failure, left };
-                Ok(Self::TakeOver(Box::new(take_over)))
+                *lock(&WAITING) = Some(Box::new(take_over));
+                Ok(())
             }
             Err(error) => {
                 left.go_back(None, &descriptors, &error.to_string());
@@ -157,10 +233,17 @@ impl Left {
         self.executable.is_none().then(|| UpgradeFailure::from(reason()))
     }
 
+    fn originals(&self) -> Originals {
+        match self.executable {
+            Some(_) => Originals::Stay,
+            None => Originals::Go,
+        }
+    }
+
     fn unpack(&self, descriptors: &mut Descriptors) -> Result<State, ArrivalError> {
         let state = State::read(&read_sealed(&self.memory, LARGEST_BYTES)?)?;
         for Descriptor(number) in &state.descriptors {
-            descriptors.0.insert(*number, take_one(*number)?);
+            descriptors.open.insert(*number, take_one(*number)?);
         }
         Ok(state)
     }
@@ -171,7 +254,9 @@ impl Left {
         let Some(executable) = &self.executable else { return };
         let path = PathBuf::from(format!("/proc/self/fd/{}", executable.as_raw_fd()));
         let order = Order::Return { state: self.memory.as_raw_fd() };
-        let kept = descriptors.0.values().map(AsFd::as_fd).chain([self.memory.as_fd()]);
+        // Whoever was started with sockets still has them, wherever they have got to here.
+        let inherited = InheritedFds::taken();
+        let kept = descriptors.all().chain([self.memory.as_fd()]).chain(inherited.all());
         let kept: Vec<_> = kept.collect();
         let mut image = super::image(path, order, Some(reason));
         image.args = args.unwrap_or(image.args);
@@ -184,11 +269,6 @@ impl TakeOver {
     fn go_back(&self, reason: &str) {
         let args = self.state.args.iter().cloned().map(OsString::from).collect();
         self.left.go_back(Some(args), &self.descriptors, reason);
-    }
-
-    /// From here on there is no way back.
-    pub(crate) fn unpack(self) -> (State, Descriptors, Option<UpgradeFailure>) {
-        (self.state, self.descriptors, self.failure)
     }
 }
 
@@ -217,6 +297,32 @@ fn say(text: &str) {
     let _ = writeln!(io::stderr(), "forkyard: {text}");
 }
 
-fn waiting() -> std::sync::MutexGuard<'static, Option<Arrival>> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &'static Mutex<T>) -> MutexGuard<'static, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptors(originals: Originals) -> (Descriptors, Descriptor) {
+        let (reader, _) = io::pipe().unwrap();
+        let number = reader.as_raw_fd();
+        let open = BTreeMap::from([(number, OwnedFd::from(reader))]);
+        (Descriptors { open, ..Descriptors::none(originals) }, Descriptor(number))
+    }
+
+    #[test]
+    fn what_is_taken_stays_while_there_is_a_way_back() {
+        let (mut descriptors, named) = descriptors(Originals::Stay);
+        assert_ne!(descriptors.take(named).unwrap().as_raw_fd(), named.0);
+        assert_eq!(descriptors.all().count(), 1);
+    }
+
+    #[test]
+    fn what_is_taken_is_the_original_if_there_is_none() {
+        let (mut descriptors, named) = descriptors(Originals::Go);
+        assert_eq!(descriptors.take(named).unwrap().as_raw_fd(), named.0);
+        assert!(descriptors.take(named).is_err());
+    }
 }

@@ -15,9 +15,10 @@
 //!   seconds, everything goes on as before.
 //! - *exec*: by the first thread, which has started all workers ([`crate::host`]). What is
 //!   known travels in sealed memory ([`state`]), every descriptor under its number.
-//! - The new image *takes over* in [`ClusterBuilder::start`](crate::ClusterBuilder::start). If
-//!   it does not come so far, it executes the old program, which it has been left, and that
-//!   goes on with the same state.
+//! - The new image *takes over* in [`ClusterBuilder::start`](crate::ClusterBuilder::start).
+//!   All that can fail is done first, on duplicates of the descriptors, and has no effect; then
+//!   nothing can. If it does not come so far, it executes the old program, which it has been
+//!   left, and that goes on with the same state.
 //!
 //! The parts: [`arrival`] is how an image finds out what it is there for, [`rehearsal`] how the
 //! old one tries out the new one. What the driver does is in `driver/upgrading.rs`,
@@ -30,17 +31,15 @@ pub(crate) mod state;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use forkyard_core::Core;
 use forkyard_sys::image::Image;
 
-pub(crate) use arrival::{Arrival, Descriptors, TakeOver};
+pub(crate) use arrival::{Arrival, Descriptors, Rehearsed, TakeOver, Waiting};
 pub(crate) use encoding::{Bytes, Text};
 pub(crate) use rehearsal::Rehearsal;
-use state::State;
 
 /// Tells an image what it is there for.
 const ORDER_VARIABLE: &str = "FORKYARD_UPGRADE";
@@ -129,7 +128,8 @@ pub(crate) fn next_image(path: PathBuf, state: i32, executable: i32) -> Image {
 
 /// Builds what could be built without descriptors, says that this program could go on, and
 /// ends.
-pub(crate) fn rehearse(settings: &forkyard_core::Settings, state: State, answer: OwnedFd) -> ! {
+pub(crate) fn rehearse(settings: &forkyard_core::Settings, rehearsed: Rehearsed) -> ! {
+    let Rehearsed { state, answer } = rehearsed;
     drop(Core::resume(settings.clone(), state.core, Instant::now()));
     arrival::pass_rehearsal(answer)
 }

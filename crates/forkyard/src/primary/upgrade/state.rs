@@ -53,6 +53,9 @@ pub(crate) struct State {
     pub(crate) dialect: String,
     /// The workers' soft limit of open files.
     pub(crate) nofile_soft: Option<u64>,
+    /// What the program wants the next one to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
     /// The last number given to a connection or a message.
     pub(crate) last_number: u64,
     pub(crate) rolls: RollsState,
