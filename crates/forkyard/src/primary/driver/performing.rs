@@ -215,8 +215,8 @@ mod tests {
     use crate::program::Program;
 
     /// An empty seat would keep the primary from ever being upgraded.
-    #[test]
-    fn a_worker_that_nobody_starts_leaves_no_seat() {
+    #[tokio::test]
+    async fn a_worker_that_nobody_starts_leaves_no_seat() {
         let (settings, ..) = crate::Cluster::builder().settings(None).unwrap();
         let (mail, _inbox) = mpsc::channel(1);
         let (events, mut seen) = Announcer::new(8);
