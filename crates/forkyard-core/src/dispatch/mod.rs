@@ -94,7 +94,7 @@ impl Default for DispatchSettings {
             linger: Duration::from_secs(1),
             accept_pause: Duration::from_millis(100),
             waiting: 1024,
-            rescue_after: Duration::from_millis(10),
+            rescue_after: Duration::from_millis(5),
             trial_after: Duration::from_secs(1),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            something comes
-//!   Dozing ──────────────────▶ Looking, every 5 ms
+//!   Dozing ──────────────────▶ Looking, every 2 ms
 //!     ▲      nothing for 100 ms     │
 //!     └─────────────────────────────┘
 //! ```
@@ -23,7 +23,7 @@ use tokio::io::Interest;
 use tokio::time::{Instant, Sleep};
 
 /// How often it is looked. Half of what a worker may take to be noticed as blocked.
-const EVERY: Duration = Duration::from_millis(5);
+const EVERY: Duration = Duration::from_millis(2);
 /// How long nothing has to come until it is not looked any more.
 const QUIET: Duration = Duration::from_millis(100);
 
