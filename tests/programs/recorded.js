@@ -6,7 +6,8 @@
 //   connection PID PORT   the program has the connection
 //   request PID PORT ID   the program has the request
 // Paths: /ID answers; /hold/ID answers once the file RELEASE exists; /block/ID blocks
-// the event loop for good after writing the record; /exit/CODE ends the process.
+// the event loop for good after writing the record, /spin/ID by doing sums until RELEASE
+// exists, /busy/MS/ID so for some milliseconds; /exit/CODE ends the process.
 
 const cluster = require('node:cluster');
 const fs = require('node:fs');
@@ -31,8 +32,8 @@ function hold(answer) {
 }
 
 const server = http.createServer((request, response) => {
-  const [, first, second] = request.url.split('/');
-  const id = second ?? first;
+  const [, first, second, third] = request.url.split('/');
+  const id = third ?? second ?? first;
   record('request', process.pid, request.socket.remotePort ?? 0, id);
   const answer = () => {
     response.end(JSON.stringify({ pid: process.pid, worker: cluster.worker?.id, id }));
@@ -40,7 +41,10 @@ const server = http.createServer((request, response) => {
   if (second === undefined) return answer();
   if (first === 'hold') return hold(answer);
   if (first === 'block') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  if (first === 'spin') while (!fs.existsSync(process.env.RELEASE));
+  if (first === 'busy') for (const end = Date.now() + Number(second); Date.now() < end; );
   if (first === 'exit') process.exit(Number(second));
+  answer();
 });
 server.on('connection', (socket) => record('connection', process.pid, socket.remotePort ?? 0));
 server.keepAliveTimeout = 60_000;

@@ -4,9 +4,9 @@
 
 const net = require('node:net');
 
-net
-  .createServer((socket) => {
-    socket.on('error', () => {});
-    socket.on('data', (data) => socket.write(`${process.pid} ${data}`));
-  })
-  .listen(0, '127.0.0.1');
+const server = net.createServer((socket) => {
+  socket.on('error', () => {});
+  socket.on('data', (data) => socket.write(`${process.pid} ${data}`));
+});
+if (process.env.SOCKET) server.listen(process.env.SOCKET);
+else server.listen(0, process.env.HOST ?? '127.0.0.1');

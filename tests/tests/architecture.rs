@@ -61,6 +61,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
             "serde_json",
             "strsim",
             "tokio",
+            "tracing",
             "tracing-subscriber",
         ],
     ),

@@ -26,6 +26,11 @@ fn recorded(record: &Record, workers: usize) -> Launch {
     launch.worker_env("RELEASE", record.release_path())
 }
 
+/// The same where the primary accepts and hands over, which is what the test is about.
+fn handed_over(record: &Record, workers: usize) -> Launch {
+    recorded(record, workers).option("--policy", "round-robin")
+}
+
 /// Kills one worker after the other while `load` is under way, and gives the dead.
 fn kill_workers_under(load: &Load, forkyard: &Forkyard, workers: usize) -> (Tally, Vec<i32>) {
     let mut alive = forkyard.wait_listening(workers);
@@ -69,7 +74,7 @@ fn assert_only_broken_connections(tally: &Tally) {
 #[test]
 fn kills_under_short_connections_lose_only_begun_requests() {
     let record = Record::new();
-    let forkyard = recorded(&record, 2).start();
+    let forkyard = handed_over(&record, 2).start();
     let load = Load::short(&forkyard.target());
     let (tally, dead) = kill_workers_under(&load, &forkyard, 2);
     assert_only_broken_connections(&tally);
@@ -82,7 +87,7 @@ fn kills_under_short_connections_lose_only_begun_requests() {
 #[test]
 fn kills_under_kept_connections_lose_only_begun_requests() {
     let record = Record::new();
-    let forkyard = recorded(&record, 2).start();
+    let forkyard = handed_over(&record, 2).start();
     let load = Load::keep_alive(&forkyard.target());
     let (tally, dead) = kill_workers_under(&load, &forkyard, 2);
     assert_only_broken_connections(&tally);
@@ -94,22 +99,26 @@ fn kills_under_kept_connections_lose_only_begun_requests() {
 /// Where workers accept by themselves, a kill can hit between the worker's accept and
 /// its record of it: one connection a kill may be lost without a trace, and no more.
 #[test]
-fn kills_under_the_shared_policy_lose_only_begun_requests() {
-    let record = Record::new();
-    let forkyard = recorded(&record, 2).option("--policy", "shared").start();
-    let load = Load::short(&forkyard.target());
-    let (tally, dead) = kill_workers_under(&load, &forkyard, 2);
-    assert_only_broken_connections(&tally);
-    let not_begun = not_begun(&tally, &record, &dead);
-    assert!(not_begun.len() <= KILLS, "lost though no killed worker had them: {not_begun:#?}");
-    assert_served_once(&tally, &record);
-    assert!(record.read().received.is_empty(), "no connection went over a channel");
+fn kills_where_workers_accept_lose_only_begun_requests() {
+    for policy in ["kernel", "shared"] {
+        let record = Record::new();
+        let forkyard = recorded(&record, 2).option("--policy", policy).start();
+        let load = Load::short(&forkyard.target());
+        let (tally, dead) = kill_workers_under(&load, &forkyard, 2);
+        assert_only_broken_connections(&tally);
+        let not_begun = not_begun(&tally, &record, &dead);
+        assert!(not_begun.len() <= KILLS, "{policy}: no killed worker had them: {not_begun:#?}");
+        assert_served_once(&tally, &record);
+        if policy == "shared" {
+            assert!(record.read().received.is_empty(), "no connection went over a channel");
+        }
+    }
 }
 
 #[test]
 fn one_worker_killed_again_and_again_refuses_nobody() {
     let record = Record::new();
-    let forkyard = recorded(&record, 1).start();
+    let forkyard = handed_over(&record, 1).start();
     let load = Load::short(&forkyard.target());
     let (tally, dead) = kill_workers_under(&load, &forkyard, 1);
     assert_only_broken_connections(&tally);
@@ -141,7 +150,7 @@ fn answers(asked: &mut [Connection]) -> Vec<i32> {
 #[test]
 fn a_connection_handed_to_a_stopped_worker_is_served_by_another() {
     let record = Record::new();
-    let forkyard = recorded(&record, 2).start();
+    let forkyard = handed_over(&record, 2).start();
     let workers = forkyard.wait_listening(2);
     workers.iter().for_each(|&worker| signal(worker, Signal::STOP));
     let mut asked = ask_without_waiting(&forkyard.target(), 10);
@@ -160,7 +169,7 @@ fn a_connection_handed_to_a_stopped_worker_is_served_by_another() {
 #[test]
 fn a_connection_handed_to_a_blocked_worker_is_served_by_its_successor() {
     let record = Record::new();
-    let forkyard = recorded(&record, 1).start();
+    let forkyard = handed_over(&record, 1).start();
     let worker = forkyard.wait_listening(1)[0];
     let target = forkyard.target();
     let mut blocker = client::asked(&target, "/block/b").expect("asked");
@@ -183,7 +192,7 @@ fn accepts_no_more_than_it_can_place() {
     /// A worker may have a few connections on the way at the same time, not many.
     const ON_THE_WAY: usize = 16;
     let record = Record::new();
-    let forkyard = recorded(&record, WORKERS).start();
+    let forkyard = handed_over(&record, WORKERS).start();
     let workers = forkyard.wait_listening(WORKERS);
     workers.iter().for_each(|&worker| signal(worker, Signal::STOP));
     let mut asked = ask_without_waiting(&forkyard.target(), ASKED);
@@ -347,25 +356,29 @@ fn assert_clean(ended: &Ended) {
     ended.assert_code(0).assert_nobody_left().assert_no_panic().assert_nobody_hurried();
 }
 
-/// Descriptors and zombies: after load and kills the primary has what it had before.
+/// Descriptors and zombies: after load and kills the primary has what it had before; but for
+/// the copies by which it watches the lanes of two workers at times.
 #[test]
 fn the_primary_keeps_nothing_of_what_is_over() {
-    let record = Record::new();
-    let forkyard = recorded(&record, 2).start();
-    forkyard.wait_listening(2);
-    let primary = forkyard.primary_pid();
-    client::get(&forkyard.target(), "/first").expect("an answer");
-    let before = processes::descriptor_names(primary);
-    let load = Load::short(&forkyard.target()).requests(5_000);
-    kill_workers_under(&load, &forkyard, 2);
-    waiting::until(&format!("the primary to have {} descriptors again", before.len()), || {
-        (processes::descriptors(primary) == before.len()).then_some(())
-    });
-    let zombies: Vec<_> = processes::children(primary)
-        .into_iter()
-        .filter(|&child| processes::state(child) == Some('Z'))
-        .collect();
-    assert!(zombies.is_empty(), "{zombies:?}");
+    const WATCHED: usize = 2;
+    for policy in ["kernel", "round-robin"] {
+        let record = Record::new();
+        let forkyard = recorded(&record, 2).option("--policy", policy).start();
+        forkyard.wait_listening(2);
+        let primary = forkyard.primary_pid();
+        client::get(&forkyard.target(), "/first").expect("an answer");
+        let before = processes::descriptors(primary);
+        let load = Load::short(&forkyard.target()).requests(5_000);
+        kill_workers_under(&load, &forkyard, 2);
+        waiting::until(
+            &format!("{policy}: the primary to have {before} descriptors again"),
+            || (processes::descriptors(primary).abs_diff(before) <= WATCHED).then_some(()),
+        );
+        let children = processes::children(primary);
+        let is_zombie = |child: &&i32| processes::state(**child) == Some('Z');
+        let zombies: Vec<_> = children.iter().filter(is_zombie).collect();
+        assert!(zombies.is_empty(), "{zombies:?}");
+    }
 }
 
 /// Clients that come and go without a word harm nobody.

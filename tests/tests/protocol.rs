@@ -392,8 +392,11 @@ fn serves_http2(node: Node) {
 
 /// Two workers that take one connection each: the second connection is served by the
 /// other worker, and a third one by whoever is free again first.
+/// Only what is handed over can be declined; what Node accepts by itself beyond
+/// `maxConnections` it closes.
 fn gives_what_one_worker_declines_to_another(node: Node) {
-    let forkyard = Launch::run("max-connections.js").node(node).workers(2).start();
+    let launch = Launch::run("max-connections.js").node(node).workers(2);
+    let forkyard = launch.option("--policy", "round-robin").start();
     forkyard.wait_listening(2);
     let target = forkyard.target();
     let connect = || Connection::open(&target).expect("a connection");
@@ -534,6 +537,7 @@ fn serves_from_deno_workers() {
     let launch = Launch::run("deno.mjs").interpreter(tools::deno()).workers(2);
     let forkyard = launch.option("--node-args", "run -A").env("DENO_NO_UPDATE_CHECK", "1").start();
     let workers = forkyard.wait_listening(2);
+    assert_eq!(forkyard.wait("listener_bound").text("policy"), "round-robin", "the default here");
     let target = forkyard.target();
     let mut served = BTreeSet::new();
     waiting::until("both workers to serve", || {

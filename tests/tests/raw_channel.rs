@@ -22,6 +22,8 @@ impl Misdeed {
     fn done(misdeed: &str) -> Self {
         let (once, port) = (Record::new(), ports::free());
         let launch = Launch::run("channel.py").interpreter("python3").workers(2).arg(misdeed);
+        // It knows connections only that are handed to it.
+        let launch = launch.option("--policy", "round-robin");
         let launch = launch.worker_env("ONCE", once.file("once")).impatient();
         let forkyard = launch.worker_env("PORT", port.to_string()).start();
         let said = forkyard.wait_json("did", 1);

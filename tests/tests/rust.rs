@@ -48,8 +48,10 @@ fn serves_and_stops(forkyard: Forkyard) {
 }
 
 #[test]
-fn rust_workers_serve_by_round_robin() {
-    serves_and_stops(under_forkyard().start());
+fn rust_workers_serve_by_every_policy_that_deals_evenly() {
+    for policy in ["kernel", "round-robin", "least-connections"] {
+        serves_and_stops(under_forkyard().option("--policy", policy).start());
+    }
 }
 
 #[test]

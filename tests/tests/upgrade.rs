@@ -10,7 +10,7 @@ use forkyard_tests::load::Load;
 use forkyard_tests::{Event, Forkyard, Launch, Node, OnDisk, ports, processes, tools, waiting};
 use rustix::process::Signal;
 
-const POLICIES: [&str; 2] = ["round-robin", "shared"];
+const POLICIES: [&str; 5] = ["kernel", "round-robin", "least-connections", "ip-hash", "shared"];
 
 fn launch(program: &str, on_disk: &OnDisk) -> Launch {
     Launch::run(program).on_disk(on_disk).impatient()
@@ -526,7 +526,9 @@ fn inherited_sockets_stay_inherited() {
 #[test]
 fn what_a_worker_has_not_taken_goes_to_another_one_afterwards() {
     let on_disk = OnDisk::new();
-    let (forkyard, workers) = serving(&on_disk);
+    let launch = launch("recorded.js", &on_disk).workers(2).option("--policy", "round-robin");
+    let forkyard = launch.start();
+    let workers = forkyard.wait_listening(2);
     let port = forkyard.port();
     for worker in &workers {
         processes::signal(*worker, Signal::STOP);

@@ -20,7 +20,8 @@ use tokio::time::timeout;
 /// Serves by axum as the documentation says.
 const RUST_WORKER: &str = env!("CARGO_BIN_EXE_rust-worker");
 const RUST_WAYS: &str = env!("CARGO_BIN_EXE_rust-ways");
-const POLICIES: [Policy; 2] = [Policy::RoundRobin, Policy::Shared];
+const POLICIES: [Policy; 5] =
+    [Policy::Kernel, Policy::RoundRobin, Policy::LeastConnections, Policy::IpHash, Policy::Shared];
 
 /// A worker that does one thing, under `forkyard run`.
 fn under_forkyard(way: &str) -> Launch {
@@ -63,7 +64,7 @@ fn a_worker_that_disconnects_keeps_its_connections() {
 
 #[test]
 fn an_address_can_be_listened_on_again() {
-    for policy in ["round-robin", "shared"] {
+    for policy in POLICIES.map(Policy::name) {
         for launch in under_every_primary("relisten") {
             let address = format!("127.0.0.1:{}", ports::free());
             let launch = launch.worker_env("LISTEN", address);
@@ -76,7 +77,7 @@ fn an_address_can_be_listened_on_again() {
 
 #[test]
 fn connections_come_as_a_stream() {
-    for policy in ["round-robin", "shared"] {
+    for policy in POLICIES.map(Policy::name) {
         let forkyard = under_forkyard("stream").option("--policy", policy).start();
         let worker = forkyard.wait_listening(1)[0];
         for n in 0..20 {

@@ -4,11 +4,11 @@ mod roll;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use forkyard::{Dialect, MAX_SLOTS, Policy, PolicyRule};
+use forkyard::{Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule};
 
 pub(crate) use roll::RollOptions;
 
@@ -63,10 +63,20 @@ pub(crate) struct Run {
     #[arg(short, long, value_name = "N|max", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: Option<Workers>,
 
-    /// How connections reach the workers: `round-robin` or `shared`; with a port or a
-    /// socket's path before it for one listener only, as in `8443=shared`
+    /// How connections reach the workers: `auto`, `kernel`, `round-robin`,
+    /// `least-connections`, `ip-hash` or `shared`; with a port or a socket's path before it
+    /// for one listener only, as in `8443=shared` [default: auto]
     #[arg(long, value_name = "[LISTENER=]POLICY", value_parser = parse_policy)]
-    pub(crate) policy: Vec<PolicyRule>,
+    policy: Vec<PolicyRule>,
+
+    /// An address that workers inherit, as from systemd (LISTEN_FDS); for programs that do not
+    /// ask for addresses as Node's do. 8000, IP:8000, unix:/PATH, udp:IP:53 (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<ListenAddress>,
+
+    /// Give each worker one core, the slot's number picking it among those that may be used
+    #[arg(long)]
+    pub(crate) pin: bool,
 
     /// The workers' directory; PROGRAM is looked for there
     #[arg(long, value_name = "DIR")]
@@ -156,6 +166,25 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// The policies asked for, the later ones outranking the earlier.
+    ///
+    /// By default workers of Deno get a policy by which they only ever are handed connections:
+    /// what Deno 2.9 is handed beside a socket of its own it drops.
+    pub(crate) fn policies(&self) -> Vec<PolicyRule> {
+        let runner = self.interpreter.as_deref().map(Path::as_os_str);
+        let runner = runner.or(self.program.first().map(OsString::as_os_str));
+        let is_deno = runner.and_then(|path| Path::new(path).file_name()) == Some("deno".as_ref());
+        let by_default = PolicyRule { listener: None, policy: Policy::RoundRobin };
+        is_deno.then_some(by_default).into_iter().chain(self.policy.iter().cloned()).collect()
+    }
+
+    /// The policy for every listener that no rule names.
+    pub(crate) fn general_policy(&self) -> Policy {
+        let rules = self.policies();
+        let rule = rules.iter().rev().find(|rule| rule.listener.is_none());
+        rule.map_or(Policy::default(), |rule| rule.policy)
+    }
+
     pub(crate) fn control_rule(&self) -> ControlRule {
         if self.no_control { ControlRule::LeaveOut } else { ControlRule::Serve }
     }
@@ -189,8 +218,8 @@ pub(crate) struct Demo {
     #[arg(short, long, default_value_t = 8000)]
     pub(crate) port: u16,
 
-    /// How connections reach the workers: `round-robin` or `shared`
-    #[arg(long, value_name = "POLICY", default_value = "round-robin", value_parser = parse_policy)]
+    /// How connections reach the workers, as for `forkyard run`
+    #[arg(long, value_name = "POLICY", default_value = "auto", value_parser = parse_policy)]
     pub(crate) policy: PolicyRule,
 
     /// How to print what happens
@@ -245,9 +274,12 @@ fn parse_policy(text: &str) -> Result<PolicyRule, String> {
         Some((listener, name)) => (Some(listener.trim_start_matches(':').to_owned()), name),
         None => (None, text),
     };
-    let policies = [Policy::RoundRobin, Policy::Shared];
-    let policy = policies.into_iter().find(|policy| policy.name() == name);
-    let policy = policy.ok_or("there are `round-robin` and `shared`")?;
+    let policy = Policy::ALL.into_iter().find(|policy| policy.name() == name);
+    let policy = policy.ok_or_else(|| {
+        let names: Vec<_> =
+            Policy::ALL.iter().map(|policy| format!("`{}`", policy.name())).collect();
+        format!("there are {}", names.join(", "))
+    })?;
     Ok(PolicyRule { listener, policy })
 }
 
@@ -293,6 +325,15 @@ mod tests {
         for bad in ["0", "100000", "many", "-1"] {
             assert!(parse_workers(bad).unwrap_err().contains("max"), "{bad}");
         }
+    }
+
+    #[test]
+    fn deno_is_handed_its_connections_unless_it_is_told_otherwise() {
+        let policy = |words: &[&str]| Run::parse_from([&["run"], words].concat()).general_policy();
+        assert_eq!(policy(&["app.js"]), Policy::Auto);
+        assert_eq!(policy(&["--interpreter", "/usr/bin/deno", "app.ts"]), Policy::RoundRobin);
+        assert_eq!(policy(&["deno", "run", "app.ts"]), Policy::RoundRobin);
+        assert_eq!(policy(&["--policy", "shared", "deno", "run", "app.ts"]), Policy::Shared);
     }
 
     #[test]

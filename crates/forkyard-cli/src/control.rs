@@ -5,7 +5,7 @@ use std::time::Duration;
 use forkyard::{ClusterHandle, Event, WorkerInfo};
 use forkyard_control::folder::runtime_dir;
 use forkyard_control::server::{Server, Wish};
-use forkyard_control::types::{ReloadState, Status, Update, UpgradeOutcome, Worker};
+use forkyard_control::types::{Listener, ReloadState, Status, Update, UpgradeOutcome, Worker};
 use tokio::sync::mpsc;
 
 use crate::report::Reporter;
@@ -93,6 +93,12 @@ impl Control {
     ) -> Status {
         // A primary that has ended is noticed by its events.
         let workers = handle.workers().await.unwrap_or_default();
+        let listeners = handle.listeners().await.unwrap_or_default();
+        let listener = |info: forkyard::ListenerInfo| Listener {
+            address: info.address,
+            policy: info.policy.name().to_owned(),
+            reason: info.reason,
+        };
         let generation = handle.generation().await.map_or(0, |generation| generation.0);
         Status {
             app: self.app.clone(),
@@ -101,6 +107,7 @@ impl Control {
             generation,
             upgrade: self.upgrade.clone(),
             reload,
+            listeners: listeners.into_iter().map(listener).collect(),
             workers: workers.into_iter().map(told).collect(),
         }
     }

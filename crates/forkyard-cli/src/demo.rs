@@ -39,7 +39,7 @@ pub(crate) fn demo(
         program: format!("http://127.0.0.1:{}", options.port),
         policy: options.policy.policy,
     };
-    let staff = Staff { workers, spares: 0 };
+    let staff = Staff { listen: &[], workers, spares: 0 };
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),

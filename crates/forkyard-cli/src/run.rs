@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, IdleRule, InheritedFds, Origin, Output, RequestError, RestartMode,
-    RestartSettings, Stage,
+    Cluster, ClusterBuilder, IdleRule, InheritedFds, ListenAddress, Origin, Output, ReadyRule,
+    RequestError, RestartMode, RestartSettings, Stage,
 };
 
 use crate::args::{RollOptions, Run};
@@ -32,12 +32,8 @@ pub(crate) fn run(
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
     let launch = Launch::of(run)?;
-    let policy = run.policy.iter().rev().find(|rule| rule.listener.is_none());
-    let opening = Opening {
-        app: launch.name(),
-        program: launch.shown(),
-        policy: policy.map_or(forkyard::Policy::RoundRobin, |rule| rule.policy),
-    };
+    let opening =
+        Opening { app: launch.name(), program: launch.shown(), policy: run.general_policy() };
     // What is there already needs nothing that may be gone from the disk by now.
     let plan = match forkyard::is_upgrade() {
         true => None,
@@ -45,8 +41,8 @@ pub(crate) fn run(
     };
     let source: Source = Arc::new(move || launch.plan());
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
-    let spares = run.roll.spares;
-    let staff = plan.as_ref().map(|plan| Staff { workers: plan.workers, spares });
+    let (listen, spares) = (&*run.listen, run.roll.spares);
+    let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
     let builder = settings(run)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
@@ -91,16 +87,14 @@ fn settings(run: &Run) -> ClusterBuilder {
         Some(limit) => builder.start_timeout(limit),
         None => builder,
     };
-    let builder = roll_settings(builder, &run.roll);
-    run.policy.iter().cloned().fold(builder, ClusterBuilder::policy_rule)
+    let builder = if run.pin { builder.pin_workers() } else { builder };
+    let builder = roll_settings(builder, &run.roll).ready(ready_rule(run));
+    run.policies().into_iter().fold(builder, ClusterBuilder::policy_rule)
 }
 
 fn roll_settings(builder: ClusterBuilder, roll: &RollOptions) -> ClusterBuilder {
-    let builder = builder
-        .ready(roll.ready_rule())
-        .ready_timeout(roll.ready_timeout)
-        .settle(roll.settle)
-        .drain_grace(roll.drain_grace);
+    let builder =
+        builder.ready_timeout(roll.ready_timeout).settle(roll.settle).drain_grace(roll.drain_grace);
     let builder = roll.check().into_iter().fold(builder, ClusterBuilder::check);
     match roll.shutdown_message {
         true => builder.drain_message("shutdown"),
@@ -108,9 +102,17 @@ fn roll_settings(builder: ClusterBuilder, roll: &RollOptions) -> ClusterBuilder 
     }
 }
 
+/// Nobody sees a worker listen on what it has inherited.
+fn ready_rule(run: &Run) -> ReadyRule {
+    let unsaid = if run.listen.is_empty() { ReadyRule::Listening } else { ReadyRule::Started };
+    run.roll.ready_rule().unwrap_or(unsaid)
+}
+
 /// How many workers there shall be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Staff {
+pub(crate) struct Staff<'a> {
+    /// What they are started with.
+    pub(crate) listen: &'a [ListenAddress],
     pub(crate) workers: NonZeroUsize,
     pub(crate) spares: usize,
 }
@@ -126,7 +128,7 @@ pub(crate) struct Desk<'a> {
 /// it goes on with the one that is there.
 pub(crate) fn serve(
     builder: ClusterBuilder,
-    staff: Option<Staff>,
+    staff: Option<Staff<'_>>,
     signals: HeldSignals,
     opening: &Opening,
     mut desk: Desk<'_>,
@@ -163,11 +165,15 @@ pub(crate) fn serve(
 
 async fn supervise(
     cluster: &mut Cluster,
-    staff: Staff,
+    staff: Staff<'_>,
     signals: &mut Signals,
     desk: &mut Desk<'_>,
 ) -> Result<Ended, Failure> {
     let handle = cluster.handle();
+    for address in staff.listen {
+        let bound = handle.listen(address.clone()).await;
+        bound.map_err(|error| Failure::unexpected("failed to start", &error))?;
+    }
     for _ in 0..staff.workers.get() {
         handle.fork().await.map_err(not_forked)?;
     }

@@ -17,6 +17,9 @@ pub struct Status {
     /// How the last upgrade of the primary went, if this image of it knows of one.
     #[serde(default)]
     pub upgrade: Option<UpgradeOutcome>,
+    /// The addresses that are bound.
+    #[serde(default)]
+    pub listeners: Vec<Listener>,
     /// How the last reload goes or went, if this image of the primary knows of one.
     #[serde(default)]
     pub reload: Option<ReloadState>,
@@ -33,6 +36,17 @@ pub struct Worker {
     pub worker: u32,
     /// Its process id; 0 when it has none yet.
     pub pid: u32,
+}
+
+/// One address that is bound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Where: `127.0.0.1:8000`, `unix:/run/app.sock`, `udp:0.0.0.0:53`.
+    pub address: String,
+    /// The policy in force: how its connections reach the workers.
+    pub policy: String,
+    /// Why it is that one, if it is not simply what was asked for.
+    pub reason: Option<String>,
 }
 
 /// One line of the answer to `POST /v1/reload` and `POST /v1/upgrade`.

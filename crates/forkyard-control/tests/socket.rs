@@ -12,7 +12,7 @@ use std::time::Duration;
 use forkyard_control::client::{Client, ClientError, Found, find};
 use forkyard_control::folder;
 use forkyard_control::server::{Server, Wish};
-use forkyard_control::types::{ReloadState, Status, Update, UpgradeOutcome, Worker};
+use forkyard_control::types::{Listener, ReloadState, Status, Update, UpgradeOutcome, Worker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -45,8 +45,13 @@ async fn drive(mut wishes: mpsc::Receiver<Wish>) {
 fn status() -> Status {
     let workers = vec![Worker { slot: 0, worker: 1, pid: 2 }];
     let (app, version) = ("web".into(), "0".into());
-    let (pid, generation) = (std::process::id(), 3);
-    Status { app, pid, version, generation, upgrade: None, reload: None, workers }
+    let listeners = vec![Listener {
+        address: "unix:/run/app.sock".into(),
+        policy: "round-robin".into(),
+        reason: Some("a Unix socket".into()),
+    }];
+    let (pid, generation, upgrade, reload) = (std::process::id(), 3, None, None);
+    Status { app, pid, version, generation, upgrade, reload, listeners, workers }
 }
 
 fn progress(step: u32) -> Update {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::dispatch::{DispatchSettings, Dispatcher, Seat};
-use crate::id::{Generation, ListenerId, SlotId, WorkerId};
+use crate::id::{Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied, Input, Request};
 use crate::snapshot::Snapshot;
 use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor};
@@ -60,19 +60,30 @@ impl Core {
         Ok(Snapshot { supervisor, dispatcher: self.dispatcher.snapshot(now) })
     }
 
-    /// Takes note of something that happened. Never waits; actions follow.
+    /// Takes note of something that happened. Never waits; actions follow, and have to be
+    /// carried out before this is called again.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        self.dispatcher.have_renewed();
         let (supervisor, dispatcher, out) =
             (&mut self.supervisor, &mut self.dispatcher, &mut self.actions);
         match input {
             Input::Replied { worker, connection, verdict } => {
                 return dispatcher.replied(now, worker, connection, verdict, out);
             }
-            Input::Accepted { listener, connection } => {
-                return dispatcher.accepted(now, listener, connection, out);
+            Input::Accepted { listener, connection, origin } => {
+                return dispatcher.accepted(now, listener, (connection, origin), out);
             }
+            Input::LaneSeen { listener, lane, view } => {
+                return dispatcher.lane_seen(now, (listener, lane), view, out);
+            }
+            Input::Finished { worker, connections } => {
+                return dispatcher.finished(worker, connections);
+            }
+            Input::Answered { worker } => return dispatcher.answered(now, worker, out),
             Input::AcceptFailed { listener } => dispatcher.accept_failed(now, listener),
-            Input::ListenerOpened { listener } => dispatcher.listener_opened(now, listener, out),
+            Input::ListenerOpened { listener, dealing } => {
+                dispatcher.listener_opened(now, (listener, dealing), out);
+            }
             Input::ListenerFailed { listener, errno } => {
                 dispatcher.listener_failed(listener, errno, out);
             }
@@ -80,7 +91,7 @@ impl Core {
                 dispatcher.query(now, query.clone(), out);
                 supervisor.asked(now, query.worker, out);
             }
-            Input::Closed { worker, listener } => dispatcher.closed(now, worker, listener),
+            Input::Closed { worker, listener } => dispatcher.closed(now, worker, listener, out),
             Input::Spawned { worker, pid } => supervisor.spawned(now, worker, pid, out),
             Input::SpawnFailed { worker, message } => {
                 supervisor.spawn_failed(now, worker, message, out);
@@ -101,8 +112,10 @@ impl Core {
 
     /// Decides at once whether a request can be met, and begins with it.
     pub fn request(&mut self, now: Instant, request: Request) -> Admission {
+        self.dispatcher.have_renewed();
         let out = &mut self.actions;
         let admission = match request {
+            Request::Listen(listen) => self.dispatcher.listen(listen, out),
             Request::Fork(role) => self.supervisor.fork(now, role, out),
             Request::Retire(slot) => self.supervisor.retire(now, slot, out),
             Request::Roll(plan) => self.supervisor.roll(now, plan, out),
@@ -115,6 +128,7 @@ impl Core {
 
     /// Does what was due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.dispatcher.have_renewed();
         self.supervisor.handle_timeout(now, &mut self.actions);
         // Whoever was just asked to leave gets nothing any more.
         self.pass_notices(now);
@@ -166,6 +180,24 @@ impl Core {
         self.dispatcher.stream_listener_of(worker)
     }
 
+    /// The worker whose lane this is, and since when it has taken nothing, as far as has been
+    /// seen; `None` if nothing waits there. One that had no chance to run need not be seen yet.
+    #[must_use]
+    pub fn leaves_waiting(
+        &self,
+        listener: ListenerId,
+        lane: LaneId,
+    ) -> Option<(WorkerId, Instant)> {
+        self.dispatcher.leaves_waiting(listener, lane)
+    }
+
+    /// What a worker that is to be started inherits: listeners of the app's own, in the order
+    /// in which they were asked for, each with the lane that is the worker's, if it has lanes.
+    #[must_use]
+    pub fn inherits(&self, worker: WorkerId) -> Vec<(ListenerId, Option<LaneId>)> {
+        self.dispatcher.inherits(worker)
+    }
+
     /// Only now may what the worker did not answer go to another one: an answer could
     /// still have stood in the channel, even if the process was gone.
     fn channel_ended(&mut self, now: Instant, worker: WorkerId) {
@@ -179,14 +211,14 @@ impl Core {
             let (dispatcher, out) = (&mut self.dispatcher, &mut self.actions);
             match notice {
                 Notice::Started { worker, slot, standing } => {
-                    dispatcher.worker_started(worker, slot, standing);
+                    dispatcher.worker_started(worker, slot, standing, out);
                 }
                 Notice::Serves { worker } => dispatcher.worker_serves(now, worker, out),
                 Notice::Leaving { worker, refill: Refill::Yes } => {
-                    dispatcher.leaving(now, worker, Seat::StaysWanted);
+                    dispatcher.leaving(now, worker, Seat::StaysWanted, out);
                 }
                 Notice::Leaving { worker, refill: Refill::No } => {
-                    dispatcher.leaving(now, worker, Seat::GoesAway);
+                    dispatcher.leaving(now, worker, Seat::GoesAway, out);
                 }
                 Notice::NeverWas { worker } => dispatcher.ended(now, worker, out),
                 Notice::Settled { slot } => dispatcher.settled(now, slot),
@@ -195,6 +227,8 @@ impl Core {
                 Notice::Finished(outcome) => out.push_back(Action::Finish(outcome)),
             }
         }
+        // Not before it is known who leaves: what waits is not for them.
+        self.dispatcher.place_all(now, &mut self.actions);
     }
 }
 

@@ -42,3 +42,8 @@ id! {
     /// A connection that the primary accepted and still owns.
     ConnectionId, u64
 }
+id! {
+    /// A listening socket of a listener's own row, to which the kernel can deal. Counted from 0
+    /// in each listener.
+    LaneId, u16
+}

@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::{ListenerSpec, Policy, Refusal};
+use crate::dispatch::{
+    Access, Dealing, DealtLane, LaneView, ListenerSpec, Origin, Policy, Refusal,
+};
 use crate::event::{Event, Outcome};
-use crate::id::{ConnectionId, Generation, ListenerId, SlotId, WorkerId};
+use crate::id::{ConnectionId, Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::supervise::{ExitStatus, Role, RollPlan};
 
 /// Something that happened outside.
@@ -101,6 +103,8 @@ pub enum Input {
     ListenerOpened {
         /// Which listener.
         listener: ListenerId,
+        /// What the system makes of the policy.
+        dealing: Dealing,
     },
     /// The address could not be bound.
     ListenerFailed {
@@ -116,6 +120,31 @@ pub enum Input {
         listener: ListenerId,
         /// The connection's new name.
         connection: ConnectionId,
+        /// Where it comes from, if that can be told. Needed under `ip-hash`; without it any
+        /// worker may get it.
+        origin: Option<Origin>,
+    },
+    /// Some connections that a worker was handed are closed.
+    Finished {
+        /// Which worker.
+        worker: WorkerId,
+        /// How many.
+        connections: u32,
+    },
+    /// What waits on a lane to which the kernel deals. To be told every few milliseconds
+    /// while anything waits there, so that a worker that does not take it is noticed.
+    LaneSeen {
+        /// Whose lane.
+        listener: ListenerId,
+        /// Which lane.
+        lane: LaneId,
+        /// What is there.
+        view: LaneView,
+    },
+    /// The worker has answered [`Action::Probe`].
+    Answered {
+        /// Which worker.
+        worker: WorkerId,
     },
     /// The system could not accept (no descriptors, no memory): try again later.
     AcceptFailed {
@@ -187,10 +216,12 @@ pub enum Action {
         listener: ListenerId,
         /// Where.
         spec: ListenerSpec,
-        /// Whether the primary accepts or the workers do.
+        /// How its connections shall reach the workers.
         policy: Policy,
         /// The accept queue's length; `None` for the default.
         backlog: Option<u32>,
+        /// How workers come by it.
+        access: Access,
     },
     /// Close an address.
     CloseListener {
@@ -205,6 +236,45 @@ pub enum Action {
         seq: u64,
         /// The listener.
         listener: ListenerId,
+        /// The lane that it is to accept from, which nobody else has now. To be made if it
+        /// has not been there before.
+        lane: Option<LaneId>,
+    },
+    /// From now on deal to these lanes, and to no others; without any, to one that is nobody's.
+    Deal {
+        /// The listener.
+        listener: ListenerId,
+        /// Its lanes, by slot.
+        lanes: Vec<DealtLane>,
+    },
+    /// Begin to accept from this lane, whether or not its worker does too.
+    Reclaim {
+        /// The listener.
+        listener: ListenerId,
+        /// Which lane.
+        lane: LaneId,
+    },
+    /// Put a new socket in the place of this lane's and let go of the old one, which its worker
+    /// may still have. What waits there goes to lanes that are dealt to, as soon as nobody has
+    /// it any more.
+    Renew {
+        /// The listener.
+        listener: ListenerId,
+        /// Which lane.
+        lane: LaneId,
+    },
+    /// Leave this lane to its worker again.
+    GiveBack {
+        /// The listener.
+        listener: ListenerId,
+        /// Which lane.
+        lane: LaneId,
+    },
+    /// Ask a worker for a sign of life that only its event loop can give. Answered by
+    /// `Answered`.
+    Probe {
+        /// Whom.
+        worker: WorkerId,
     },
     /// Tell a worker that it does not get its address.
     Refuse {
@@ -260,9 +330,23 @@ pub enum Action {
     Finish(Outcome),
 }
 
+/// An address that the app has from its settings: it is there before any worker, for as long
+/// as the app, and every worker is started with a socket of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub spec: ListenerSpec,
+    /// How connections shall reach the workers.
+    pub policy: Policy,
+    /// The accept queue's length; `None` for the primary's choice.
+    pub backlog: Option<u32>,
+}
+
 /// What an operator may ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
+    /// Serve this address, and pass it on to every worker that is started from now on.
+    Listen(Listen),
     /// One more slot, with a worker in it.
     Fork(Role),
     /// Let the worker in this slot disconnect, and take the slot away.
@@ -299,6 +383,8 @@ pub enum Denied {
     TooManySlots,
     /// A roll is under way.
     Rolling,
+    /// The app has as many listeners as it may.
+    TooManyListeners,
 }
 
 impl fmt::Display for Denied {
@@ -308,6 +394,7 @@ impl fmt::Display for Denied {
             Self::NoSuchSlot => "there is no such slot",
             Self::TooManySlots => "there are as many slots as there can be",
             Self::Rolling => "a roll is under way",
+            Self::TooManyListeners => "there are as many listeners as there can be",
         })
     }
 }

@@ -39,13 +39,16 @@ mod timers;
 
 pub use crate::core::{Core, Settings};
 pub use dispatch::{
-    DispatchSettings, Endpoint, Host, ListenerSpec, MAX_LISTENERS, Policy, Refusal, Transport,
+    Access, Choice, Dealing, DealtLane, DispatchSettings, Endpoint, Host, LaneView, ListenerSpec,
+    MAX_LANES, MAX_LISTENERS, ORIGIN_CLASSES, Origin, Policy, Refusal, Transport, slot_of_class,
 };
 pub use event::{
     Event, FailReason, LeaveReason, Outcome, RollExtent, RollFailure, RollReason, RollStep,
 };
-pub use id::{ConnectionId, Generation, ListenerId, SlotId, WorkerId};
-pub use input::{Action, Admission, Denied, Input, Query, ReadySignal, Request, Stage, Verdict};
+pub use id::{ConnectionId, Generation, LaneId, ListenerId, SlotId, WorkerId};
+pub use input::{
+    Action, Admission, Denied, Input, Listen, Query, ReadySignal, Request, Stage, Verdict,
+};
 pub use restart::{RestartMode, RestartSettings};
 pub use snapshot::Snapshot;
 pub use supervise::{

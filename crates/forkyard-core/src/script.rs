@@ -4,13 +4,17 @@
 //! | left | means |
 //! |---|---|
 //! | `fork`, `spare`, `retire 0`, `stop terminate` | a request; denials show on the right |
+//! | `listen tcp:80` | the app is to serve an address of its own |
 //! | `roll 1`, `roll 1 workers 3 surge 2`, `replace 0` | the same; `roll 1` is to generation 1 with the workers there are |
 //! | `spawned 1`, `spawn-failed 1`, `exited 1 code 0`, `exited 1 signal 9` | of worker 1's process |
 //! | `online 1`, `listening 1`, `leave 1`, `broken 1`, `channel-ended 1` | on worker 1's channel |
 //! | `ready 1 message`, `ready 1 notify`, `healthy 1`, `unhealthy 1` | worker 1 says so, or its check does |
 //! | `query 1 tcp:80`, `query 1 tcp:0#1 shared`, `query 1 unix:/a`, `closed 1 L0` | worker 1 wants, or has closed, a listener |
 //! | `opened L0`, `open-failed L0 98`, `accept-failed L0` | what the system said |
-//! | `accept L0` | a connection is accepted if there is capacity; they are numbered from c0 |
+//! | `opened L0 kernel`, `opened L0 kernel hash`, `opened L0 least`, `opened L0 hash` | the same, and how L0 is dealt |
+//! | `accept L0`, `accept L0 from 7` | a connection is accepted if there is capacity; they are numbered from c0 |
+//! | `seen L0 1 3/40` | on lane 1 of L0 wait 3 of the 40 connections dealt to it |
+//! | `answered 1`, `finished 1 3` | worker 1 answers a probe; 3 of its connections are closed |
 //! | `force L0` | a connection is accepted without asking for capacity |
 //! | `accepted 1 c0`, `declined 1 c0` | worker 1 answers a hand-off |
 //! | `+500ms`, `+10s` | time passes; what is due is done when it is due |
@@ -18,9 +22,10 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    Action, Admission, ConnectionId, Core, Endpoint, Event, ExitStatus, Generation, Host, Input,
-    ListenerId, ListenerSpec, Outcome, Policy, Query, ReadySignal, Request, Role, RollExtent,
-    RollPlan, Settings, SlotId, Stage, Surge, Verdict, WorkerId,
+    Action, Admission, Choice, ConnectionId, Core, Dealing, Endpoint, Event, ExitStatus,
+    Generation, Host, Input, LaneId, LaneView, Listen, ListenerId, ListenerSpec, Origin, Outcome,
+    Policy, Query, ReadySignal, Request, Role, RollExtent, RollPlan, Settings, SlotId, Stage,
+    Surge, Verdict, WorkerId,
 };
 
 /// Which of the core's actions a table shows.
@@ -61,6 +66,25 @@ impl Script {
             let seen = self.play(happening);
             assert_eq!(seen, *expected, "row {number}: {happening}");
         }
+    }
+
+    /// What a worker is started with.
+    pub(crate) fn inherited(&self, worker: u32) -> String {
+        let inherits = self.core.inherits(WorkerId(worker)).into_iter();
+        let shown = inherits.map(|(listener, lane)| match lane {
+            Some(lane) => format!("L{listener} {lane}"),
+            None => format!("L{listener}"),
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Has L0 accept a connection of which the number is known, and whoever gets it answer at
+    /// once. Returns who that was.
+    pub(crate) fn accept_and_answer(&mut self, connection: u64) -> u32 {
+        let seen = self.play("accept L0");
+        let worker = seen.strip_prefix(&format!("hand c{connection} to ")).expect("a hand-off");
+        self.given(&[&format!("accepted {worker} c{connection}")]);
+        worker.parse().expect("a worker")
     }
 
     fn play(&mut self, happening: &str) -> String {
@@ -131,16 +155,27 @@ impl Script {
 
     fn parse_input(&mut self, words: &[&str]) -> Input {
         match *words {
-            ["opened", id] => Input::ListenerOpened { listener: parse_listener(id) },
+            ["opened", id, ref dealing @ ..] => {
+                let dealing = parse_dealing(dealing);
+                Input::ListenerOpened { listener: parse_listener(id), dealing }
+            }
+            ["seen", id, lane, view] => {
+                let (waiting, dealt) = view.split_once('/').unwrap();
+                let (waiting, dealt) = (waiting.parse().unwrap(), dealt.parse().unwrap());
+                let lane = LaneId(lane.parse().unwrap());
+                let view = LaneView { waiting, dealt };
+                Input::LaneSeen { listener: parse_listener(id), lane, view }
+            }
             ["open-failed", id, errno] => {
                 let errno = errno.parse().unwrap();
                 Input::ListenerFailed { listener: parse_listener(id), errno }
             }
             ["accept-failed", id] => Input::AcceptFailed { listener: parse_listener(id) },
-            ["accept" | "force", id] => {
+            ["accept" | "force", id, ref from @ ..] => {
                 let connection = ConnectionId(self.next_connection);
                 self.next_connection += 1;
-                Input::Accepted { listener: parse_listener(id), connection }
+                let origin = from.get(1).map(|origin| Origin(origin.parse().unwrap()));
+                Input::Accepted { listener: parse_listener(id), connection, origin }
             }
             [verb, worker, ref rest @ ..] => {
                 parse_of_worker(verb, WorkerId(worker.parse().unwrap()), rest)
@@ -152,6 +187,7 @@ impl Script {
 
 fn parse_request(words: &[&str]) -> Option<Request> {
     match *words {
+        ["listen", spec] => Some(Request::Listen(listen(spec))),
         ["fork"] => Some(Request::Fork(Role::Serving)),
         ["spare"] => Some(Request::Fork(Role::Spare)),
         ["replace", slot] => Some(Request::Replace(SlotId(slot.parse().unwrap()))),
@@ -161,6 +197,11 @@ fn parse_request(words: &[&str]) -> Option<Request> {
         ["stop", "kill"] => Some(Request::Stop(Stage::Kill)),
         _ => None,
     }
+}
+
+fn listen(spec: &str) -> Listen {
+    let Query { spec, policy, backlog, .. } = query(WorkerId(0), spec, Policy::Auto);
+    Listen { spec, policy, backlog }
 }
 
 fn parse_of_worker(verb: &str, worker: WorkerId, rest: &[&str]) -> Input {
@@ -184,10 +225,24 @@ fn parse_of_worker(verb: &str, worker: WorkerId, rest: &[&str]) -> Input {
         ("channel-ended", []) => Input::ChannelEnded { worker },
         ("query", [spec]) => Input::Query(query(worker, spec, Policy::RoundRobin)),
         ("query", [spec, "shared"]) => Input::Query(query(worker, spec, Policy::Shared)),
+        ("answered", []) => Input::Answered { worker },
+        ("finished", [count]) => Input::Finished { worker, connections: count.parse().unwrap() },
         ("closed", [id]) => Input::Closed { worker, listener: parse_listener(id) },
         ("accepted", [id]) => replied(worker, id, Verdict::Accepted),
         ("declined", [id]) => replied(worker, id, Verdict::Declined),
         _ => panic!("no such happening: {verb} {rest:?}"),
+    }
+}
+
+fn parse_dealing(words: &[&str]) -> Dealing {
+    match words {
+        [] => Dealing::ByPrimary(Choice::InTurn),
+        ["least"] => Dealing::ByPrimary(Choice::LeastConnections),
+        ["hash"] => Dealing::ByPrimary(Choice::ByOrigin),
+        ["shared"] => Dealing::ByWorkers,
+        ["kernel"] => Dealing::ByKernel(Choice::InTurn),
+        ["kernel", "hash"] => Dealing::ByKernel(Choice::ByOrigin),
+        _ => panic!("no such dealing: {words:?}"),
     }
 }
 
@@ -251,7 +306,18 @@ fn show_action(action: Action) -> String {
             format!("open L{listener} {}", policy.name())
         }
         Action::CloseListener { listener } => format!("close L{listener}"),
-        Action::Grant { worker, listener, .. } => format!("grant {worker} L{listener}"),
+        Action::Grant { worker, listener, lane: None, .. } => format!("grant {worker} L{listener}"),
+        Action::Grant { worker, listener, lane: Some(lane), .. } => {
+            format!("grant {worker} L{listener} lane {lane}")
+        }
+        Action::Deal { listener, lanes } => {
+            let lanes: Vec<_> = lanes.iter().map(|dealt| format!(" {}", dealt.lane)).collect();
+            format!("deal L{listener} to{}", lanes.concat())
+        }
+        Action::Reclaim { listener, lane } => format!("reclaim L{listener} {lane}"),
+        Action::Renew { listener, lane } => format!("renew L{listener} {lane}"),
+        Action::GiveBack { listener, lane } => format!("give back L{listener} {lane}"),
+        Action::Probe { worker } => format!("probe {worker}"),
         Action::Refuse { worker, refusal, .. } => format!("refuse {worker} {refusal:?}"),
         Action::HandOff { worker, connection, .. } => format!("hand c{connection} to {worker}"),
         Action::Release { connection } => format!("release c{connection}"),

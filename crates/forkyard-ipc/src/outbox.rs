@@ -229,6 +229,16 @@ impl<H> Outbox<H> {
         }
     }
 
+    /// Drops the frame that [`next`](Self::next) offers, if nothing of it has been written: its
+    /// handle is gone, and without it the message would be lost on the peer.
+    pub fn skip(&mut self) {
+        let Some(frame) = self.waiting.front().filter(|_| self.written == 0) else {
+            return;
+        };
+        self.waiting_bytes -= frame.bytes.len();
+        self.finish_frame();
+    }
+
     /// Takes an acknowledgement, positive or negative: gives back the oldest handle
     /// that was sent and not acknowledged. `None`: the peer acknowledges what
     /// nobody sent.
@@ -408,6 +418,23 @@ mod tests {
         outbox.advance(100);
         outbox.push(full.frame).unwrap();
         assert_eq!(write_all(&mut outbox), [3, 2]);
+    }
+
+    #[test]
+    fn a_skipped_frame_is_not_written() {
+        let mut outbox = outbox([with_handle(100, 1), with_handle(100, 2), plain(10)]);
+        outbox.skip();
+        assert_eq!((outbox.waiting_bytes(), write_all(&mut outbox)), (110, vec![2]));
+        outbox.skip();
+        assert_eq!(outbox.unacknowledged(), 1);
+    }
+
+    #[test]
+    fn what_has_begun_to_be_written_is_not_skipped() {
+        let mut outbox = outbox([with_handle(100, 1)]);
+        outbox.advance(40);
+        outbox.skip();
+        assert_eq!(outbox.next().unwrap().bytes.len(), 60);
     }
 
     #[test]

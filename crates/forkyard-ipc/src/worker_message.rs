@@ -1,7 +1,5 @@
 //! What a worker sends and a primary receives.
 
-use serde::Deserialize;
-
 use crate::agent::FORKYARD;
 use crate::envelope::{self, CLUSTER, HANDLE, HANDLE_ACK, HANDLE_NACK};
 use crate::fields::Fields;
@@ -92,8 +90,10 @@ impl WorkerMessage {
         if envelope::is_handle_ack(dialect, frame) {
             return Ok(Self::HandleAck);
         }
-        if let Some(reply) = JsonReply::recognise(dialect, frame) {
-            return Ok(Self::Reply { ack: reply.ack, accepted: reply.accepted });
+        if dialect == Dialect::Json
+            && let Some((ack, accepted)) = json_reply(frame)
+        {
+            return Ok(Self::Reply { ack, accepted });
         }
         Self::from_value(envelope::parse_value(dialect, frame)?)
     }
@@ -214,28 +214,60 @@ fn write_act(fields: &mut FrameWriter<'_>, act: &str, seq: u64) -> Result<(), En
     fields.unsigned("seq", seq)
 }
 
-/// The reply as Node writes it in JSON. One comes for each connection handed on,
-/// so it is read without a [`Value`] in between. Whatever looks different takes
-/// the general way.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonReply<'a> {
-    cmd: &'a str,
-    ack: u64,
-    accepted: bool,
-    #[serde(rename = "seq")]
-    _seq: u64,
+/// The reply as Node writes it in JSON: to which number, and whether accepted. One comes for
+/// each connection handed on, so it is read by hand. `None` for whatever looks different, which
+/// takes the general way.
+fn json_reply(frame: &[u8]) -> Option<(u64, bool)> {
+    let rest = frame.strip_prefix(br#"{"cmd":"NODE_CLUSTER","ack":"#)?;
+    let (ack, rest) = json_number(rest)?;
+    let rest = rest.strip_prefix(br#","accepted":"#)?;
+    let (accepted, rest) = match rest.strip_prefix(b"true") {
+        Some(rest) => (true, rest),
+        None => (false, rest.strip_prefix(b"false")?),
+    };
+    let (_seq, rest) = json_number(rest.strip_prefix(br#","seq":"#)?)?;
+    (rest == b"}").then_some((ack, accepted))
 }
 
-impl JsonReply<'_> {
-    /// How Node's replies begin. Other messages are not looked at any further.
-    const BEGINNING: &'static [u8] = br#"{"cmd":"NODE_CLUSTER","ack":"#;
+/// A whole number at the beginning, and what is behind it. At most 15 digits, which is what
+/// JavaScript counts exactly.
+fn json_number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = text.split_at_checked(digits)?;
+    if !(1..=15).contains(&digits) || digits > 1 && number[0] == b'0' {
+        return None;
+    }
+    Some((number.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')), rest))
+}
 
-    fn recognise(dialect: Dialect, frame: &[u8]) -> Option<JsonReply<'_>> {
-        if dialect != Dialect::Json || !frame.starts_with(Self::BEGINNING) {
-            return None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the short way takes, the general way takes for the same.
+    #[test]
+    fn both_ways_read_the_same() {
+        let with = |text: &str| format!(r#"{{"cmd":"NODE_CLUSTER","ack":{text}}}"#);
+        for (text, is_short) in [
+            (r#"0,"accepted":true,"seq":1"#, true),
+            (r#"999999999999999,"accepted":false,"seq":999999999999999"#, true),
+            (r#"1000000000000000,"accepted":true,"seq":1"#, false),
+            (r#"7,"accepted":true"#, false),
+            (r#"7,"accepted":1,"seq":1"#, false),
+            (r#"7,"accepted":true,"seq":1,"more":1"#, false),
+            (r#"7,"accepted":true,"seq":-1"#, false),
+            (r#"7,"accepted":true ,"seq":1"#, false),
+            (r#"07,"accepted":true,"seq":1"#, false),
+            (r#","accepted":true,"seq":1"#, false),
+            (r#"7.5,"accepted":true,"seq":1"#, false),
+        ] {
+            let frame = with(text);
+            let short = json_reply(frame.as_bytes());
+            assert_eq!(short.is_some(), is_short, "{text}");
+            let Some((ack, accepted)) = short else { continue };
+            let value = envelope::parse_value(Dialect::Json, frame.as_bytes()).unwrap();
+            let general = WorkerMessage::from_value(value).unwrap();
+            assert_eq!(general, WorkerMessage::Reply { ack, accepted }, "{text}");
         }
-        let reply: JsonReply<'_> = serde_json::from_slice(frame).ok()?;
-        (reply.cmd == CLUSTER).then_some(reply)
     }
 }

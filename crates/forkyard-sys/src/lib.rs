@@ -22,6 +22,7 @@
 //! | [`image`] | replacing the program of this process |
 //! | [`process`] | starting, signalling, watching and reaping processes |
 //! | [`reactor`] | having tokio watch a descriptor |
+//! | [`reuseport`] | one address dealt out to many sockets by a program in the kernel |
 //! | [`sockets`] | binding, listening, accepting, and what a descriptor is |
 //! | [`inherited`] | descriptors this process was started with |
 //! | [`memory`] | sealed memory, to hand on what a process knows |
@@ -37,5 +38,6 @@ pub mod memory;
 pub mod notify;
 pub mod process;
 pub mod reactor;
+pub mod reuseport;
 pub mod signals;
 pub mod sockets;

@@ -9,10 +9,14 @@
 //!               └── signal, signal_group: always reach this process or nobody
 //! ```
 
+mod affinity;
+mod announced;
 mod children;
 mod exit_status;
 mod limits;
 mod orphans;
+mod own_turn;
+mod processor;
 mod signal;
 mod spawn;
 
@@ -27,9 +31,12 @@ use rustix::process::{
     waitid,
 };
 
+pub use affinity::Core;
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
 pub use orphans::{is_init, reap_orphans};
+pub use own_turn::wait_for_own_turn;
+pub use processor::{Scheduling, scheduling};
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{CHANNEL, Spawn, spawn};
 

@@ -1,12 +1,14 @@
 //! Sockets that listen: binding, listening, accepting. What a descriptor is and
-//! where it is bound is told by [`local_address`], [`socket_kind`] and
+//! where it is bound is told by [`local_address`], [`peer_address`], [`socket_kind`] and
 //! [`is_listening`].
 //!
 //! Binding and listening are apart because Node's protocol has them apart: the
 //! primary binds, and who listens depends on the policy. Every socket made here
 //! is `CLOEXEC` and nonblocking.
 
+mod accept_queue;
 mod describe;
+mod held;
 mod pair;
 
 use std::io;
@@ -20,7 +22,9 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, socket_with, sockopt,
 };
 
-pub use describe::{LocalAddress, SocketKind, is_listening, local_address, socket_kind};
+pub use accept_queue::{AcceptQueue, accept_queue};
+pub use describe::{LocalAddress, SocketKind, is_listening, local_address, peer_ip, socket_kind};
+pub use held::{Inode, Place, held_at, inode};
 pub use pair::{PrivatePair, private_pair};
 
 /// The longest path that fits `sun_path` together with its zero (`unix(7)`).
@@ -141,7 +145,23 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-fn inet_socket(address: &SocketAddr, kind: SocketType, only_v6: OnlyV6) -> io::Result<OwnedFd> {
+/// Takes `O_NONBLOCK` away, as [`set_nonblocking`] sets it.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)`.
+pub fn set_blocking(fd: impl AsFd) -> io::Result<()> {
+    let flags = fcntl_getfl(&fd)?;
+    fcntl_setfl(&fd, flags - OFlags::NONBLOCK)?;
+    Ok(())
+}
+
+/// A socket for that address, not bound yet.
+pub(crate) fn inet_socket(
+    address: &SocketAddr,
+    kind: SocketType,
+    only_v6: OnlyV6,
+) -> io::Result<OwnedFd> {
     match address {
         SocketAddr::V4(_) => new_socket(AddressFamily::INET, kind),
         SocketAddr::V6(_) => {

@@ -17,6 +17,17 @@ pub struct WorkerInfo {
     pub pid: u32,
 }
 
+/// An address that is bound, and how its connections reach the workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerInfo {
+    /// Where: `127.0.0.1:8000`, `unix:/run/app.sock`, `udp:0.0.0.0:53`.
+    pub address: String,
+    /// The policy in force, which is never `auto`.
+    pub policy: Policy,
+    /// Why it is that one, if it is not simply what was asked for.
+    pub reason: Option<String>,
+}
+
 /// Something that happened. More kinds may come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,12 +44,7 @@ pub enum Event {
     /// A worker speaks the cluster protocol.
     Online(WorkerInfo),
     /// An address is bound.
-    Bound {
-        /// Where: `127.0.0.1:8000`, `unix:/run/app.sock`, `udp:0.0.0.0:53`.
-        address: String,
-        /// How its connections reach the workers.
-        policy: Policy,
-    },
+    Bound(ListenerInfo),
     /// A worker listens.
     Listening {
         /// Who.

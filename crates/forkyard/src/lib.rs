@@ -51,6 +51,7 @@ mod cluster;
 mod engine;
 mod event;
 mod host;
+mod listen;
 mod output;
 mod primary;
 mod program;
@@ -70,7 +71,8 @@ pub use cluster::{
     Cluster, ClusterBuilder, ClusterHandle, Messages, Origin, RequestError, StartError,
 };
 pub use event::{
-    Event, ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage, WorkerInfo,
+    Event, ExitStatus, FailReason, LeaveReason, ListenerInfo, Outcome, Policy, SlotId, Stage,
+    WorkerInfo,
 };
 pub use forkyard_core::{
     Denied, Generation, IdleRule, MAX_SLOTS, ReadyRule, RestartMode, RestartSettings, Surge,
@@ -81,6 +83,7 @@ pub use forkyard_sys::inherited::InheritedFds;
 pub use forkyard_sys::process::Signal;
 pub use forkyard_sys::sockets::LocalAddress;
 pub use host::{host, is_rehearsal, is_upgrade};
+pub use listen::{BindError, ListenAddress, ParseListenAddressError};
 pub use output::{Output, OutputLine, OutputSink, StreamKind};
 pub use primary::upgrade::UpgradeFailure;
 pub use primary::{CheckSettings, CheckSettingsError, Handle, PolicyRule, ReceivedMessage};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use forkyard::{Event, ExitStatus, FailReason, LeaveReason, Signal, SlotId, Stage, WorkerInfo};
+use forkyard::{
+    Event, ExitStatus, FailReason, LeaveReason, ListenerInfo, Signal, SlotId, Stage, WorkerInfo,
+};
 use serde_json::{Value, json};
 
 use super::{Entry, Level, roll};
@@ -49,9 +51,10 @@ fn of_worker(event: &Event) -> Option<Entry> {
 
 fn of_listener(event: &Event) -> Option<Entry> {
     Some(match event {
-        Event::Bound { address, policy } => {
-            let text = format!("listening on {address} ({})", policy.name());
-            let fields = json!({ "address": address, "policy": policy.name() });
+        Event::Bound(ListenerInfo { address, policy, reason }) => {
+            let because = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let text = format!("listening on {address} ({}{because})", policy.name());
+            let fields = json!({ "address": address, "policy": policy.name(), "reason": reason });
             Entry::new(Level::Info, "listener_bound", text, fields)
         }
         Event::Listening { info, address } => {

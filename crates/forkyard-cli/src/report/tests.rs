@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use forkyard::{
-    ExitStatus, FailReason, Generation, LeaveReason, ReadyRule, RollExtent, RollFailure,
-    RollReason, SlotId, WorkerId,
+    ExitStatus, FailReason, Generation, LeaveReason, ListenerInfo, ReadyRule, RollExtent,
+    RollFailure, RollReason, SlotId, WorkerId,
 };
 
 const INFO: WorkerInfo = WorkerInfo { slot: SlotId(1), worker: WorkerId(7), pid: 4242 };
@@ -23,7 +23,16 @@ fn events() -> Vec<Event> {
         Event::Started(info),
         Event::StartFailed { info, message: "failed to start node: no such file".into() },
         Event::Online(info),
-        Event::Bound { address: "[::]:8000".into(), policy: Policy::RoundRobin },
+        Event::Bound(ListenerInfo {
+            address: "[::]:8000".into(),
+            policy: Policy::Kernel,
+            reason: None,
+        }),
+        Event::Bound(ListenerInfo {
+            address: "unix:/run/app.sock".into(),
+            policy: Policy::RoundRobin,
+            reason: Some("a Unix socket".into()),
+        }),
         Event::Listening { info, address: "[::]:8000".into() },
         Event::ListenRefused {
             info,

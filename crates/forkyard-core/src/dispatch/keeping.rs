@@ -26,20 +26,26 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::listener::{Binding, Closer, Endpoint, Hold, Listener, Refusal};
-use super::{Dispatcher, MAX_LISTENERS, Seat, Standing, Timer};
+use super::listener::{Binding, Closer, Endpoint, Hold, Listener, Member, Refusal};
+use super::worker::Standing;
+use super::{Dispatcher, MAX_LISTENERS, Seat, Timer};
 use crate::id::{ListenerId, SlotId, WorkerId};
 use crate::input::Action;
 
 impl Dispatcher {
-    pub(crate) fn closed(&mut self, now: Instant, worker: WorkerId, listener: ListenerId) {
+    pub(crate) fn closed(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        listener: ListenerId,
+        out: &mut VecDeque<Action>,
+    ) {
         let Some(entry) = self.listeners.get_mut(&listener) else { return };
-        if entry.members.remove(&worker).is_none() {
-            return;
-        }
+        let Some(member) = entry.members.remove(&worker) else { return };
         entry.holds.remove(&Hold::Worker(worker));
         entry.closer = Some(Closer { worker, at: now });
         self.timers.cancel(Timer::Declined(listener, worker));
+        self.give_up_lane(listener, Some(member), out);
         self.linger_if_unheld(now, listener);
         for id in self.all() {
             if self.was_closed_by(id, worker) {
@@ -49,13 +55,19 @@ impl Dispatcher {
     }
 
     /// The worker gets no more connections. What it was offered is still its to answer.
-    pub(crate) fn leaving(&mut self, now: Instant, worker: WorkerId, seat: Seat) {
+    pub(crate) fn leaving(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        seat: Seat,
+        out: &mut VecDeque<Action>,
+    ) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if std::mem::replace(&mut entry.leaving, true) {
             return;
         }
         let slot = entry.slot;
-        self.withdraw(now, worker, slot, seat);
+        self.withdraw(now, (worker, slot), seat, out);
     }
 
     /// The worker's channel is read to its end: what it has not answered goes to others.
@@ -67,11 +79,13 @@ impl Dispatcher {
                 Standing::Serving => Seat::StaysWanted,
                 Standing::HeldBack | Standing::Spare => Seat::GoesAway,
             };
-            self.withdraw(now, worker, entry.slot, seat);
+            self.withdraw(now, (worker, entry.slot), seat, out);
         }
+        self.free_lanes(worker);
         for offer in entry.in_hand.into_iter().rev() {
-            self.requeue(now, offer.listener, offer.connection, out);
+            self.requeue(now, offer.listener, offer.waiting, out);
         }
+        self.place_all(now, out);
     }
 
     /// The slot's worker has settled: addresses that it did not ask for are not wanted.
@@ -110,11 +124,18 @@ impl Dispatcher {
     }
 
     /// Takes a worker out of every listener.
-    fn withdraw(&mut self, now: Instant, worker: WorkerId, slot: SlotId, seat: Seat) {
+    fn withdraw(
+        &mut self,
+        now: Instant,
+        (worker, slot): (WorkerId, SlotId),
+        seat: Seat,
+        out: &mut VecDeque<Action>,
+    ) {
         for id in self.all() {
             let was_unheld = self.is_unheld(id);
             let was_closer = self.was_closed_by(id, worker);
-            self.withdraw_from(id, worker, slot, seat);
+            let member = self.withdraw_from(id, worker, slot, seat);
+            self.give_up_lane(id, member, out);
             if !was_unheld {
                 self.linger_if_unheld(now, id);
             } else if was_closer {
@@ -123,9 +144,16 @@ impl Dispatcher {
         }
     }
 
-    fn withdraw_from(&mut self, id: ListenerId, worker: WorkerId, slot: SlotId, seat: Seat) {
-        let Some(entry) = self.listeners.get_mut(&id) else { return };
-        if entry.members.remove(&worker).is_some() {
+    fn withdraw_from(
+        &mut self,
+        id: ListenerId,
+        worker: WorkerId,
+        slot: SlotId,
+        seat: Seat,
+    ) -> Option<Member> {
+        let entry = self.listeners.get_mut(&id)?;
+        let member = entry.members.remove(&worker);
+        if member.is_some() {
             self.timers.cancel(Timer::Declined(id, worker));
         }
         if let Binding::Opening { waiting } = &mut entry.binding {
@@ -138,6 +166,7 @@ impl Dispatcher {
             entry.holds.insert(Hold::Successor(slot));
             self.timers.cancel(Timer::Linger(id));
         }
+        member
     }
 
     fn drop_expectations(&mut self, now: Instant, slot: SlotId) {
@@ -201,8 +230,8 @@ impl Dispatcher {
         for worker in entry.members.keys() {
             self.timers.cancel(Timer::Declined(id, *worker));
         }
-        for connection in entry.queue {
-            out.push_back(Action::Release { connection });
+        for waiting in entry.queue {
+            out.push_back(Action::Release { connection: waiting.connection });
         }
         if let Binding::Opening { waiting } = entry.binding {
             for (worker, seq) in waiting {

@@ -6,28 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ConnectionId, SlotId, WorkerId};
-
-/// How connections reach the workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Policy {
-    /// The primary accepts and hands each connection to a worker.
-    RoundRobin,
-    /// All workers accept from one socket that the primary keeps.
-    Shared,
-}
-
-impl Policy {
-    /// The policy's name, as in settings and messages.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "round-robin",
-            Self::Shared => "shared",
-        }
-    }
-}
+use super::lanes::{DealtLane, Lane};
+use super::policy::{Choice, Dealing, Policy};
+use super::worker::Waiting;
+use crate::id::{LaneId, SlotId, WorkerId};
 
 /// The address part of an [`Endpoint`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -165,6 +147,8 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Hold {
+    /// The app has it from its settings, for as long as it runs.
+    App,
     /// This worker listens.
     Worker(WorkerId),
     /// The worker of this slot is gone; the next one will want the address.
@@ -185,9 +169,29 @@ pub(super) struct Member {
     pub(super) declined: u32,
     /// It declined and its pause is not over.
     pub(super) paused: bool,
+    /// Where it accepts, if the kernel deals.
+    pub(super) lane: Option<LaneId>,
+    /// How it came by the address.
+    pub(super) access: Access,
+}
+
+/// How workers come by an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// They ask, so they speak the protocol and can be handed connections.
+    #[default]
+    Asked,
+    /// They are started with a socket of it. Nobody can hand them anything.
+    Inherited,
 }
 
 impl Member {
+    /// Whether it may be offered connections that the primary has accepted.
+    pub(super) fn can_be_handed(&self) -> bool {
+        !self.paused && self.access == Access::Asked
+    }
+
     /// How long to leave it alone: it cannot tell us when it has room again.
     pub(super) fn decline(&mut self) -> Duration {
         const LONGEST: u32 = 6;
@@ -212,11 +216,17 @@ pub(super) enum Binding {
 pub(super) struct Listener {
     pub(super) spec: ListenerSpec,
     pub(super) policy: Policy,
+    /// What has become of the policy, once it is bound.
+    pub(super) dealing: Option<Dealing>,
     pub(super) binding: Binding,
     pub(super) holds: BTreeSet<Hold>,
     pub(super) members: BTreeMap<WorkerId, Member>,
     /// Accepted, but not with a worker: it died or declined.
-    pub(super) queue: VecDeque<ConnectionId>,
+    pub(super) queue: VecDeque<Waiting>,
+    /// The sockets that the kernel can deal to, by number.
+    pub(super) lanes: Vec<Lane>,
+    /// Those that it deals to, as it was told the last time.
+    pub(super) dealt: Vec<DealtLane>,
     /// The last to close it.
     pub(super) closer: Option<Closer>,
     /// The system could not accept a moment ago.
@@ -225,17 +235,29 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn new(spec: ListenerSpec, policy: Policy) -> Self {
-        let policy = if spec.endpoint.is_datagram() { Policy::Shared } else { policy };
         Self {
             spec,
             policy,
+            dealing: None,
             binding: Binding::Opening { waiting: Vec::new() },
             holds: BTreeSet::new(),
             members: BTreeMap::new(),
             queue: VecDeque::new(),
+            lanes: Vec::new(),
+            dealt: Vec::new(),
             closer: None,
             paused: false,
         }
+    }
+
+    /// The rule for what the primary accepts.
+    pub(super) fn choice(&self) -> Choice {
+        self.dealing.map_or(Choice::InTurn, Dealing::choice)
+    }
+
+    /// How its workers come by it.
+    pub(super) fn access(&self) -> Access {
+        if self.holds.contains(&Hold::App) { Access::Inherited } else { Access::Asked }
     }
 
     /// A worker listens, which is what its slot was expected to do.
@@ -254,7 +276,7 @@ impl Listener {
 
     /// Whether no worker holds it.
     pub(super) fn is_unserved(&self) -> bool {
-        self.holds.iter().all(|hold| matches!(hold, Hold::Successor(_)))
+        self.holds.iter().all(|hold| !matches!(hold, Hold::Worker(_)))
     }
 
     pub(super) fn is_unheld(&self) -> bool {

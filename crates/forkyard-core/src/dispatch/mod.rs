@@ -15,25 +15,46 @@
 //! [`DispatchSettings::patience`], so one that is blocked holds up hardly any. Nothing is accepted
 //! unless a worker can be offered it at once: the rest waits in the kernel's backlog,
 //! where it survives whatever happens here. The queue therefore only ever holds what
-//! came back, which is bounded by workers × window.
+//! came back, which is bounded by workers × window; and under `ip-hash`, where the worker
+//! is known only once the connection is accepted, up to [`DispatchSettings::waiting`] more.
 //!
-//! How long a listener stays open is in [`keeping`].
+//! | file | is about |
+//! |---|---|
+//! | [`policy`] | what can be asked for, and what is in force |
+//! | [`addresses`] | workers ask for addresses |
+//! | [`inheritance`] | addresses with which workers are started |
+//! | [`placing`] | which worker gets a connection that the primary accepted |
+//! | [`origin`] | which slot serves which clients |
+//! | [`lanes`] | sockets of the workers' own, to which the kernel deals |
+//! | [`keeping`] | how long a listener stays open |
 
+mod addresses;
+mod inheritance;
 mod keeping;
+mod lanes;
 mod listener;
+mod origin;
+mod placing;
+mod policy;
 pub(crate) mod snapshot;
+mod worker;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ConnectionId, ListenerId, SlotId, WorkerId};
-use crate::input::{Action, Query, Verdict};
+use crate::id::{LaneId, ListenerId, SlotId, WorkerId};
+use crate::input::Action;
 use crate::timers::Timers;
 
-use listener::{Binding, Listener, Member};
-pub use listener::{Endpoint, Host, ListenerSpec, Policy, Refusal, Transport};
+pub use lanes::{DealtLane, LaneView, MAX_LANES};
+use listener::Listener;
+pub use listener::{Access, Endpoint, Host, ListenerSpec, Refusal, Transport};
+pub use origin::{ORIGIN_CLASSES, slot_of_class};
+pub use policy::{Choice, Dealing, Origin, Policy};
+pub(crate) use worker::Standing;
+use worker::Worker;
 
 /// The most listeners one app may have.
 pub const MAX_LISTENERS: usize = 1024;
@@ -55,6 +76,14 @@ pub struct DispatchSettings {
     pub linger: Duration,
     /// How long to wait when the system could not accept.
     pub accept_pause: Duration,
+    /// How many connections may wait for the one worker that is theirs, under `ip-hash`.
+    pub waiting: usize,
+    /// A worker that has taken nothing from its lane for this long, although something waits
+    /// there, is blocked.
+    pub rescue_after: Duration,
+    /// When a blocked worker that does not answer is dealt to again, to see whether it takes
+    /// what it gets.
+    pub trial_after: Duration,
 }
 
 impl Default for DispatchSettings {
@@ -64,6 +93,9 @@ impl Default for DispatchSettings {
             patience: Duration::from_millis(5),
             linger: Duration::from_secs(1),
             accept_pause: Duration::from_millis(100),
+            waiting: 1024,
+            rescue_after: Duration::from_millis(5),
+            trial_after: Duration::from_secs(1),
         }
     }
 }
@@ -83,50 +115,8 @@ enum Timer {
     Linger(ListenerId),
     AcceptPause(ListenerId),
     Declined(ListenerId, WorkerId),
-}
-
-/// Whether a worker takes part in serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Standing {
-    /// It gets connections.
-    Serving,
-    /// It gets its addresses, but no connections yet.
-    HeldBack,
-    /// Its questions for addresses wait for an answer.
-    Spare,
-}
-
-#[derive(Debug)]
-struct Worker {
-    slot: SlotId,
-    standing: Standing,
-    /// What a spare would like to listen on.
-    asked: Vec<Query>,
-    /// Offered and not yet answered.
-    /// The oldest first.
-    in_hand: Vec<Offer>,
-    /// When it last got a connection, in connections handed out by the primary.
-    last_turn: u64,
-    leaving: bool,
-}
-
-impl Worker {
-    fn has_room(&self, now: Instant, settings: &DispatchSettings) -> bool {
-        let answers = |oldest: &Offer| now.duration_since(oldest.since) < settings.patience;
-        self.standing == Standing::Serving
-            && !self.leaving
-            && self.in_hand.len() < settings.window
-            && self.in_hand.first().is_none_or(answers)
-    }
-}
-
-/// A connection that a worker has not answered yet.
-#[derive(Clone, Copy, Debug)]
-struct Offer {
-    connection: ConnectionId,
-    listener: ListenerId,
-    since: Instant,
+    /// A blocked worker is tried again.
+    Trial(WorkerId),
 }
 
 /// See the module's documentation.
@@ -140,7 +130,10 @@ pub(crate) struct Dispatcher {
     by_spec: HashMap<ListenerSpec, ListenerId>,
     workers: BTreeMap<WorkerId, Worker>,
     timers: Timers<Timer>,
+    /// Lanes that are to be renewed. Nobody gets them before that has been done.
+    renewing: Vec<(ListenerId, LaneId)>,
     next_listener: u32,
+    /// The dispatcher's own time: the turn of the last worker that was chosen.
     turn: u64,
     stopping: bool,
 }
@@ -154,17 +147,11 @@ impl Dispatcher {
             by_spec: HashMap::new(),
             workers: BTreeMap::new(),
             timers: Timers::new(),
+            renewing: Vec::new(),
             next_listener: 0,
             turn: 0,
             stopping: false,
         }
-    }
-
-    /// Whether a connection accepted on this listener could be offered at once.
-    pub(crate) fn has_capacity(&self, now: Instant, listener: ListenerId) -> bool {
-        let Some(entry) = self.listeners.get(&listener) else { return false };
-        let ready = entry.binding == Binding::Open && !entry.paused && !self.stopping;
-        ready && entry.queue.is_empty() && self.choose(now, entry).is_some()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
@@ -177,17 +164,24 @@ impl Dispatcher {
                 Timer::Linger(listener) => self.close_if_unheld(listener, out),
                 Timer::AcceptPause(listener) => self.end_accept_pause(listener),
                 Timer::Declined(listener, worker) => self.end_pause(now, listener, worker, out),
+                Timer::Trial(worker) => self.try_again(now, worker, out),
             }
         }
     }
 
-    pub(crate) fn worker_started(&mut self, worker: WorkerId, slot: SlotId, standing: Standing) {
-        let (asked, in_hand) = (Vec::new(), Vec::new());
-        let entry = Worker { slot, standing, asked, in_hand, last_turn: 0, leaving: false };
-        self.workers.insert(worker, entry);
+    pub(crate) fn worker_started(
+        &mut self,
+        worker: WorkerId,
+        slot: SlotId,
+        standing: Standing,
+        out: &mut VecDeque<Action>,
+    ) {
+        self.workers.insert(worker, Worker::new(slot, standing));
+        self.bequeath(worker, out);
     }
 
-    /// A worker that was held back, or a spare, takes part from now on.
+    /// A worker that was held back, or a spare, takes part from now on. What waits for it is
+    /// handed out by [`Self::place_all`].
     pub(crate) fn worker_serves(
         &mut self,
         now: Instant,
@@ -199,7 +193,9 @@ impl Dispatcher {
         for query in std::mem::take(&mut entry.asked) {
             self.query(now, query, out);
         }
-        self.place_for(now, worker, out);
+        for id in self.all() {
+            self.deal(id, out);
+        }
     }
 
     /// Whether this question of a spare waits for the spare to be needed.
@@ -211,107 +207,11 @@ impl Dispatcher {
     /// A listener by which this worker can be given a connection.
     pub(crate) fn stream_listener_of(&self, worker: WorkerId) -> Option<ListenerId> {
         let serves = |entry: &Listener| {
-            entry.members.contains_key(&worker) && !entry.spec.endpoint.is_datagram()
+            let member = entry.members.get(&worker);
+            let can_be_handed = member.is_some_and(|member| member.access == Access::Asked);
+            can_be_handed && !entry.spec.endpoint.is_datagram()
         };
         self.listeners.iter().find(|(_, entry)| serves(entry)).map(|(id, _)| *id)
-    }
-
-    /// A worker asks for an address.
-    pub(crate) fn query(&mut self, now: Instant, query: Query, out: &mut VecDeque<Action>) {
-        let Some(entry) = self.workers.get_mut(&query.worker).filter(|entry| !entry.leaving) else {
-            return;
-        };
-        let slot = entry.slot;
-        // Beyond the bound it goes unanswered for good: there cannot be that many.
-        if entry.standing == Standing::Spare {
-            if entry.asked.len() < MAX_LISTENERS {
-                entry.asked.push(query);
-            }
-            return;
-        }
-        self.not_on_its_way_out(now, query.worker);
-        match self.by_spec.get(&query.spec).copied() {
-            Some(listener) => self.join(now, (listener, slot), &query, out),
-            None => self.open(slot, query, out),
-        }
-    }
-
-    pub(crate) fn listener_opened(
-        &mut self,
-        now: Instant,
-        listener: ListenerId,
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(entry) = self.listeners.get_mut(&listener) else { return };
-        let Binding::Opening { waiting } = std::mem::replace(&mut entry.binding, Binding::Open)
-        else {
-            return;
-        };
-        for (worker, seq) in waiting {
-            self.grant(now, listener, (worker, seq), out);
-        }
-    }
-
-    pub(crate) fn listener_failed(
-        &mut self,
-        listener: ListenerId,
-        errno: i32,
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(entry) = self.listeners.remove(&listener) else { return };
-        self.by_spec.remove(&entry.spec);
-        let Binding::Opening { waiting } = entry.binding else { return };
-        for (worker, seq) in waiting {
-            let refusal = Refusal::System(errno);
-            out.push_back(Action::Refuse { worker, seq, listener, refusal });
-        }
-    }
-
-    pub(crate) fn accepted(
-        &mut self,
-        now: Instant,
-        listener: ListenerId,
-        connection: ConnectionId,
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(entry) = self.listeners.get_mut(&listener) else {
-            out.push_back(Action::Release { connection });
-            return;
-        };
-        entry.queue.push_back(connection);
-        self.place(now, listener, out);
-    }
-
-    pub(crate) fn accept_failed(&mut self, now: Instant, listener: ListenerId) {
-        let Some(entry) = self.listeners.get_mut(&listener) else { return };
-        entry.paused = true;
-        self.timers.set_after(Timer::AcceptPause(listener), now, self.settings.accept_pause);
-    }
-
-    pub(crate) fn replied(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        connection: ConnectionId,
-        verdict: Verdict,
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(entry) = self.workers.get_mut(&worker) else { return };
-        let Some(at) = entry.in_hand.iter().position(|offer| offer.connection == connection) else {
-            return;
-        };
-        let listener = entry.in_hand.remove(at).listener;
-        match verdict {
-            Verdict::Accepted => {
-                out.push_back(Action::Release { connection });
-                self.forgive(listener, worker);
-            }
-            Verdict::Declined => {
-                self.pause(now, listener, worker);
-                self.requeue(now, listener, connection, out);
-            }
-        }
-        self.place_for(now, worker, out);
     }
 
     /// Nothing is handed out any more, and every listener is closed.
@@ -320,163 +220,6 @@ impl Dispatcher {
         for listener in self.all() {
             self.close(listener, out);
         }
-    }
-
-    fn join(
-        &mut self,
-        now: Instant,
-        (id, slot): (ListenerId, SlotId),
-        query: &Query,
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(listener) = self.listeners.get_mut(&id) else { return };
-        if listener.is_held_by(query.worker) {
-            return out.push_back(query.refused(id, Refusal::AlreadyHeld));
-        }
-        listener.hold(query.worker, slot);
-        listener.closer = None;
-        self.timers.cancel(Timer::Linger(id));
-        match &mut listener.binding {
-            Binding::Opening { waiting } => waiting.push((query.worker, query.seq)),
-            Binding::Open => self.grant(now, id, (query.worker, query.seq), out),
-        }
-    }
-
-    fn open(&mut self, slot: SlotId, query: Query, out: &mut VecDeque<Action>) {
-        self.make_room_for(&query.spec.endpoint, out);
-        let id = ListenerId(self.next_listener);
-        self.next_listener += 1;
-        if self.stopping || self.listeners.len() >= MAX_LISTENERS {
-            let refusal = if self.stopping { Refusal::Stopping } else { Refusal::TooMany };
-            return out.push_back(query.refused(id, refusal));
-        }
-        let mut listener = Listener::new(query.spec.clone(), query.policy);
-        listener.hold(query.worker, slot);
-        listener.binding = Binding::Opening { waiting: vec![(query.worker, query.seq)] };
-        out.push_back(Action::OpenListener {
-            listener: id,
-            spec: query.spec.clone(),
-            policy: listener.policy,
-            backlog: query.backlog,
-        });
-        self.by_spec.insert(query.spec, id);
-        self.listeners.insert(id, listener);
-    }
-
-    fn grant(
-        &mut self,
-        now: Instant,
-        id: ListenerId,
-        (worker, seq): (WorkerId, u64),
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(listener) = self.listeners.get_mut(&id) else { return };
-        listener.members.insert(worker, Member::default());
-        out.push_back(Action::Grant { worker, seq, listener: id });
-        self.place(now, id, out);
-    }
-
-    /// The free worker with the least in hand; among equals the one whose turn is longest
-    /// ago.
-    fn choose(&self, now: Instant, listener: &Listener) -> Option<WorkerId> {
-        listener
-            .members
-            .iter()
-            .filter(|(_, member)| !member.paused)
-            .filter_map(|(id, _)| self.workers.get(id).map(|worker| (id, worker)))
-            .filter(|(_, worker)| worker.has_room(now, &self.settings))
-            .min_by_key(|(_, worker)| (worker.in_hand.len(), worker.last_turn))
-            .map(|(id, _)| *id)
-    }
-
-    fn place(&mut self, now: Instant, id: ListenerId, out: &mut VecDeque<Action>) {
-        while let Some(listener) = self.listeners.get(&id) {
-            let Some(connection) = listener.queue.front().copied() else { return };
-            let Some(worker) = self.choose(now, listener) else { return };
-            self.hand_off(now, id, worker, connection, out);
-        }
-    }
-
-    fn hand_off(
-        &mut self,
-        now: Instant,
-        listener: ListenerId,
-        worker: WorkerId,
-        connection: ConnectionId,
-        out: &mut VecDeque<Action>,
-    ) {
-        if let Some(entry) = self.listeners.get_mut(&listener) {
-            entry.queue.pop_front();
-        }
-        if let Some(entry) = self.workers.get_mut(&worker) {
-            self.turn += 1;
-            entry.last_turn = self.turn;
-            entry.in_hand.push(Offer { connection, listener, since: now });
-        }
-        out.push_back(Action::HandOff { worker, listener, connection });
-    }
-
-    /// Places what waits on the listeners that this worker serves.
-    fn place_for(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
-        if self.listeners.values().all(|entry| entry.queue.is_empty()) {
-            return;
-        }
-        let served: Vec<_> = self
-            .listeners
-            .iter()
-            .filter(|(_, entry)| entry.members.contains_key(&worker))
-            .map(|(id, _)| *id)
-            .collect();
-        for listener in served {
-            self.place(now, listener, out);
-        }
-    }
-
-    fn requeue(
-        &mut self,
-        now: Instant,
-        listener: ListenerId,
-        connection: ConnectionId,
-        out: &mut VecDeque<Action>,
-    ) {
-        match self.listeners.get_mut(&listener) {
-            Some(entry) => {
-                entry.queue.push_front(connection);
-                self.place(now, listener, out);
-            }
-            None => out.push_back(Action::Release { connection }),
-        }
-    }
-
-    fn pause(&mut self, now: Instant, listener: ListenerId, worker: WorkerId) {
-        let Some(entry) = self.listeners.get_mut(&listener) else { return };
-        let Some(member) = entry.members.get_mut(&worker) else { return };
-        let pause = member.decline();
-        self.timers.set_after(Timer::Declined(listener, worker), now, pause);
-    }
-
-    fn forgive(&mut self, listener: ListenerId, worker: WorkerId) {
-        let Some(entry) = self.listeners.get_mut(&listener) else { return };
-        if let Some(member) = entry.members.get_mut(&worker)
-            && member.declined > 0
-        {
-            *member = Member::default();
-            self.timers.cancel(Timer::Declined(listener, worker));
-        }
-    }
-
-    fn end_pause(
-        &mut self,
-        now: Instant,
-        listener: ListenerId,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
-        let Some(entry) = self.listeners.get_mut(&listener) else { return };
-        if let Some(member) = entry.members.get_mut(&worker) {
-            member.paused = false;
-        }
-        self.place(now, listener, out);
     }
 
     fn end_accept_pause(&mut self, listener: ListenerId) {

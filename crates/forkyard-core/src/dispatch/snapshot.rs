@@ -1,13 +1,16 @@
 //! The listeners and who serves them, for another process to go on with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::listener::{Binding, Closer, Hold, Listener, ListenerSpec, Member, Policy};
-use super::{Dispatcher, Offer, Standing, Timer, Worker};
-use crate::id::{ConnectionId, ListenerId, SlotId, WorkerId};
+use super::lanes::{DealtLane, Lane, Watch};
+use super::listener::{Binding, Closer, Hold, Listener, ListenerSpec, Member};
+use super::policy::{Dealing, Policy};
+use super::worker::{Attention, Offer, Standing, Waiting, Worker};
+use super::{Dispatcher, Timer};
+use crate::id::{ListenerId, SlotId, WorkerId};
 use crate::input::Query;
 use crate::snapshot::Moment;
 
@@ -24,12 +27,22 @@ pub(crate) struct DispatcherSnapshot {
 struct ListenerSnapshot {
     spec: ListenerSpec,
     policy: Policy,
+    dealing: Option<Dealing>,
     binding: Binding,
     holds: BTreeSet<Hold>,
     members: BTreeMap<WorkerId, Member>,
-    queue: Vec<ConnectionId>,
+    queue: Vec<Waiting>,
+    lanes: Vec<LaneSnapshot>,
+    dealt: Vec<DealtLane>,
     closer: Option<CloserSnapshot>,
     paused: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct LaneSnapshot {
+    worker: Option<WorkerId>,
+    taken: Option<u64>,
+    still_since_ns: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -44,13 +57,16 @@ struct WorkerSnapshot {
     standing: Standing,
     asked: Vec<Query>,
     in_hand: Vec<OfferSnapshot>,
-    last_turn: u64,
+    turn: u64,
+    lag_ns: u64,
+    open: u32,
+    attention: Attention,
     leaving: bool,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct OfferSnapshot {
-    connection: ConnectionId,
+    waiting: Waiting,
     listener: ListenerId,
     since_ns: Moment,
 }
@@ -92,10 +108,13 @@ impl ListenerSnapshot {
         Self {
             spec: entry.spec.clone(),
             policy: entry.policy,
+            dealing: entry.dealing,
             binding: entry.binding.clone(),
             holds: entry.holds.clone(),
             members: entry.members.clone(),
             queue: entry.queue.iter().copied().collect(),
+            lanes: entry.lanes.iter().map(|lane| LaneSnapshot::of(lane, now)).collect(),
+            dealt: entry.dealt.clone(),
             closer,
             paused: entry.paused,
         }
@@ -105,6 +124,9 @@ impl ListenerSnapshot {
         let closer =
             self.closer.map(|closer| Closer { worker: closer.worker, at: closer.at_ns.at(now) });
         Listener {
+            lanes: self.lanes.into_iter().map(|lane| lane.resume(now)).collect(),
+            dealt: self.dealt,
+            dealing: self.dealing,
             binding: self.binding,
             holds: self.holds,
             members: self.members,
@@ -117,10 +139,23 @@ impl ListenerSnapshot {
     }
 }
 
+impl LaneSnapshot {
+    fn of(lane: &Lane, now: Instant) -> Self {
+        let Watch { taken, still_since } = lane.watch;
+        let still_since_ns = still_since.map(|since| Moment::of(since, now));
+        Self { worker: lane.worker, taken, still_since_ns }
+    }
+
+    fn resume(self, now: Instant) -> Lane {
+        let still_since = self.still_since_ns.map(|since| since.at(now));
+        Lane { worker: self.worker, watch: Watch { taken: self.taken, still_since } }
+    }
+}
+
 impl WorkerSnapshot {
     fn of(worker: &Worker, now: Instant) -> Self {
         let in_hand = worker.in_hand.iter().map(|offer| OfferSnapshot {
-            connection: offer.connection,
+            waiting: offer.waiting,
             listener: offer.listener,
             since_ns: Moment::of(offer.since, now),
         });
@@ -129,14 +164,17 @@ impl WorkerSnapshot {
             standing: worker.standing,
             asked: worker.asked.clone(),
             in_hand: in_hand.collect(),
-            last_turn: worker.last_turn,
+            turn: worker.turn,
+            lag_ns: u64::try_from(worker.lag.as_nanos()).unwrap_or(u64::MAX),
+            open: worker.open,
+            attention: worker.attention,
             leaving: worker.leaving,
         }
     }
 
     fn resume(self, now: Instant) -> Worker {
         let in_hand = self.in_hand.into_iter().map(|offer| Offer {
-            connection: offer.connection,
+            waiting: offer.waiting,
             listener: offer.listener,
             since: offer.since_ns.at(now),
         });
@@ -145,7 +183,10 @@ impl WorkerSnapshot {
             standing: self.standing,
             asked: self.asked,
             in_hand: in_hand.collect(),
-            last_turn: self.last_turn,
+            turn: self.turn,
+            lag: Duration::from_nanos(self.lag_ns),
+            open: self.open,
+            attention: self.attention,
             leaving: self.leaving,
         }
     }

@@ -4,7 +4,10 @@ mod addresses;
 mod choosing;
 mod declining;
 mod dying;
+mod inheritance;
 mod keeping;
+mod lanes;
+mod policies;
 mod standing;
 
 use std::time::Duration;
@@ -19,7 +22,8 @@ fn app() -> Script {
 }
 
 fn app_with_window(window: usize) -> Script {
-    let dispatch = DispatchSettings { window, ..DispatchSettings::default() };
+    let rescue_after = Duration::from_millis(10);
+    let dispatch = DispatchSettings { window, rescue_after, ..DispatchSettings::default() };
     // With times that the tables are written for.
     let (drain_timeout, settle) = (Duration::from_secs(10), Duration::from_millis(100));
     let supervise = SuperviseSettings { drain_timeout, settle, ..SuperviseSettings::default() };

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    CheckRule, ConnectionId, Generation, IdleRule, ListenerId, ListenerSpec, Outcome, Policy,
-    ReadyRule, ReadySignal, Role, SlotId, Stage, WorkerId,
+    CheckRule, ConnectionId, Dealing, DealtLane, Generation, IdleRule, LaneId, ListenerId,
+    ListenerSpec, Outcome, Policy, ReadyRule, ReadySignal, Role, SlotId, Stage, WorkerId,
 };
 
 /// What was broken, in a sentence.
@@ -32,6 +32,7 @@ macro_rules! ensure {
 }
 
 mod hearing;
+mod lanes;
 mod resting;
 mod rolling;
 mod seeing;
@@ -57,11 +58,22 @@ struct Connection {
 #[derive(Default)]
 struct Listener {
     specification: Option<(ListenerSpec, Policy)>,
+    dealing: Option<Dealing>,
+    /// Whose each lane is, and whether the primary accepts there too.
+    lanes: BTreeMap<LaneId, Lane>,
+    /// To which the kernel deals.
+    dealt: Vec<DealtLane>,
     is_closed: bool,
     /// Accepted and neither served nor let go.
     unserved: usize,
     /// What `unserved` may not exceed.
     bound: usize,
+}
+
+/// One lane, as the account has it.
+struct Lane {
+    worker: WorkerId,
+    is_primarys: bool,
 }
 
 /// How a worker stands to its slot's seat.
@@ -92,6 +104,10 @@ struct Worker {
     in_hand: usize,
     /// Addresses that it has asked for and got no answer about.
     questions: usize,
+    /// It was found not to take what waits on its lanes, and is tried again then.
+    blocked_until: Option<Instant>,
+    /// What it was started with, and has not asked for.
+    inherited: BTreeSet<ListenerId>,
     /// All that it has ever asked for.
     wishes: Vec<ListenerSpec>,
 }
@@ -118,6 +134,8 @@ struct Slot {
 /// Who wants a listener to stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Keeper {
+    /// The app itself.
+    App,
     Worker(WorkerId),
     /// The next worker of a slot is expected to.
     Slot(SlotId),
@@ -127,6 +145,8 @@ enum Keeper {
 #[derive(Clone, Copy)]
 pub struct Rules {
     pub window: usize,
+    pub waiting: usize,
+    pub trial_after: Duration,
     pub limit: u32,
     pub linger: Duration,
     pub leave_linger: Duration,
@@ -157,6 +177,8 @@ pub struct Ledger {
     /// What is asked for in this step: by a worker that was just heard, or by a spare that is
     /// now listened to.
     asked: Vec<ListenerSpec>,
+    /// The address that the app has from its settings.
+    own_address: Option<ListenerSpec>,
     is_stopped: bool,
     has_failed: bool,
     finish: Option<Outcome>,
@@ -172,7 +194,13 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 28] = [
+pub const SIGHTS: [&str; 34] = [
+    "a connection taken from a lane",
+    "a lane that was renewed",
+    "a blocked worker left out",
+    "a blocked worker dealt to again",
+    "a lane that the primary took back",
+    "a connection that waits for the one worker",
     "a connection served",
     "a connection dropped with its listener",
     "a connection declined",
@@ -219,6 +247,7 @@ impl Ledger {
             just_emptied: None,
             closings: BTreeMap::new(),
             asked: Vec::new(),
+            own_address: None,
             is_stopped: false,
             has_failed: false,
             finish: None,
@@ -325,6 +354,8 @@ impl Worker {
             members_of: BTreeSet::new(),
             in_hand: 0,
             questions: 0,
+            blocked_until: None,
+            inherited: BTreeSet::new(),
             wishes: Vec::new(),
         }
     }

@@ -11,6 +11,7 @@
 mod chance;
 mod ledger;
 mod process;
+mod sockets;
 mod world;
 
 use ledger::{Sights, Violation};

@@ -23,6 +23,8 @@ pub enum Order {
     Connection(ConnectionId, ListenerId),
     Disconnect,
     Acknowledged,
+    /// It is asked for a sign of life.
+    Probe,
 }
 
 /// How far a process is from its start and its end.
@@ -48,6 +50,8 @@ struct Temper {
     crashes: usize,
     ignores_disconnect: bool,
     ignores_term: bool,
+    /// Its event loop is blocked for a while, now and then.
+    blocks: usize,
     /// It has a child that inherits its channel and lives on.
     bequeaths: bool,
 }
@@ -62,6 +66,7 @@ impl Temper {
             crashes: if odd(50) { 40 } else { 3 },
             ignores_disconnect: odd(20),
             ignores_term: odd(20),
+            blocks: if odd(30) { 10 } else { 0 },
             bequeaths: odd(10),
         }
     }
@@ -81,7 +86,11 @@ pub struct Process {
     temper: Temper,
     to_boot: VecDeque<Input>,
     serves: BTreeSet<ListenerId>,
+    /// What it was started with.
+    inherited: BTreeSet<ListenerId>,
     is_leaving: bool,
+    /// So many more of its occasions to act are lost to a blocked event loop.
+    blocked_for: usize,
     /// It has closed all it had, and will say that it leaves when its connections are done.
     is_finishing: bool,
     /// It wrote garbage: nobody understands it any more, and it does nothing else.
@@ -105,7 +114,9 @@ impl Process {
             temper,
             to_boot,
             serves: BTreeSet::new(),
+            inherited: BTreeSet::new(),
             is_leaving: false,
+            blocked_for: 0,
             is_finishing: false,
             is_mute: false,
         }
@@ -140,6 +151,9 @@ impl Process {
         if !self.is_alive() {
             return false;
         }
+        if self.is_blocked(mood, chance) {
+            return true;
+        }
         if mood == Mood::Chaos && !self.is_mute && chance.percent(15) {
             self.misbehave(chance);
             return true;
@@ -167,6 +181,28 @@ impl Process {
         self.boot_on()
     }
 
+    pub fn inherits(&mut self, listener: ListenerId) {
+        self.inherited.insert(listener);
+    }
+
+    /// Whether it takes connections from its own lane of this listener.
+    pub fn accepts_from(&self, listener: ListenerId) -> bool {
+        let has_it = self.serves.contains(&listener) || self.inherited.contains(&listener);
+        self.is_alive() && self.blocked_for == 0 && has_it
+    }
+
+    /// Nothing gets through to it, but for signals that kill.
+    fn is_blocked(&mut self, mood: Mood, chance: &mut Chance) -> bool {
+        if mood == Mood::Calm {
+            self.blocked_for = 0;
+        } else if self.blocked_for > 0 {
+            self.blocked_for -= 1;
+        } else if chance.percent(self.temper.blocks) {
+            self.blocked_for = chance.below(40);
+        }
+        self.blocked_for > 0
+    }
+
     fn boot_on(&mut self) -> bool {
         let Some(word) = self.to_boot.pop_front() else { return false };
         self.say(word);
@@ -189,6 +225,7 @@ impl Process {
                 let takes = self.serves.contains(&listener) && !declines;
                 self.answer(connection, if takes { Verdict::Accepted } else { Verdict::Declined });
             }
+            Order::Probe => self.say(Input::Answered { worker: self.worker }),
             Order::Disconnect if self.temper.ignores_disconnect => {}
             Order::Disconnect => self.leave(),
             Order::Acknowledged => {
@@ -256,10 +293,11 @@ impl Process {
             return None;
         }
         let worker = self.worker;
-        Some(match chance.below(6) {
+        Some(match chance.below(7) {
             0 => Input::Closed { worker, listener: ListenerId(chance.below(6) as u32) },
             1 => Input::Online { worker },
             2 => Input::Listening { worker },
+            3 => Input::Answered { worker },
             _ => {
                 let connection = ConnectionId(chance.below(200) as u64);
                 let verdict =
@@ -315,11 +353,11 @@ fn query_for(worker: WorkerId, address: usize) -> Query {
     let tcp = |port| Endpoint::Tcp { host, port, only_v6 };
     let udp = Endpoint::Udp { host, port: 53, only_v6, reuse_address: false };
     let (endpoint, index, policy) = match address {
-        0 => (tcp(80), 0, Policy::RoundRobin),
-        1 => (tcp(0), 0, Policy::RoundRobin),
-        2 => (tcp(0), 1, Policy::RoundRobin),
+        0 => (tcp(80), 0, Policy::Auto),
+        1 => (tcp(0), 0, Policy::Auto),
+        2 => (tcp(0), 1, Policy::Auto),
         3 => (tcp(81), 0, Policy::Shared),
-        _ => (udp, 0, Policy::RoundRobin),
+        _ => (udp, 0, Policy::Auto),
     };
     let spec = ListenerSpec::new(endpoint, index);
     Query { worker, seq: 1, spec, policy, backlog: None }

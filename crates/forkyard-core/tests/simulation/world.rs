@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    Action, CheckRule, ConnectionId, Core, DispatchSettings, Generation, IdleRule, Input,
-    ListenerId, Policy, ReadyRule, Request, RestartMode, RestartSettings, Role, RollPlan, Settings,
-    Stage, SuperviseSettings, Surge, WorkerId,
+    Action, CheckRule, ConnectionId, Core, DispatchSettings, Endpoint, Generation, Host, IdleRule,
+    Input, LaneId, LaneView, Listen, ListenerId, ListenerSpec, Origin, Policy, ReadyRule, Request,
+    RestartMode, RestartSettings, Role, RollPlan, Settings, Stage, SuperviseSettings, Surge,
+    WorkerId,
 };
 
 use crate::chance::Chance;
 use crate::ledger::{Ledger, Rules, Sights, Violation};
 use crate::process::{Life, Mood, Order, Process};
+use crate::sockets::{Place, Socket};
 
 const MAX_FORKS: usize = 10;
 /// More than any run takes to come to rest.
@@ -36,12 +38,6 @@ impl Trail {
     }
 }
 
-/// A bound address, as the kernel sees it.
-struct Socket {
-    policy: Policy,
-    backlog: usize,
-}
-
 pub struct World {
     settings: Settings,
     core: Core,
@@ -51,7 +47,7 @@ pub struct World {
     mood: Mood,
     ledger: Ledger,
     processes: BTreeMap<WorkerId, Process>,
-    opening: Vec<(ListenerId, Policy)>,
+    opening: Vec<(ListenerId, Endpoint)>,
     sockets: BTreeMap<ListenerId, Socket>,
     next_connection: u64,
     forks: usize,
@@ -67,6 +63,8 @@ impl World {
         let settings = any_settings(&mut chance);
         let rules = Rules {
             window: settings.dispatch.window,
+            waiting: settings.dispatch.waiting,
+            trial_after: settings.dispatch.trial_after,
             limit: settings.supervise.restart.limit,
             linger: settings.dispatch.linger,
             leave_linger: settings.supervise.drain_timeout,
@@ -106,6 +104,9 @@ impl World {
 
     /// Chaos, then calm, then a stop.
     pub fn run(&mut self, steps: usize) -> Result<(), Violation> {
+        if self.chance.percent(40) {
+            self.listen()?;
+        }
         for _ in 0..=self.chance.below(4) {
             self.fork()?;
         }
@@ -166,7 +167,9 @@ impl World {
             }
             200..400 => self.accept_one(),
             400..690 => self.some_process_acts(),
-            690..966 => self.some_process_is_heard(),
+            690..946 => self.some_process_is_heard(),
+            946..962 => self.look_at_a_lane(),
+            962..966 => self.some_connections_close(),
             966..970 => self.hand_over(),
             970..985 => self.answer_opening(),
             985..993 => self.answer_check(),
@@ -229,35 +232,60 @@ impl World {
         if let Some(id) = self.chance.pick(&open)
             && let Some(socket) = self.sockets.get_mut(&id)
         {
-            socket.backlog += 1;
+            socket.connect(&mut self.chance);
+        }
+    }
+
+    /// As the shell does while anything waits on a lane.
+    fn look_at_a_lane(&mut self) -> Result<(), Violation> {
+        match self.chance.pick(&self.views()) {
+            Some((listener, lane, view)) => self.input(Input::LaneSeen { listener, lane, view }),
+            None => Ok(()),
+        }
+    }
+
+    fn views(&self) -> Vec<(ListenerId, LaneId, LaneView)> {
+        let views = self.sockets.iter().flat_map(|(listener, socket)| {
+            socket.views().into_iter().map(|(lane, view)| (*listener, lane, view))
+        });
+        views.collect()
+    }
+
+    /// Also more than there were: nobody counts on it.
+    fn some_connections_close(&mut self) -> Result<(), Violation> {
+        let all: Vec<_> = self.processes.keys().copied().collect();
+        let connections = self.chance.below(4) as u32;
+        match self.chance.pick(&all) {
+            Some(worker) => self.input(Input::Finished { worker, connections }),
+            None => Ok(()),
         }
     }
 
     fn accept_one(&mut self) -> Result<(), Violation> {
         let ready = self.acceptable();
-        let Some(listener) = self.chance.pick(&ready) else { return Ok(()) };
+        let Some((listener, place)) = self.chance.pick(&ready) else { return Ok(()) };
         if self.mood == Mood::Chaos && self.chance.percent(2) {
             return self.input(Input::AcceptFailed { listener });
         }
-        self.accept(listener)
+        self.accept(listener, place)
     }
 
     /// Where a connection waits that the primary is ready to accept.
-    fn acceptable(&self) -> Vec<ListenerId> {
-        let sockets = self.sockets.iter();
-        let waiting = sockets
-            .filter(|(_, socket)| socket.policy == Policy::RoundRobin && socket.backlog > 0)
-            .map(|(id, _)| *id);
-        waiting.filter(|id| self.core.has_capacity(self.now, *id)).collect()
+    fn acceptable(&self) -> Vec<(ListenerId, Place)> {
+        let wanted = self.sockets.iter().filter(|(id, _)| self.core.has_capacity(self.now, **id));
+        let places = wanted
+            .flat_map(|(id, socket)| socket.acceptable().into_iter().map(|place| (*id, place)));
+        places.collect()
     }
 
-    fn accept(&mut self, listener: ListenerId) -> Result<(), Violation> {
+    fn accept(&mut self, listener: ListenerId, place: Place) -> Result<(), Violation> {
         if let Some(socket) = self.sockets.get_mut(&listener) {
-            socket.backlog -= 1;
+            socket.accept(place);
         }
         let connection = ConnectionId(self.next_connection);
         self.next_connection += 1;
-        self.input(Input::Accepted { listener, connection })?;
+        let origin = self.chance.percent(80).then(|| Origin(self.chance.below(50) as u32));
+        self.input(Input::Accepted { listener, connection, origin })?;
         self.ledger.was_placed(connection)
     }
 
@@ -266,13 +294,15 @@ impl World {
             return Ok(());
         }
         let at = self.chance.below(self.opening.len());
-        let (listener, policy) = self.opening.swap_remove(at);
+        let (listener, endpoint) = self.opening.swap_remove(at);
         if self.mood == Mood::Chaos && self.chance.percent(15) {
             self.ledger.open_failed(listener);
             return self.input(Input::ListenerFailed { listener, errno: 98 });
         }
-        self.sockets.insert(listener, Socket { policy, backlog: 0 });
-        self.input(Input::ListenerOpened { listener })
+        let socket = Socket::new(&endpoint, &mut self.chance);
+        let dealing = socket.dealing;
+        self.sockets.insert(listener, socket);
+        self.input(Input::ListenerOpened { listener, dealing })
     }
 
     fn answer_check(&mut self) -> Result<(), Violation> {
@@ -288,10 +318,9 @@ impl World {
 
     /// Shared listeners are emptied by the workers themselves.
     fn backlogs_are_empty(&self) -> Result<(), Violation> {
-        let dealt = self.sockets.iter().filter(|(_, socket)| socket.policy == Policy::RoundRobin);
-        let mut stuck = dealt.filter(|(_, socket)| socket.backlog > 0);
+        let mut stuck = self.sockets.iter().filter(|(_, socket)| socket.waiting() > 0);
         match stuck.next() {
-            Some((id, socket)) => Err(format!("{} wait in the backlog of L{id}", socket.backlog)),
+            Some((id, socket)) => Err(format!("{} wait in the backlog of L{id}", socket.waiting())),
             None => Ok(()),
         }
     }
@@ -314,7 +343,20 @@ impl World {
             self.ledger.taken(worker, connection)?;
             self.trail.note(|| format!("      {worker} takes c{connection}"));
         }
-        Ok(has_acted)
+        Ok(has_acted || self.accept_by(worker))
+    }
+
+    /// A worker that is up and not blocked accepts from its lanes.
+    fn accept_by(&mut self, worker: WorkerId) -> bool {
+        let Some(process) = self.processes.get(&worker) else { return false };
+        let accepts = |socket: &mut (&ListenerId, &mut Socket)| {
+            process.accepts_from(*socket.0) && socket.1.accept_by(worker)
+        };
+        let has_accepted = self.sockets.iter_mut().any(|mut socket| accepts(&mut socket));
+        if has_accepted {
+            *self.ledger.sights.entry("a connection taken from a lane").or_default() += 1;
+        }
+        has_accepted
     }
 
     fn some_process_is_heard(&mut self) -> Result<(), Violation> {
@@ -407,6 +449,14 @@ impl World {
         self.request(Request::Fork(role))
     }
 
+    /// The app has an address from its settings, which is bound before the first worker starts.
+    fn listen(&mut self) -> Result<(), Violation> {
+        let endpoint = Endpoint::Tcp { host: Host::Any, port: 82, only_v6: false };
+        let spec = ListenerSpec::new(endpoint, 0);
+        self.request(Request::Listen(Listen { spec, policy: Policy::Auto, backlog: None }))?;
+        self.answer_opening()
+    }
+
     fn roll(&mut self) -> Result<(), Violation> {
         self.generations += 1;
         let surge = match self.chance.below(3) {
@@ -420,7 +470,7 @@ impl World {
 
     fn request(&mut self, request: Request) -> Result<(), Violation> {
         self.trail.note(|| format!("{request:?}"));
-        let answer = self.core.request(self.now, request);
+        let answer = self.core.request(self.now, request.clone());
         self.trail.note(|| format!("    {answer:?}"));
         self.perform_all_after(|ledger| ledger.hears_answer(request, answer))
     }
@@ -457,15 +507,36 @@ impl World {
         match action {
             Action::Check { worker } => self.checks.push(worker),
             Action::Spawn { worker, .. } => {
-                let process = Process::new(worker, self.mood, &mut self.chance);
+                let mut process = Process::new(worker, self.mood, &mut self.chance);
+                for (listener, lane) in self.core.inherits(worker) {
+                    process.inherits(listener);
+                    self.ledger.inherits(worker, listener, lane);
+                    self.at(listener, |socket| socket.start(lane, worker));
+                }
                 self.processes.insert(worker, process);
             }
-            Action::OpenListener { listener, policy, .. } => self.opening.push((listener, policy)),
+            Action::OpenListener { listener, spec, .. } => {
+                self.opening.push((listener, spec.endpoint));
+            }
+            Action::Deal { listener, lanes } => self.at(listener, |socket| socket.deal(lanes)),
+            Action::Renew { listener, lane } => self.at(listener, |socket| socket.renew(lane)),
+            Action::Reclaim { listener, lane } => {
+                self.at(listener, |socket| socket.set_primarys(lane, true));
+            }
+            Action::GiveBack { listener, lane } => {
+                self.at(listener, |socket| socket.set_primarys(lane, false));
+            }
+            Action::Probe { worker } => self.tell(worker, Order::Probe),
             Action::CloseListener { listener } => {
                 self.sockets.remove(&listener);
                 self.opening.retain(|(id, _)| *id != listener);
             }
-            Action::Grant { worker, listener, .. } => self.tell(worker, Order::Granted(listener)),
+            Action::Grant { worker, listener, lane, .. } => {
+                if let Some(lane) = lane {
+                    self.at(listener, |socket| socket.grant(lane, worker));
+                }
+                self.tell(worker, Order::Granted(listener));
+            }
             Action::HandOff { worker, listener, connection } => {
                 self.tell(worker, Order::Connection(connection, listener));
             }
@@ -479,6 +550,12 @@ impl World {
             | Action::Release { .. }
             | Action::Emit(_)
             | Action::Finish(_) => {}
+        }
+    }
+
+    fn at(&mut self, listener: ListenerId, change: impl FnOnce(&mut Socket)) {
+        if let Some(socket) = self.sockets.get_mut(&listener) {
+            change(socket);
         }
     }
 
@@ -519,9 +596,12 @@ impl World {
             is_busy |= self.act(worker)?;
             is_busy |= self.hear(worker)?;
         }
-        for listener in self.acceptable() {
+        for (listener, lane, view) in self.views() {
+            self.input(Input::LaneSeen { listener, lane, view })?;
+        }
+        for (listener, place) in self.acceptable() {
             if self.core.has_capacity(self.now, listener) {
-                self.accept(listener)?;
+                self.accept(listener, place)?;
                 is_busy = true;
             }
         }
@@ -549,6 +629,9 @@ fn any_settings(chance: &mut Chance) -> Settings {
             patience: chance.millis(0, 50),
             linger: chance.millis(20, 2000),
             accept_pause: chance.millis(5, 100),
+            waiting: 1 + chance.below(20),
+            rescue_after: chance.millis(0, 50),
+            trial_after: chance.millis(50, 2000),
         },
         seed: chance.next(),
     }

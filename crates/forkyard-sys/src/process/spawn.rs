@@ -13,26 +13,44 @@ use rustix::process::{
     Pid, Resource, Rlimit, getpid, getppid, set_parent_process_death_signal, setrlimit,
 };
 
-use super::{Process, Signal, children, limits};
+use super::announced::Announced;
+use super::{Core, Process, Signal, children, limits};
 
-/// The channel's number in a child, the one that Node itself gives it.
+/// The first number beyond stdin, stdout and stderr, where systemd too puts what a service
+/// inherits (`SD_LISTEN_FDS_START` in `sd_listen_fds(3)`).
+const FIRST: RawFd = 3;
+
+/// The channel's number in a child that inherits no sockets, the one that Node itself gives it.
 ///
 /// It has to be a low one, or the worker's own children would inherit the channel and hold it
 /// open: at its start Node closes to them what it finds from 0 on, up to the first number above
 /// 15 that is not open (`uv_disable_stdio_inheritance` in libuv's `src/unix/core.c`).
-pub const CHANNEL: RawFd = 3;
+pub const CHANNEL: RawFd = FIRST;
 
 /// What a process gets beyond its [`Command`].
 #[derive(Debug, Default)]
 pub struct Spawn {
-    /// The worker's end of its channel. In the child it is number [`CHANNEL`], which
-    /// the caller announces in the environment (`NODE_CHANNEL_FD`).
+    /// The worker's end of its channel. In the child it is number [`Self::channel_number`],
+    /// which the caller announces in the environment (`NODE_CHANNEL_FD`).
     pub channel: Option<OwnedFd>,
+    /// Listening sockets for the child. There they have the numbers from 3 on, and are announced
+    /// as systemd does it (`LISTEN_FDS`, `LISTEN_PID`).
+    pub sockets: Vec<OwnedFd>,
     /// Further descriptors the child inherits under the numbers they have here.
     pub inherit: Vec<OwnedFd>,
     /// The child's soft limit of open files; `None` leaves ours. See
     /// [`super::raise_nofile_limit`].
     pub nofile_soft: Option<u64>,
+    /// The core that the child runs on; `None` leaves it all that we may use.
+    pub core: Option<Core>,
+}
+
+impl Spawn {
+    /// The number of the channel in the child: behind the sockets.
+    #[must_use]
+    pub fn channel_number(&self) -> RawFd {
+        FIRST + RawFd::try_from(self.sockets.len()).unwrap_or(RawFd::MAX - FIRST)
+    }
 }
 
 /// Starts `command` as the leader of its own process group. It
@@ -52,11 +70,10 @@ pub struct Spawn {
 ///
 /// - That of the exec, such as `NotFound`, `PermissionDenied` or `E2BIG`.
 /// - Those of `fork(2)`, `pidfd_open(2)` and of preparing the child.
-/// - `InvalidInput` for a descriptor to inherit with a number below 3, where
-///   stdin, stdout and stderr go.
+/// - `InvalidInput` for a descriptor to inherit under a number where something else goes.
 pub fn spawn(mut command: Command, spawn: Spawn) -> io::Result<Process> {
-    let childhood = Childhood::new(spawn)?;
-    let _reserved = childhood.reserve_channel()?;
+    let mut childhood = Childhood::new(spawn, &command)?;
+    let _reserved = childhood.reserve_numbers()?;
     command.process_group(0);
     // SAFETY: `prepare` runs between fork and exec, where only async-signal-safe
     // calls are allowed: it makes plain system calls on what was computed before
@@ -70,35 +87,51 @@ pub fn spawn(mut command: Command, spawn: Spawn) -> io::Result<Process> {
 /// What the child does to itself between fork and exec.
 struct Childhood {
     parent: Pid,
-    channel: Option<OwnedFd>,
+    /// Sockets and channel, in the order of their numbers in the child.
+    given: Vec<OwnedFd>,
     inherited: Vec<OwnedFd>,
+    /// What is executed if there are sockets.
+    announced: Option<Announced>,
     nofile: Option<Rlimit>,
+    core: Option<Core>,
 }
 
 impl Childhood {
-    fn new(spawn: Spawn) -> io::Result<Self> {
-        let Spawn { channel, inherit: inherited, .. } = spawn;
-        let first = if channel.is_some() { CHANNEL + 1 } else { CHANNEL };
-        if inherited.iter().any(|fd| fd.as_raw_fd() < first) {
-            let why = "numbers 0 to 2 are for stdin, stdout and stderr, and 3 for a channel";
+    fn new(spawn: Spawn, command: &Command) -> io::Result<Self> {
+        let sockets = spawn.sockets.len();
+        let announced = (sockets > 0).then(|| Announced::new(command, sockets)).transpose()?;
+        let behind = spawn.channel_number() + 1;
+        let first_free = if spawn.channel.is_some() { behind } else { behind - 1 };
+        if spawn.inherit.iter().any(|fd| fd.as_raw_fd() < first_free) {
+            let why = "its number is one of stdin, stdout, stderr, the sockets or the channel";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
+        // Out of the way, so that none is overwritten before it has been put in its place.
+        let out_of_the_way = |fd| fcntl_dupfd_cloexec(fd, behind);
+        let given = spawn.sockets.into_iter().chain(spawn.channel);
+        let given = given.map(out_of_the_way).collect::<Result<_, _>>()?;
         let nofile = spawn.nofile_soft.map(limits::nofile_limit_with_soft);
-        Ok(Self { parent: getpid(), channel, inherited, nofile })
+        let inherited = spawn.inherit;
+        Ok(Self { parent: getpid(), given, inherited, announced, nofile, core: spawn.core })
     }
 
-    /// Sees to it that the channel's number is in use here while the child is made, so that it
-    /// is not given to the pipe by which the standard library hears of a failed exec.
-    fn reserve_channel(&self) -> io::Result<Option<OwnedFd>> {
-        let lowest_free = |channel| fcntl_dupfd_cloexec(channel, CHANNEL);
-        Ok(self.channel.as_ref().map(lowest_free).transpose()?)
+    /// Sees to it that the numbers of what is given are in use here while the child is made, so
+    /// that none is given to the pipe by which the standard library hears of a failed exec.
+    fn reserve_numbers(&self) -> io::Result<Vec<OwnedFd>> {
+        let mut reserved: Vec<OwnedFd> = Vec::new();
+        let Some(any) = self.given.first() else { return Ok(reserved) };
+        let last = FIRST + RawFd::try_from(self.given.len()).unwrap_or(RawFd::MAX - FIRST) - 1;
+        while reserved.last().is_none_or(|lowest_free| lowest_free.as_raw_fd() < last) {
+            reserved.push(fcntl_dupfd_cloexec(any, FIRST)?);
+        }
+        Ok(reserved)
     }
 
-    /// Async-signal-safe, see [`spawn`].
-    fn prepare(&self) -> io::Result<()> {
+    /// Async-signal-safe, see [`spawn`]. Does not return if it executes the program itself.
+    fn prepare(&mut self) -> io::Result<()> {
         self.die_with_parent()?;
-        if let Some(channel) = &self.channel {
-            place(channel, CHANNEL)?;
+        for (number, fd) in (FIRST..).zip(&self.given) {
+            place(fd, number)?;
         }
         for fd in &self.inherited {
             fcntl_setfd(fd, FdFlags::empty())?;
@@ -106,7 +139,14 @@ impl Childhood {
         if let Some(limit) = self.nofile {
             setrlimit(Resource::Nofile, limit)?;
         }
-        reset_signals()
+        if let Some(core) = self.core {
+            core.occupy()?;
+        }
+        reset_signals()?;
+        match &mut self.announced {
+            Some(announced) => Err(announced.execute()),
+            None => Ok(()),
+        }
     }
 
     fn die_with_parent(&self) -> io::Result<()> {
@@ -124,9 +164,6 @@ impl Childhood {
 
 /// Gives the child a descriptor under that number, whatever was there.
 fn place(fd: &OwnedFd, number: RawFd) -> io::Result<()> {
-    if fd.as_raw_fd() == number {
-        return Ok(fcntl_setfd(fd, FdFlags::empty())?);
-    }
     // SAFETY: this is the child between fork and exec. What it closes is a copy that nobody
     // uses here any more; the parent's stays open.
     check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.min(0))
@@ -182,7 +219,9 @@ mod tests {
     #[test]
     fn a_child_whose_parent_is_gone_already_ends_before_the_program_starts() {
         let parent = Pid::from_raw(i32::MAX).unwrap();
-        let childhood = Childhood { parent, channel: None, inherited: Vec::new(), nofile: None };
+        let (given, inherited, announced) = (Vec::new(), Vec::new(), None);
+        let (nofile, core) = (None, None);
+        let mut childhood = Childhood { parent, given, inherited, announced, nofile, core };
         let mut command = Command::new("/bin/true");
         // SAFETY: as in `spawn`.
         unsafe { command.pre_exec(move || childhood.prepare()) };

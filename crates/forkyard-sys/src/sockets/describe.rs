@@ -1,14 +1,16 @@
 //! What a descriptor is and where it is bound, as the kernel tells it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getsockname, ipproto, sockopt};
+use rustix::net::{
+    AddressFamily, SocketAddrAny, SocketType, getpeername, getsockname, ipproto, sockopt,
+};
 
 /// Where a socket is bound.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +51,16 @@ pub fn local_address(socket: BorrowedFd<'_>) -> io::Result<LocalAddress> {
         AddressFamily::UNIX => unix_address(socket),
         _ => inet_address(getsockname(socket)?).map(LocalAddress::Inet),
     }
+}
+
+/// The address at the other end of a connection; `None` if it is not one between IP addresses.
+///
+/// # Errors
+///
+/// `NotConnected` if the connection is gone already.
+pub fn peer_ip(connection: BorrowedFd<'_>) -> io::Result<Option<IpAddr>> {
+    let Some(peer) = getpeername(connection)? else { return Ok(None) };
+    Ok(SocketAddr::try_from(peer).ok().map(|peer| peer.ip()))
 }
 
 /// The kind of `fd`, or `None` if it is no socket. Tells an inherited listener

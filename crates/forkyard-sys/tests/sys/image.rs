@@ -15,7 +15,7 @@ use rustix::io::{FdFlags, fcntl_getfd};
 use crate::{own_process, waiting};
 
 /// This test program, told to run one test, as the successor of the process that calls this.
-fn successor(test: &str, variables: &[(&str, String)]) -> Image {
+pub fn successor(test: &str, variables: &[(&str, String)]) -> Image {
     let mut env: Vec<_> = std::env::vars_os().collect();
     env.retain(|(name, _)| variables.iter().all(|(new, _)| name != new));
     env.extend(variables.iter().map(|(name, value)| ((*name).into(), value.into())));

@@ -56,11 +56,8 @@ fn a_child_finds_what_it_was_given() {
     let listener = bind_tcp("127.0.0.1:0".parse().unwrap(), OnlyV6::No).unwrap();
     listen(listener.as_fd(), 1).unwrap();
     let mut command = own_process::command(NAME);
-    command
-        .env("CHANNEL", CHANNEL.to_string())
-        .env("LISTENER", listener.as_raw_fd().to_string())
-        .stdout(Stdio::null());
-    let extra = Spawn { channel: Some(theirs), inherit: vec![listener], ..Spawn::default() };
+    command.env("CHANNEL", "4").env("LISTENER", "3").stdout(Stdio::null());
+    let extra = Spawn { channel: Some(theirs), sockets: vec![listener], ..Spawn::default() };
     let status = waiting::until_reaped(spawn(command, extra).unwrap());
     assert_eq!(status, ExitStatus::Code(0));
 

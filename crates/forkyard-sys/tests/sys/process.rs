@@ -12,7 +12,7 @@ use std::ptr;
 use forkyard_sys::channel::channel_pair;
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::process::{
-    CHANNEL, ExitStatus, Process, Signal, Spawn, is_ignored, raise_nofile_limit, spawn,
+    ExitStatus, Process, Signal, Spawn, is_ignored, raise_nofile_limit, spawn,
 };
 use rustix::process::{Pid, Resource, Rlimit, getpgid, getrlimit, setrlimit};
 
@@ -30,7 +30,10 @@ fn start(script: &str) -> Process {
 
 /// Starts it and gives the pipe of its stdout too.
 fn start_talking(script: &str, extra: Spawn) -> (Process, OwnedFd) {
-    let mut command = shell(script);
+    start_piped(shell(script), extra)
+}
+
+fn start_piped(mut command: Command, extra: Spawn) -> (Process, OwnedFd) {
     command.stdout(Stdio::piped());
     let mut process = spawn(command, extra).unwrap();
     let stdout = process.take_stdout().unwrap();
@@ -149,13 +152,16 @@ fn a_child_has_what_it_was_given_and_nothing_else() {
     let (_ours, channel) = channel_pair().unwrap();
     let (_other_worker_ours, _other_worker_theirs) = channel_pair().unwrap();
     let listener = OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let expected = BTreeSet::from([0, 1, 2, CHANNEL, listener.as_raw_fd()]);
-    let targets = [(CHANNEL, &channel), (listener.as_raw_fd(), &listener)].map(|(number, fd)| {
+    let second = OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let expected = BTreeSet::from([0, 1, 2, 3, 4, 5]);
+    let targets = [(3, &listener), (4, &second), (5, &channel)].map(|(number, fd)| {
         let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
         (number, link)
     });
 
-    let extra = Spawn { channel: Some(channel), inherit: vec![listener], ..Spawn::default() };
+    let sockets = vec![listener, second];
+    let extra = Spawn { channel: Some(channel), sockets, ..Spawn::default() };
+    assert_eq!(extra.channel_number(), 5);
     let (process, stdout) = start_talking("echo ready; kill -STOP $$", extra);
     assert_eq!(waiting::read_line(&stdout), "ready");
     assert_eq!(open_in(&process), expected);
@@ -187,6 +193,34 @@ fn a_standard_number_cannot_be_inherited_as_a_descriptor() {
         let error = spawn(Command::new("/bin/true"), extra).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     });
+}
+
+/// By the variables of sd_listen_fds(3), and only if there are any.
+#[test]
+fn a_child_is_told_of_its_sockets() {
+    let listener = || OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let talk = "test $LISTEN_PID = $$ && echo $LISTEN_FDS $OWN \"$1\"";
+    let command = |talk: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", talk, "sh", "an argument"]).env("OWN", "yes").env("LISTEN_PID", "1");
+        command
+    };
+    let extra = Spawn { sockets: vec![listener(), listener()], ..Spawn::default() };
+    let (process, stdout) = start_piped(command(talk), extra);
+    assert_eq!(waiting::read_line(&stdout), "2 yes an argument");
+    assert_eq!(waiting::until_reaped(process), ExitStatus::Code(0));
+
+    let (process, stdout) = start_piped(command("echo $LISTEN_FDS."), Spawn::default());
+    assert_eq!(waiting::read_line(&stdout), ".");
+    assert_eq!(waiting::until_reaped(process), ExitStatus::Code(0));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_told_with_sockets_too() {
+    let listener = OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let extra = Spawn { sockets: vec![listener], ..Spawn::default() };
+    let error = spawn(Command::new("/no/such/program"), extra).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
 #[test]

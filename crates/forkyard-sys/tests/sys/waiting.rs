@@ -1,7 +1,8 @@
 //! Waiting for a condition with a deadline, never for time.
 
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use forkyard_sys::process::{ExitStatus, Process};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,6 +15,24 @@ const DEADLINE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 pub fn until_readable(fd: impl AsFd) {
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     assert_eq!(poll(&mut fds, Some(&DEADLINE)).unwrap(), 1, "nothing came before the deadline");
+}
+
+/// Waits until there is something to read at one of them, and says at which: the first, if
+/// there are more.
+pub fn until_one_is_readable(fds: &[BorrowedFd<'_>]) -> usize {
+    let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    let found = poll(&mut polled, Some(&DEADLINE)).unwrap();
+    assert_ne!(found, 0, "nothing came before the deadline");
+    polled.iter().position(|one| !one.revents().is_empty()).unwrap()
+}
+
+/// Waits until the condition holds, for what no descriptor tells.
+pub fn until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come about before the deadline");
+        std::thread::yield_now();
+    }
 }
 
 /// Waits until the process has exited, and reaps it.

@@ -15,7 +15,7 @@ use crate::event::Policy;
 use crate::output::Output;
 use crate::primary::upgrade::{Arrival, TakeOver, Waiting};
 use crate::primary::{
-    self, Beginning, CheckSettings, DrainSettings, PolicyRule, PrimarySettings, SignalRule,
+    self, Beginning, CheckSettings, DrainSettings, Pinning, PolicyRule, PrimarySettings, SignalRule,
 };
 use crate::program::Program;
 
@@ -56,6 +56,7 @@ pub struct ClusterBuilder {
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
     nofile_soft: Option<u64>,
+    pinning: Pinning,
     upgrade_timeout: Duration,
 }
 
@@ -74,6 +75,7 @@ impl ClusterBuilder {
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
             nofile_soft: None,
+            pinning: Pinning::Free,
             upgrade_timeout: UPGRADE_TIMEOUT,
         }
     }
@@ -93,7 +95,7 @@ impl ClusterBuilder {
     }
 
     /// How connections reach the workers, for every listener that no
-    /// [`policy_rule`](Self::policy_rule) names. By default round-robin.
+    /// [`policy_rule`](Self::policy_rule) names. By default [`Policy::Auto`].
     #[must_use]
     pub fn policy(self, policy: Policy) -> Self {
         self.policy_rule(PolicyRule { listener: None, policy })
@@ -239,6 +241,15 @@ impl ClusterBuilder {
         self
     }
 
+    /// Has every worker run on one core: the slot's number picks it among those that this
+    /// process may use. The primary itself is left alone. By default workers may run on all of
+    /// them, and the system moves them to where there is room.
+    #[must_use]
+    pub fn pin_workers(mut self) -> Self {
+        self.pinning = Pinning::CoreEach;
+        self
+    }
+
     /// How long a new program may take to get ready when the primary is upgraded
     /// ([`ClusterHandle::upgrade`]). 10 s by default.
     #[must_use]
@@ -307,6 +318,7 @@ impl ClusterBuilder {
             message_limit: self.message_limit,
             signals: self.signals,
             inherited: self.inherited,
+            pinning: self.pinning,
             nofile_soft: left.map_or(self.nofile_soft, |left| left.state.nofile_soft),
             binary,
             upgrade_timeout: self.upgrade_timeout,

@@ -8,7 +8,8 @@ use forkyard_ipc::Value;
 use forkyard_sys::process::Signal;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::WorkerInfo;
+use crate::event::{ListenerInfo, WorkerInfo};
+use crate::listen::{BindError, ListenAddress};
 use crate::primary::upgrade::UpgradeFailure;
 use crate::primary::{Command, Handle, Mail, UpgradeRefusal, Wanted};
 use crate::roll::{RollPlan, RollTicket};
@@ -19,6 +20,9 @@ const LONGEST_NOTE: usize = 64 * 1024;
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
+    /// An address is not served.
+    #[error(transparent)]
+    Listen(#[from] BindError),
     /// The primary said no.
     #[error("{0}")]
     Denied(Denied),
@@ -47,6 +51,20 @@ pub struct ClusterHandle {
 }
 
 impl ClusterHandle {
+    /// Listens on an address of the app's own, before its workers do: every worker that is
+    /// started from then on inherits a listening socket of it, in the way of systemd
+    /// (`LISTEN_FDS`; see `sd_listen_fds(3)`), in the order of these calls. It stays open until the
+    /// app stops. For programs in any language; those that speak Node's protocol need not have it.
+    ///
+    /// Returns where it is bound and how its connections reach the workers, when that is done.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be bound, the app has it already, or is stopping.
+    pub async fn listen(&self, address: ListenAddress) -> Result<ListenerInfo, RequestError> {
+        Ok(self.ask(|answer| Command::Listen(address, answer)).await??)
+    }
+
     /// Adds a slot and starts a worker in it. The slot keeps a worker from then on, as the
     /// restart settings say.
     ///
@@ -175,6 +193,15 @@ impl ClusterHandle {
     /// If the primary has ended.
     pub async fn generation(&self) -> Result<Generation, RequestError> {
         self.ask(Command::Generation).await
+    }
+
+    /// The addresses that are bound now, with the policy in force for each.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended.
+    pub async fn listeners(&self) -> Result<Vec<ListenerInfo>, RequestError> {
+        self.ask(Command::Listeners).await
     }
 
     /// Has this process execute the program that is on disk now, which goes on with the same

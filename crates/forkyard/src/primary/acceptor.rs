@@ -14,7 +14,7 @@
 //! ```
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use forkyard_sys::reactor::Watched;
@@ -36,7 +36,7 @@ impl Acceptor {
     /// The next connection, which somebody wants.
     pub(super) fn poll(
         &mut self,
-        socket: &OwnedFd,
+        socket: BorrowedFd<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<OwnedFd>> {
         if matches!(self, Self::Unwatched) {
@@ -44,7 +44,7 @@ impl Acceptor {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 accepted => return Poll::Ready(accepted),
             }
-            *self = Self::Watched(Watched::new(socket.try_clone()?, Interest::READABLE)?);
+            *self = Self::Watched(Watched::new(socket.try_clone_to_owned()?, Interest::READABLE)?);
         }
         let Self::Watched(watched) = self else { return Poll::Pending };
         loop {
@@ -68,9 +68,9 @@ impl Acceptor {
 
 /// Passes over connections that have failed before they were accepted, each of which
 /// `accept(2)` reports once.
-fn accept(socket: &OwnedFd) -> io::Result<OwnedFd> {
+fn accept(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     loop {
-        match sockets::accept(socket.as_fd()) {
+        match sockets::accept(socket) {
             Err(error) if concerns_one_client(error.kind()) => {}
             accepted => return accepted,
         }

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use forkyard_core::{Endpoint, Host, Transport};
 use forkyard_ipc::{Family, SockName};
 use forkyard_sys::inherited::InheritedFds;
+use forkyard_sys::reuseport::{Dealing, Group, Heir, Kind, Options};
 use forkyard_sys::sockets::{LocalAddress, OnlyV6, ReuseAddress, SocketKind};
 
 /// The accept queue's length when the program names none. Node takes 511; a longer one
@@ -80,18 +81,39 @@ pub(super) fn bind(
         Endpoint::Descriptor { number, transport } => adopt(*number, *transport, inherited)?,
     };
     if !endpoint.is_datagram() {
-        let backlog = backlog.filter(|length| *length > 0).unwrap_or(DEFAULT_BACKLOG);
-        forkyard_sys::sockets::listen(bound.socket.as_fd(), backlog)?;
+        forkyard_sys::sockets::listen(bound.socket.as_fd(), room_for(backlog))?;
     }
     Ok(bound)
 }
 
+/// Binds an address for the kernel to deal out, without any lane yet. What is bound is the
+/// waiting room.
+pub(super) fn bind_group(
+    endpoint: &Endpoint,
+    backlog: Option<u32>,
+    (dealing, heir): (Dealing, Heir),
+) -> io::Result<(Bound, Group)> {
+    let (host, port, only_v6, kind) = match endpoint {
+        Endpoint::Tcp { host, port, only_v6 } => {
+            (*host, *port, *only_v6, Kind::Stream { backlog: room_for(backlog) })
+        }
+        Endpoint::Udp { host, port, only_v6, .. } => (*host, *port, *only_v6, Kind::Datagram),
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let only_v6 = if only_v6 { OnlyV6::Yes } else { OnlyV6::No };
+    let options = Options { kind, only_v6, seats: 0, dealing, heir };
+    let group = on_host(host, port, |address| Group::bind(address, options))?;
+    let socket = group.waiting_room().try_clone_to_owned()?;
+    let kind = if endpoint.is_datagram() { SocketKind::Udp } else { SocketKind::Tcp };
+    Ok((Bound { socket, kind, file: None }, group))
+}
+
+fn room_for(backlog: Option<u32>) -> u32 {
+    backlog.filter(|length| *length > 0).unwrap_or(DEFAULT_BACKLOG)
+}
+
 /// Without a host: every IPv6 and IPv4 address, or every IPv4 one where there is no IPv6.
-fn on_host(
-    host: Host,
-    port: u16,
-    bind: impl Fn(SocketAddr) -> io::Result<OwnedFd>,
-) -> io::Result<OwnedFd> {
+fn on_host<T>(host: Host, port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     match host {
         Host::V4(ip) => bind((ip, port).into()),
         Host::V6(ip, scope) => bind(SocketAddrV6::new(ip, port, 0, scope).into()),

@@ -9,9 +9,12 @@ mod arriving;
 mod attending;
 mod checking;
 mod commands;
+mod counting;
 mod departing;
 mod incoming;
+mod listening;
 mod performing;
+mod rescuing;
 mod rolling;
 mod telling;
 mod upgrading;
@@ -22,18 +25,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use forkyard_core::{Core, Input, Outcome, WorkerId};
+use forkyard_core::{Core, Input, LaneId, LaneView, ListenerId, Outcome, WorkerId};
 use forkyard_ipc::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use super::announcer::Announcer;
+use super::census::Census;
 use super::channel::MessageTap;
 use super::listeners::{Arrival, Connections, Listeners};
+use super::lookout::Lookout;
 use super::rest::RestSwitch;
 use super::rolls::Rolls;
 use super::seats::Seats;
 use super::spawner::Spawner;
+use super::starvation::Suspects;
 use super::{Mail, PrimarySettings};
 use crate::event::Event;
 use crate::program::Program;
@@ -72,6 +78,10 @@ impl Sources {
 /// How much mail is handled before connections get a turn.
 const MAIL_IN_A_ROW: u32 = 64;
 
+/// How many connections are accepted before those are written that go to workers. A worker
+/// that is written to may take the core, so that is put off for a little.
+const ACCEPTS_IN_A_ROW: u32 = 32;
+
 /// What a worker asked, until it is answered.
 #[derive(Debug)]
 struct Question {
@@ -85,6 +95,8 @@ enum Wake {
     Mail(Mail),
     Arrival(Arrival),
     Deadline,
+    /// It is time to look at the lanes.
+    Look,
     /// Whoever started the primary has let go of it.
     Abandoned,
     /// Everything has come to rest for an upgrade.
@@ -101,7 +113,12 @@ pub(super) struct Driver {
     core: Core,
     seats: Seats,
     listeners: Listeners,
+    lookout: Lookout,
+    /// What a look at the lanes sees; empty otherwise.
+    seen: Vec<(ListenerId, LaneId, LaneView)>,
+    suspects: Suspects,
     connections: Connections,
+    census: Census,
     questions: HashMap<(WorkerId, u64), Question>,
     /// Numbers connections and, from the same row, messages to workers, so that a reply
     /// names a connection and nothing else.
@@ -113,6 +130,8 @@ pub(super) struct Driver {
     unstarted: Vec<WorkerId>,
     /// Mail handled since it was last looked for connections.
     mail_in_a_row: u32,
+    /// Connections accepted since they were last written to workers.
+    accepts_in_a_row: u32,
     /// Tells whoever attends to workers when to rest.
     rest: RestSwitch,
     upgrade: Upgrade,
@@ -133,13 +152,18 @@ impl Driver {
             outlets,
             seats: Seats::default(),
             listeners: Listeners::new(),
+            lookout: Lookout::new(),
+            seen: Vec::new(),
+            suspects: Suspects::default(),
             connections: Connections::default(),
+            census: Census::new(),
             questions: HashMap::new(),
             next_number: 0,
             stderr_tail: Vec::new(),
             rolls,
             unstarted: Vec::new(),
             mail_in_a_row: 0,
+            accepts_in_a_row: 0,
             rest: RestSwitch::default(),
             upgrade: Upgrade::default(),
             note: None,
@@ -157,6 +181,7 @@ impl Driver {
                 Wake::Mail(mail) => self.handle_mail(mail),
                 Wake::Arrival(arrival) => self.handle_arrival(arrival),
                 Wake::Deadline => self.core.handle_timeout(Instant::now()),
+                Wake::Look => self.look(),
                 Wake::Abandoned => self.handle_abandoned(),
                 Wake::NotQuiet(why) => self.go_on(why.into()),
                 Wake::Quiet => {
@@ -191,6 +216,7 @@ impl Driver {
         sleep: Pin<&mut Sleep>,
     ) -> Poll<Wake> {
         if self.upgrade.is_pausing() {
+            self.write_connections();
             return self.poll_pause(cx, sources);
         }
         if self.core.next_deadline().is_some() && sleep.poll(cx).is_ready() {
@@ -199,23 +225,36 @@ impl Driver {
         if sources.poll_abandoned(cx).is_ready() {
             return Poll::Ready(Wake::Abandoned);
         }
-        self.seats.poll_blocked(cx);
+        if self.lookout.poll(cx).is_ready() {
+            return Poll::Ready(Wake::Look);
+        }
         if self.mail_in_a_row < MAIL_IN_A_ROW
             && let Poll::Ready(Some(mail)) = sources.inbox.poll_recv(cx)
         {
             self.mail_in_a_row += 1;
             return Poll::Ready(Wake::Mail(mail));
         }
+        if self.accepts_in_a_row == ACCEPTS_IN_A_ROW {
+            self.write_connections();
+        }
         let patience_over = std::mem::take(&mut self.mail_in_a_row) == MAIL_IN_A_ROW;
         let (core, now) = (&self.core, Instant::now());
         let wanted = |id| core.has_capacity(now, id);
         if let Poll::Ready(arrival) = self.listeners.poll_accept(cx, wanted) {
+            self.accepts_in_a_row += 1;
             return Poll::Ready(Wake::Arrival(arrival));
         }
+        self.write_connections();
+        self.seats.poll_blocked(cx, &self.connections);
         if patience_over {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    fn write_connections(&mut self) {
+        self.accepts_in_a_row = 0;
+        self.seats.flush_all(&self.connections);
     }
 
     fn input(&mut self, input: Input) {

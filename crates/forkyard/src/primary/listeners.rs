@@ -3,39 +3,48 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::ops::Bound;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use forkyard_core::{ConnectionId, Endpoint, ListenerId, Policy};
+use forkyard_core::{
+    Access, Choice, ConnectionId, Dealing, DealtLane, Endpoint, LaneId, ListenerId, Policy,
+};
 use forkyard_ipc::{HandleKind, ServerReply, Transport, Value};
 use forkyard_sys::inherited::InheritedFds;
-use forkyard_sys::sockets::SocketKind;
+use forkyard_sys::reuseport::{Heir, NotPermitted};
+use forkyard_sys::sockets::{SocketKind, accept_queue, set_blocking};
 
 use super::acceptor::Acceptor;
-use super::binding::{self, bind};
+use super::binding::{self, bind, bind_group};
+use super::census::Mark;
 use super::check;
+use super::lanes::Lanes;
+use super::ruling::{Ruling, rule};
+use crate::event::ListenerInfo;
 
 /// One bound address.
 #[derive(Debug)]
 struct Entry {
+    /// Its socket; where the kernel deals, that is the waiting room.
     bound: binding::Bound,
+    /// Who accepts from that.
     acceptor: Acceptor,
-    policy: Policy,
-    /// Names it on the wire; ends in its id.
-    key: String,
-    /// Where it is, for people.
-    address: String,
-    /// What the first TLS worker brought, for all of them to share.
-    data: Option<Value>,
+    /// The workers' own sockets, where the kernel deals.
+    lanes: Option<Lanes>,
+    listed: Listed,
 }
 
-/// What is known of a bound address beside its socket.
+/// What is known of a bound address beside its sockets.
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
-    pub(super) policy: Policy,
+    pub(super) dealing: Dealing,
+    /// How workers come by it.
+    pub(super) access: Access,
+    /// Where it is and how it is dealt, for people.
+    pub(super) info: ListenerInfo,
+    /// Names it on the wire; ends in its id.
     pub(super) key: String,
-    pub(super) address: String,
+    /// What the first TLS worker brought, for all of them to share.
     pub(super) data: Option<Value>,
 }
 
@@ -68,37 +77,70 @@ impl Listeners {
         Self { entries: BTreeMap::new(), last_served: ListenerId(0), failing: BTreeSet::new() }
     }
 
-    /// Binds an address. Returns where it ended up, for people.
+    /// Binds an address. Returns where it ended up and how it is dealt.
     pub(super) fn open(
         &mut self,
         id: ListenerId,
-        endpoint: &Endpoint,
-        policy: Policy,
-        (backlog, inherited): (Option<u32>, &InheritedFds),
-    ) -> io::Result<String> {
-        let bound = bind(endpoint, backlog, inherited)?;
-        let acceptor = acceptor_for(policy);
+        (endpoint, policy, access): (&Endpoint, Policy, Access),
+        means: (Option<u32>, &InheritedFds),
+    ) -> io::Result<(ListenerInfo, Dealing)> {
+        let wanted = (endpoint, access);
+        let ruling = rule(wanted, policy, permitted);
+        let (bound, lanes, ruling) = match bind_as(ruling, wanted, means) {
+            // It was not when it was tried, a moment before.
+            Err(error) if is_not_permitted(&error) => {
+                let ruling = rule(wanted, policy, || Err(not_permitted(&error)));
+                bind_as(ruling, wanted, means)?
+            }
+            bound => bound?,
+        };
+        if access == Access::Inherited {
+            // As systemd passes sockets, and most programs expect them. Nobody here accepts.
+            set_blocking(&bound.socket)?;
+        }
+        let Ruling { policy, reason, dealing, .. } = ruling;
         let address = bound.describe(endpoint);
         let key = format!("{address}#{id}");
-        let entry = Entry { bound, acceptor, policy, key, address: address.clone(), data: None };
-        self.entries.insert(id, entry);
-        Ok(address)
+        let info = ListenerInfo { address, policy, reason };
+        let listed = Listed { dealing, access, info: info.clone(), key, data: None };
+        self.resume(id, bound, lanes, listed);
+        Ok((info, dealing))
     }
 
-    /// Goes on with an address that was bound by another program of this process.
-    pub(super) fn resume(&mut self, id: ListenerId, bound: binding::Bound, listed: Listed) {
-        let Listed { policy, key, address, data } = listed;
-        let acceptor = acceptor_for(policy);
-        self.entries.insert(id, Entry { bound, acceptor, policy, key, address, data });
+    /// Goes on with an address that is bound.
+    pub(super) fn resume(
+        &mut self,
+        id: ListenerId,
+        bound: binding::Bound,
+        lanes: Option<Lanes>,
+        listed: Listed,
+    ) {
+        let acceptor = acceptor_for(&listed, bound.kind);
+        self.entries.insert(id, Entry { bound, acceptor, lanes, listed });
     }
 
     /// All of them, to be gone on with by another program of this process.
-    pub(super) fn all(&self) -> impl Iterator<Item = (ListenerId, &binding::Bound, Listed)> {
-        self.entries.iter().map(|(id, entry)| {
-            let Entry { policy, key, address, data, .. } = entry;
-            let (key, address, data) = (key.clone(), address.clone(), data.clone());
-            (*id, &entry.bound, Listed { policy: *policy, key, address, data })
-        })
+    pub(super) fn all(
+        &self,
+    ) -> impl Iterator<Item = (ListenerId, &binding::Bound, Option<&Lanes>, &Listed)> {
+        self.entries
+            .iter()
+            .map(|(id, entry)| (*id, &entry.bound, entry.lanes.as_ref(), &entry.listed))
+    }
+
+    /// All of them, for people.
+    pub(super) fn infos(&self) -> Vec<ListenerInfo> {
+        self.entries.values().map(|entry| entry.listed.info.clone()).collect()
+    }
+
+    /// A listener's lanes, if the kernel deals.
+    pub(super) fn lanes(&mut self, id: ListenerId) -> Option<&mut Lanes> {
+        self.entries.get_mut(&id)?.lanes.as_mut()
+    }
+
+    /// The lanes of all listeners.
+    pub(super) fn all_lanes(&self) -> impl Iterator<Item = (ListenerId, &Lanes)> {
+        self.entries.iter().filter_map(|(id, entry)| Some((*id, entry.lanes.as_ref()?)))
     }
 
     pub(super) fn close(&mut self, id: ListenerId) {
@@ -112,17 +154,29 @@ impl Listeners {
     }
 
     pub(super) fn address(&self, id: ListenerId) -> &str {
-        self.entries.get(&id).map_or("", |entry| &entry.address)
+        self.entries.get(&id).map_or("", |entry| &entry.listed.info.address)
     }
 
     pub(super) fn kind(&self, id: ListenerId) -> Option<SocketKind> {
         self.entries.get(&id).map(|entry| entry.bound.kind)
     }
 
+    /// By which rule its connections find their workers, if the primary has a say in it.
+    pub(super) fn choice(&self, id: ListenerId) -> Option<Choice> {
+        match self.entries.get(&id)?.listed.dealing {
+            Dealing::ByPrimary(choice) | Dealing::ByKernel(choice) => Some(choice),
+            Dealing::ByWorkers => None,
+        }
+    }
+
+    pub(super) fn socket(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
+        self.entries.get(&id).map(|entry| entry.bound.socket.as_fd())
+    }
+
     /// What is spoken on its connections, as far as it shows: only TLS servers have keys to
     /// share.
     pub(super) fn transport_above(&self, id: ListenerId) -> check::Transport {
-        let data = self.entries.get(&id).and_then(|entry| entry.data.as_ref());
+        let data = self.entries.get(&id).and_then(|entry| entry.listed.data.as_ref());
         match data.and_then(|data| data.get("ticketKeys")) {
             Some(_) => check::Transport::Tls,
             None => check::Transport::Plain,
@@ -132,39 +186,61 @@ impl Listeners {
     /// What `newconn` needs to say about a connection.
     pub(super) fn key_and_transport(&self, id: ListenerId) -> Option<(&str, Transport)> {
         let entry = self.entries.get(&id)?;
-        Some((&entry.key, transport(entry.bound.kind)))
+        Some((&entry.listed.key, transport(entry.bound.kind)))
     }
 
     /// The reply to a worker that gets the address, and the socket that goes with it if
-    /// the worker accepts by itself.
+    /// the worker accepts by itself: that of all, or its lane.
     pub(super) fn grant(
         &mut self,
         id: ListenerId,
+        lane: Option<LaneId>,
         data: Option<Value>,
     ) -> io::Result<Option<(ServerReply, Option<OwnedFd>)>> {
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(None) };
-        if entry.data.is_none() {
-            entry.data = data;
+        if entry.listed.data.is_none() {
+            entry.listed.data = data;
         }
+        let socket = entry.lend(lane)?;
+        let sockname = if socket.is_none() { entry.bound.sockname() } else { None };
+        let handle = match entry.bound.kind {
+            SocketKind::Udp => HandleKind::DgramNative,
+            _ => HandleKind::NetNative,
+        };
         let reply = ServerReply {
             errno: 0,
-            key: entry.key.clone(),
-            data: entry.data.clone(),
-            sockname: None,
-            handle: None,
+            key: entry.listed.key.clone(),
+            data: entry.listed.data.clone(),
+            sockname,
+            handle: socket.is_some().then_some(handle),
             transport: transport(entry.bound.kind),
         };
-        Ok(Some(match entry.policy {
-            Policy::RoundRobin => (ServerReply { sockname: entry.bound.sockname(), ..reply }, None),
-            Policy::Shared => {
-                let kind = match entry.bound.kind {
-                    SocketKind::Udp => HandleKind::DgramNative,
-                    _ => HandleKind::NetNative,
-                };
-                let socket = entry.bound.socket.try_clone()?;
-                (ServerReply { handle: Some(kind), ..reply }, Some(socket))
-            }
-        }))
+        Ok(Some((reply, socket)))
+    }
+
+    /// What a worker is started with.
+    pub(super) fn lend(&mut self, id: ListenerId, lane: Option<LaneId>) -> io::Result<OwnedFd> {
+        let entry = self.entries.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
+        let socket = entry.lend(lane)?.ok_or(io::ErrorKind::Unsupported)?;
+        set_blocking(&socket)?;
+        Ok(socket)
+    }
+
+    /// Has the kernel deal to these lanes from now on.
+    pub(super) fn deal_to(&mut self, id: ListenerId, dealt: Vec<DealtLane>) -> io::Result<()> {
+        let Some(entry) = self.entries.get_mut(&id) else { return Ok(()) };
+        let Some(lanes) = &mut entry.lanes else { return Ok(()) };
+        let is_anybody_there = !dealt.is_empty();
+        lanes.deal_to(dealt)?;
+        if is_anybody_there
+            && entry.listed.access == Access::Inherited
+            && accept_queue(entry.bound.socket.as_fd())?.waiting > 0
+        {
+            // What has waited for somebody to come goes to those who are there now, once the
+            // socket is nobody's any more.
+            entry.bound.socket = lanes.renew_waiting_room()?;
+        }
+        Ok(())
     }
 
     /// Accepts one connection on a listener for which `wanted` says that it can be placed.
@@ -191,10 +267,76 @@ impl Listeners {
     }
 }
 
-fn acceptor_for(policy: Policy) -> Acceptor {
-    match policy {
-        Policy::RoundRobin => Acceptor::Unwatched,
-        Policy::Shared => Acceptor::Workers,
+impl Entry {
+    /// What a worker accepts from by itself.
+    fn lend(&mut self, lane: Option<LaneId>) -> io::Result<Option<OwnedFd>> {
+        match (self.listed.dealing, &mut self.lanes, lane) {
+            (Dealing::ByPrimary(_), ..) => Ok(None),
+            (Dealing::ByKernel(_), Some(lanes), Some(lane)) => lanes.lend(lane).map(Some),
+            (Dealing::ByKernel(_) | Dealing::ByWorkers, ..) => {
+                self.bound.socket.try_clone().map(Some)
+            }
+        }
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
+        // The waiting room first: who waits there was nobody's from the beginning.
+        match (self.acceptor.poll(self.bound.socket.as_fd(), cx), &mut self.lanes) {
+            (Poll::Pending, Some(lanes)) => lanes.poll_accept(cx),
+            (accepted, _) => accepted,
+        }
+    }
+
+    fn rest(&mut self, cx: &mut Context<'_>) {
+        self.acceptor.rest(cx);
+        if let Some(lanes) = &mut self.lanes {
+            lanes.rest(cx);
+        }
+    }
+}
+
+/// Binds an address as it was ruled.
+fn bind_as(
+    ruling: Ruling,
+    (endpoint, access): (&Endpoint, Access),
+    (backlog, inherited): (Option<u32>, &InheritedFds),
+) -> io::Result<(binding::Bound, Option<Lanes>, Ruling)> {
+    let Some(by_kernel) = ruling.by_kernel else {
+        return Ok((bind(endpoint, backlog, inherited)?, None, ruling));
+    };
+    let heir = heir(access);
+    let (bound, group) = bind_group(endpoint, backlog, (by_kernel, heir))?;
+    let lanes = Lanes::new(group, (bound.kind, access), ruling.dealing.choice());
+    Ok((bound, Some(lanes), ruling))
+}
+
+/// Who gets what a lane leaves when its worker has gone: whoever can give it to somebody.
+fn heir(access: Access) -> Heir {
+    match access {
+        Access::Asked => Heir::WaitingRoom,
+        Access::Inherited => Heir::List,
+    }
+}
+
+fn permitted() -> Result<(), String> {
+    forkyard_sys::reuseport::permitted().map_err(|why| not_permitted(&why))
+}
+
+fn not_permitted(why: &dyn std::fmt::Display) -> String {
+    format!("not permitted to deal by BPF: {why}")
+}
+
+fn is_not_permitted(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<NotPermitted>())
+}
+
+/// Nobody can accept datagrams for somebody else.
+fn acceptor_for(listed: &Listed, kind: SocketKind) -> Acceptor {
+    match listed.dealing {
+        _ if listed.access == Access::Inherited => Acceptor::Workers,
+        Dealing::ByPrimary(_) => Acceptor::Unwatched,
+        Dealing::ByKernel(_) if kind != SocketKind::Udp => Acceptor::Unwatched,
+        Dealing::ByWorkers | Dealing::ByKernel(_) => Acceptor::Workers,
     }
 }
 
@@ -205,8 +347,8 @@ fn first_arrival<'a>(
 ) -> Option<(ListenerId, io::Result<OwnedFd>)> {
     for (id, entry) in entries {
         if !wanted(*id) {
-            entry.acceptor.rest(cx);
-        } else if let Poll::Ready(accepted) = entry.acceptor.poll(&entry.bound.socket, cx) {
+            entry.rest(cx);
+        } else if let Poll::Ready(accepted) = entry.poll_accept(cx) {
             return Some((*id, accepted));
         }
     }
@@ -221,28 +363,36 @@ fn transport(kind: SocketKind) -> Transport {
     }
 }
 
+/// A connection that the primary has accepted and not let go of.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) socket: OwnedFd,
+    /// By what it is found again, if its end is of interest.
+    pub(super) mark: Option<Mark>,
+}
+
 /// The connections that the primary has accepted and not let go of.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    open: HashMap<ConnectionId, Arc<OwnedFd>>,
+    open: HashMap<ConnectionId, Kept>,
 }
 
 impl Connections {
-    pub(super) fn keep(&mut self, id: ConnectionId, socket: OwnedFd) {
-        self.open.insert(id, Arc::new(socket));
+    pub(super) fn keep(&mut self, id: ConnectionId, kept: Kept) {
+        self.open.insert(id, kept);
     }
 
-    /// Goes on with one that may be on its way to a worker.
-    pub(super) fn resume(&mut self, id: ConnectionId, socket: Arc<OwnedFd>) {
-        self.open.insert(id, socket);
+    pub(super) fn get(&self, id: ConnectionId) -> Option<BorrowedFd<'_>> {
+        self.open.get(&id).map(|kept| kept.socket.as_fd())
     }
 
-    pub(super) fn get(&self, id: ConnectionId) -> Option<Arc<OwnedFd>> {
-        self.open.get(&id).cloned()
+    /// Its mark, if it has one; `None` if it is none of these.
+    pub(super) fn mark(&self, id: ConnectionId) -> Option<Option<Mark>> {
+        self.open.get(&id).map(|kept| kept.mark)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (ConnectionId, &OwnedFd)> {
-        self.open.iter().map(|(id, socket)| (*id, &**socket))
+    pub(super) fn all(&self) -> impl Iterator<Item = (ConnectionId, &Kept)> {
+        self.open.iter().map(|(id, kept)| (*id, kept))
     }
 
     pub(super) fn release(&mut self, id: ConnectionId) {

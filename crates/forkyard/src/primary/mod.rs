@@ -13,22 +13,27 @@
 //! or a thread that reports by [`Mail`].
 
 mod acceptor;
-mod address;
+pub(crate) mod address;
 mod announcer;
 mod binding;
+mod census;
 mod channel;
 mod check;
 mod driver;
 mod exit_watch;
+mod lanes;
 mod listeners;
+mod lookout;
 mod notify;
 mod outgoing;
 pub(crate) mod rest;
 mod rolls;
+mod ruling;
 mod seats;
 mod signals;
 mod spawner;
 mod starting;
+mod starvation;
 pub(crate) mod upgrade;
 
 use std::io;
@@ -54,7 +59,8 @@ pub(crate) use rolls::Wanted;
 pub(crate) use starting::{Beginning, PrimaryHandle, prepare};
 use upgrade::UpgradeFailure;
 
-use crate::event::WorkerInfo;
+use crate::event::{ListenerInfo, WorkerInfo};
+use crate::listen::{BindError, ListenAddress};
 use crate::roll::RollTicket;
 
 /// How connections of some listener reach the workers.
@@ -88,6 +94,15 @@ pub(crate) enum SignalRule {
     Stop,
 }
 
+/// Which cores workers run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pinning {
+    /// Those that the primary may use.
+    Free,
+    /// One of them each, by the number of the worker's slot.
+    CoreEach,
+}
+
 /// All that a primary is told at its start.
 #[derive(Debug)]
 pub(crate) struct PrimarySettings {
@@ -101,6 +116,7 @@ pub(crate) struct PrimarySettings {
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
     pub(crate) nofile_soft: Option<u64>,
+    pub(crate) pinning: Pinning,
     /// Where the program of this process is looked for at an upgrade.
     pub(crate) binary: PathBuf,
     /// How long a new program may take to get ready.
@@ -147,6 +163,8 @@ pub(crate) enum Mail {
         status: ExitStatus,
         stderr_tail: Vec<String>,
     },
+    /// The kernel was asked which connections are held.
+    Counted(census::Counted),
     /// A worker has come to rest for an upgrade.
     Unattended {
         worker: WorkerId,
@@ -176,6 +194,8 @@ pub(crate) enum Command {
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
     Generation(oneshot::Sender<Generation>),
+    Listen(ListenAddress, oneshot::Sender<Result<ListenerInfo, BindError>>),
+    Listeners(oneshot::Sender<Vec<ListenerInfo>>),
     Upgrade(UpgradeAnswer),
     Note(Option<String>, oneshot::Sender<()>),
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use forkyard_core::{ConnectionId, MAX_LISTENERS};
@@ -11,6 +10,7 @@ use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
 
 use super::channel::SharedChannel;
+use super::listeners::Connections;
 
 /// How much may wait for a worker that does not read.
 const LIMIT: usize = 64 * 1024 * 1024;
@@ -21,19 +21,23 @@ const MAX_UNACKNOWLEDGED: usize = MAX_LISTENERS;
 /// A descriptor on its way to a worker, kept until the worker says that it has it.
 #[derive(Debug)]
 pub(super) enum Sent {
-    /// An accepted connection; the driver keeps it too.
-    Connection(ConnectionId, Arc<OwnedFd>),
+    /// An accepted connection, which the driver keeps among its [`Connections`].
+    Connection(ConnectionId),
+    /// A connection of the primary's own making, for this worker and no other.
+    Check(ConnectionId, OwnedFd),
     /// A listening socket.
     Listener(OwnedFd),
     /// Something that a library user sends.
     User(OwnedFd),
 }
 
-impl AsFd for Sent {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+impl Sent {
+    /// `None` if it is not there any more, because the worker has answered a connection that
+    /// it was not sent.
+    pub(super) fn descriptor<'a>(&'a self, connections: &'a Connections) -> Option<BorrowedFd<'a>> {
         match self {
-            Self::Connection(_, fd) => fd.as_fd(),
-            Self::Listener(fd) | Self::User(fd) => fd.as_fd(),
+            Self::Connection(id) => connections.get(*id),
+            Self::Check(_, fd) | Self::Listener(fd) | Self::User(fd) => Some(fd.as_fd()),
         }
     }
 }
@@ -121,8 +125,7 @@ impl Outgoing {
     /// `push` for the one message that is sent for every connection.
     pub(super) fn push_connection(
         &mut self,
-        connection: ConnectionId,
-        socket: Arc<OwnedFd>,
+        (connection, sent): (ConnectionId, Sent),
         (key, transport): (&str, Transport),
     ) -> Result<(), SendError> {
         let mut bytes = self.outbox.buffer();
@@ -133,7 +136,7 @@ impl Outgoing {
             transport,
             &mut bytes,
         )?;
-        self.push_frame(Frame { bytes, handle: Some(Sent::Connection(connection, socket)) })
+        self.push_frame(Frame { bytes, handle: Some(sent) })
     }
 
     /// The worker has, or has not, received the oldest descriptor on its way.
@@ -152,10 +155,16 @@ impl Outgoing {
     }
 
     /// Writes as much as can be written at once.
-    pub(super) fn flush(&mut self) -> Flushed {
+    pub(super) fn flush(&mut self, connections: &Connections) -> Flushed {
         while let Some(chunk) = self.outbox.next() {
             let channel = self.channel.get_ref().as_fd();
-            let handle = chunk.handle.map(AsFd::as_fd);
+            let handle = match chunk.handle.map(|sent| sent.descriptor(connections)) {
+                Some(None) => {
+                    self.outbox.skip();
+                    continue;
+                }
+                handle => handle.flatten(),
+            };
             match forkyard_sys::channel::send(channel, chunk.bytes, handle) {
                 Ok(written) => self.outbox.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
@@ -170,7 +179,11 @@ impl Outgoing {
     }
 
     /// Goes on writing once the worker has read something.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Flushed> {
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        connections: &Connections,
+    ) -> Poll<Flushed> {
         let flushed = loop {
             // If it cannot be watched, for want of descriptors, it is tried again with the
             // next news.
@@ -185,7 +198,7 @@ impl Outgoing {
                 }
             };
             let Ok(mut ready) = ready else { break Flushed::Broken };
-            match self.flush() {
+            match self.flush(connections) {
                 Flushed::Blocked => ready.clear_ready(),
                 done => break done,
             }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::task::Context;
 
-use forkyard_core::{SlotId, WorkerId};
+use forkyard_core::{ConnectionId, SlotId, WorkerId};
 
 use super::SharedProcess;
 use super::exit_watch::SharedExit;
+use super::listeners::Connections;
 use super::notify::NotifyWatch;
 use super::outgoing::{Flushed, Outgoing};
 use crate::event::WorkerInfo;
@@ -33,6 +34,8 @@ pub(super) struct Running {
     pub(super) tail: Option<Tail>,
     /// Listens for its word that it is ready.
     pub(super) notify: Option<NotifyWatch>,
+    /// What it was sent for a sign of life, and has not answered.
+    pub(super) probe: Option<ConnectionId>,
 }
 
 impl Running {
@@ -55,6 +58,8 @@ pub(super) struct Seats {
     seats: BTreeMap<WorkerId, Seat>,
     /// Workers whose channel was full when last written to.
     blocked: Vec<WorkerId>,
+    /// Workers for whom something waits that was not written yet.
+    unwritten: Vec<WorkerId>,
 }
 
 impl Seats {
@@ -71,6 +76,7 @@ impl Seats {
     pub(super) fn remove(&mut self, worker: WorkerId) {
         self.seats.remove(&worker);
         self.blocked.retain(|blocked| *blocked != worker);
+        self.unwritten.retain(|unwritten| *unwritten != worker);
     }
 
     pub(super) fn running(&mut self, worker: WorkerId) -> Option<&mut Running> {
@@ -116,10 +122,24 @@ impl Seats {
         running.and_then(|running| running.tail.as_ref()).map(Tail::lines).unwrap_or_default()
     }
 
+    /// Has what waits for this worker written with the next [`flush_all`](Self::flush_all).
+    pub(super) fn flush_later(&mut self, worker: WorkerId) {
+        if !self.unwritten.contains(&worker) {
+            self.unwritten.push(worker);
+        }
+    }
+
+    /// Writes what was put off.
+    pub(super) fn flush_all(&mut self, connections: &Connections) {
+        while let Some(worker) = self.unwritten.pop() {
+            self.flush(worker, connections);
+        }
+    }
+
     /// Writes what waits for this worker, and remembers if something is left.
-    pub(super) fn flush(&mut self, worker: WorkerId) {
+    pub(super) fn flush(&mut self, worker: WorkerId, connections: &Connections) {
         let Some(running) = self.running(worker) else { return };
-        let blocked = running.outgoing.flush() == Flushed::Blocked;
+        let blocked = running.outgoing.flush(connections) == Flushed::Blocked;
         if blocked && !self.blocked.contains(&worker) {
             self.blocked.push(worker);
         }
@@ -127,11 +147,11 @@ impl Seats {
 
     /// Goes on with the channels that were full, and has the driver called again when one
     /// of them can take more.
-    pub(super) fn poll_blocked(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll_blocked(&mut self, cx: &mut Context<'_>, connections: &Connections) {
         let mut blocked = std::mem::take(&mut self.blocked);
         blocked.retain(|worker| {
             self.running(*worker)
-                .is_some_and(|running| running.outgoing.poll_flush(cx).is_pending())
+                .is_some_and(|running| running.outgoing.poll_flush(cx, connections).is_pending())
         });
         self.blocked = blocked;
     }

@@ -6,17 +6,17 @@
 //! and that is how no worker outlives its primary.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use forkyard_core::{SlotId, WorkerId};
 use forkyard_ipc::Dialect;
 use forkyard_sys::notify::NotifySocket;
-use forkyard_sys::process::{CHANNEL, Process, Spawn};
+use forkyard_sys::process::{Core, Process, Spawn};
 use tokio::sync::mpsc;
 
-use super::{Mail, PrimarySettings};
+use super::{Mail, Pinning, PrimarySettings};
 use crate::event::WorkerInfo;
 use crate::host::{Errands, NobodyThere};
 use crate::output::{Capture, OutputPump};
@@ -30,11 +30,13 @@ const SLOT_VARIABLE: &str = "FORKYARD_SLOT";
 const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// A worker to start.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) slot: SlotId,
     pub(crate) worker: WorkerId,
     pub(crate) program: Arc<Program>,
+    /// Listening sockets that it inherits.
+    pub(crate) sockets: Vec<OwnedFd>,
 }
 
 /// A worker that runs.
@@ -54,30 +56,45 @@ pub(crate) struct Spawned {
 pub(crate) struct Recipe {
     dialect: Dialect,
     nofile_soft: Option<u64>,
+    pinning: Pinning,
     pump: Option<OutputPump>,
 }
 
 impl Recipe {
     pub(crate) fn new(settings: &PrimarySettings, pump: Option<OutputPump>) -> Self {
-        Self { dialect: settings.dialect, nofile_soft: settings.nofile_soft, pump }
+        let PrimarySettings { dialect, nofile_soft, pinning, .. } = *settings;
+        Self { dialect, nofile_soft, pinning, pump }
     }
 
-    fn spawn(&self, job: &Job) -> io::Result<Spawned> {
+    fn spawn(&self, job: &Job, sockets: Vec<OwnedFd>) -> io::Result<Spawned> {
         let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
         let notify = NotifySocket::bind()?;
-        let command = self.command(job, &notify.address()?);
-        let spawn =
-            Spawn { channel: Some(theirs), nofile_soft: self.nofile_soft, ..Spawn::default() };
+        let spawn = Spawn {
+            channel: Some(theirs),
+            sockets,
+            nofile_soft: self.nofile_soft,
+            core: self.core(job.slot)?,
+            ..Spawn::default()
+        };
+        let command = self.command(job, &notify.address()?, spawn.channel_number());
         let mut process = forkyard_sys::process::spawn(command, spawn)?;
         let output_done = self.pump.as_ref().map(|pump| capture(pump, job, &mut process));
         Ok(Spawned { worker: job.worker, process, channel, notify, output_done })
     }
 
-    fn command(&self, job: &Job, notify: &str) -> Command {
+    /// Of the cores that this thread may use, which nobody pins.
+    fn core(&self, slot: SlotId) -> io::Result<Option<Core>> {
+        match self.pinning {
+            Pinning::Free => Ok(None),
+            Pinning::CoreEach => Core::usable(slot.0 as usize),
+        }
+    }
+
+    fn command(&self, job: &Job, notify: &str, channel: RawFd) -> Command {
         let mut command = job.program.command();
         command
             .env(ID_VARIABLE, job.worker.to_string())
-            .env(CHANNEL_VARIABLE, CHANNEL.to_string())
+            .env(CHANNEL_VARIABLE, channel.to_string())
             .env(DIALECT_VARIABLE, self.dialect.to_string())
             .env(SLOT_VARIABLE, job.slot.to_string())
             .env(NOTIFY_VARIABLE, notify);
@@ -113,10 +130,11 @@ impl Spawner {
     }
 
     /// Has a worker started; how that went is mail. Never waits.
-    pub(crate) fn spawn(&self, job: Job) -> Result<(), NobodyThere> {
+    pub(crate) fn spawn(&self, mut job: Job) -> Result<(), NobodyThere> {
         let (recipe, mail) = (Arc::clone(&self.recipe), self.mail.clone());
         self.errands.send(move || {
-            let report = recipe.spawn(&job).map_or_else(
+            let sockets = std::mem::take(&mut job.sockets);
+            let report = recipe.spawn(&job, sockets).map_or_else(
                 |error| {
                     let message = describe(&job.program, &error);
                     Mail::SpawnFailed { worker: job.worker, message }

@@ -147,6 +147,10 @@ impl DriverThread {
 /// As a task, because mail wakes a task more cheaply than the runtime's own future;
 /// unconstrained, because it sees to fairness between its sources itself.
 fn drive(runtime: &Runtime, driver: Driver, sources: Sources) {
+    // Workers have more to do than it has, so it does not interrupt them.
+    if let Err(error) = forkyard_sys::process::wait_for_own_turn() {
+        tracing::debug!(%error, "failed to set how the primary's thread is scheduled");
+    }
     let driving = async { tokio::spawn(tokio::task::unconstrained(driver.run(sources))).await };
     if let Err(error) = runtime.block_on(driving) {
         tracing::error!(%error, "the primary failed");

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::ListenError;
 use super::departure::{Departure, Holds, departure};
-use super::listener::{Listener, Source};
+use super::listener::{Listener, ListeningSocket, Source};
 use super::question::Question;
 
 /// The largest message from the primary.
@@ -83,9 +83,9 @@ impl Granted {
 /// The link's end of a listener.
 #[derive(Debug)]
 struct Port {
-    /// Where connections are handed on to, if the primary hands them over.
-    connections: Option<mpsc::Sender<OwnedFd>>,
-    /// Dropped to end the listener; closed when the listener is dropped.
+    /// Where connections that the primary hands over go. Dropped to end the listener.
+    connections: mpsc::Sender<OwnedFd>,
+    /// Closed when the listener is dropped.
     end: oneshot::Sender<Infallible>,
 }
 
@@ -371,7 +371,7 @@ impl Link {
     }
 
     fn take_connection(&mut self, seq: u64, key: &str, socket: Option<OwnedFd>) {
-        let port = self.ports.get(key).and_then(|port| port.connections.as_ref());
+        let port = self.ports.get(key).map(|port| &port.connections);
         let accepted = match (port, socket) {
             (Some(port), Some(socket)) => port.try_send(socket).is_ok(),
             _ => false,
@@ -435,8 +435,8 @@ impl Link {
             return UdpSocket::from_std(socket.into()).map(Granted::Udp);
         }
         let address = forkyard_sys::sockets::local_address(socket.as_fd())?;
-        let source = accepting(socket)?;
-        self.open_port(reply.key, source, address, None)
+        let socket = listening(socket)?;
+        self.open_port(reply.key, Some(socket), address)
     }
 
     fn grant_handed_over(
@@ -451,20 +451,20 @@ impl Link {
             }
             None => LocalAddress::Unix(question.query.address.clone().map(Into::into)),
         };
-        let (connections, inbox) = mpsc::channel(WAITING_CONNECTIONS);
-        self.open_port(reply.key, Source::HandedOver(inbox), address, Some(connections))
+        self.open_port(reply.key, None, address)
     }
 
     fn open_port(
         &mut self,
         key: String,
-        source: Source,
+        socket: Option<ListeningSocket>,
         address: LocalAddress,
-        connections: Option<mpsc::Sender<OwnedFd>>,
     ) -> io::Result<Granted> {
         let Membership::Member(holds, _) = &self.membership else {
             return Err(io::ErrorKind::NotConnected.into());
         };
+        let (connections, handed_over) = mpsc::channel(WAITING_CONNECTIONS);
+        let source = Source { handed_over, socket };
         let (end, ended) = oneshot::channel();
         let listener = Listener::new(source, address, ended, holds.clone());
         self.ports.insert(key, Port { connections, end });
@@ -494,12 +494,14 @@ fn poll_dropped(ports: &mut HashMap<String, Port>, cx: &mut Context<'_>) -> Poll
 }
 
 /// Makes a bound socket accept connections here.
-fn accepting(socket: OwnedFd) -> io::Result<Source> {
+fn listening(socket: OwnedFd) -> io::Result<ListeningSocket> {
     forkyard_sys::sockets::set_nonblocking(&socket)?;
     forkyard_sys::sockets::listen(socket.as_fd(), BACKLOG)?;
     match forkyard_sys::sockets::socket_kind(socket.as_fd())? {
-        Some(SocketKind::Tcp) => TcpListener::from_std(socket.into()).map(Source::Tcp),
-        Some(SocketKind::UnixStream) => UnixListener::from_std(socket.into()).map(Source::Unix),
+        Some(SocketKind::Tcp) => TcpListener::from_std(socket.into()).map(ListeningSocket::Tcp),
+        Some(SocketKind::UnixStream) => {
+            UnixListener::from_std(socket.into()).map(ListeningSocket::Unix)
+        }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket")),
     }
 }

@@ -1,7 +1,6 @@
 //! A listener shared with the other workers.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -14,14 +13,19 @@ use tokio::sync::{mpsc, oneshot};
 use super::connection::{ClientSocket, Connection, PeerAddress};
 use super::departure::Holds;
 
-/// Where connections come from; the policy decides.
+/// Where connections come from.
 #[derive(Debug)]
-pub(super) enum Source {
-    /// The primary hands them over.
-    HandedOver(mpsc::Receiver<OwnedFd>),
-    /// The worker accepts from a TCP socket that all workers share.
+pub(super) struct Source {
+    /// The primary hands them over, under some policies now and then.
+    pub(super) handed_over: mpsc::Receiver<OwnedFd>,
+    /// The worker accepts by itself, if the policy says so.
+    pub(super) socket: Option<ListeningSocket>,
+}
+
+/// A socket that a worker accepts from: one that all workers share, or its own.
+#[derive(Debug)]
+pub(super) enum ListeningSocket {
     Tcp(TcpListener),
-    /// The same with a Unix socket.
     Unix(UnixListener),
 }
 
@@ -39,9 +43,8 @@ pub struct Listener {
     /// `None` once it has ended.
     open: Option<Open>,
     address: LocalAddress,
-    /// Resolves when the worker shall leave. Its sender sees from it when the listener is
-    /// dropped.
-    ended: oneshot::Receiver<Infallible>,
+    /// Its sender sees from it when the listener is dropped.
+    _ended: oneshot::Receiver<Infallible>,
 }
 
 /// What only a listener has that has not ended.
@@ -58,7 +61,7 @@ impl Listener {
         ended: oneshot::Receiver<Infallible>,
         holds: Holds,
     ) -> Self {
-        Self { open: Some(Open { source, holds }), address, ended }
+        Self { open: Some(Open { source, holds }), address, _ended: ended }
     }
 
     /// Where it listens; the port is the real one.
@@ -84,7 +87,7 @@ impl Listener {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<(Connection, PeerAddress)>>> {
         let Some(open) = &mut self.open else { return Poll::Ready(None) };
-        let Some(accepted) = ready!(open.source.poll_accept(&mut self.ended, cx)) else {
+        let Some(accepted) = ready!(open.source.poll_accept(cx)) else {
             self.open = None;
             return Poll::Ready(None);
         };
@@ -97,23 +100,24 @@ type Accepted = io::Result<(ClientSocket, PeerAddress)>;
 
 impl Source {
     /// The next connection; `None` when there will be none.
-    fn poll_accept(
-        &mut self,
-        ended: &mut oneshot::Receiver<Infallible>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Accepted>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
+        // Whoever leaves is handed nothing more, and takes nothing that another could have.
+        match (self.handed_over.poll_recv(cx), &mut self.socket) {
+            (Poll::Pending, Some(socket)) => socket.poll_accept(cx).map(Some),
+            (handed_over, _) => handed_over.map(|socket| socket.map(receive)),
+        }
+    }
+}
+
+impl ListeningSocket {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Accepted> {
         match self {
-            Self::HandedOver(inbox) => inbox.poll_recv(cx).map(|socket| socket.map(receive)),
-            // Whoever leaves takes nothing that another worker could have.
-            _ if Pin::new(ended).poll(cx).is_ready() => Poll::Ready(None),
             Self::Tcp(listener) => listener
                 .poll_accept(cx)
-                .map_ok(|(stream, peer)| (ClientSocket::Tcp(stream), PeerAddress::Inet(peer)))
-                .map(Some),
+                .map_ok(|(stream, peer)| (ClientSocket::Tcp(stream), PeerAddress::Inet(peer))),
             Self::Unix(listener) => listener
                 .poll_accept(cx)
-                .map_ok(|(stream, _)| (ClientSocket::Unix(stream), PeerAddress::Unix))
-                .map(Some),
+                .map_ok(|(stream, _)| (ClientSocket::Unix(stream), PeerAddress::Unix)),
         }
     }
 }

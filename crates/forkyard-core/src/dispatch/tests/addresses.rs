@@ -106,7 +106,7 @@ fn the_first_question_decides_the_policy_and_datagrams_are_always_shared() {
     script.check(&[
         ("query 1 tcp:80 shared", "open L0 shared"),
         ("query 2 tcp:80", ""),
-        ("query 1 udp:53", "open L1 shared"),
+        ("query 1 udp:53", "open L1 round-robin"),
     ]);
 }
 
@@ -122,9 +122,9 @@ fn a_new_address_closes_only_what_it_would_clash_with() {
     script.given(&["closed 1 L0", "closed 1 L1", "closed 1 L2", "closed 1 L3"]);
     script.check(&[
         ("query 2 unix:/b", "open L4 round-robin"),
-        ("query 2 udp:81", "open L5 shared"),
+        ("query 2 udp:81", "open L5 round-robin"),
         ("query 2 tcp:0#1", "open L6 round-robin"),
-        ("query 2 udp6:80", "close L2, open L7 shared"),
+        ("query 2 udp6:80", "close L2, open L7 round-robin"),
         // Port 0 may have become any port.
         ("query 2 tcp6:80", "close L0, close L1, open L8 round-robin"),
     ]);

@@ -11,6 +11,9 @@ use super::{Connection, Keeper, Ledger, Owner, Place, Seat, Slot, Violation, Wor
 impl Ledger {
     pub fn time_passes(&mut self, now: Instant) {
         self.now = now;
+        for worker in self.workers.values_mut() {
+            worker.blocked_until = worker.blocked_until.filter(|until| *until > now);
+        }
         let settled =
             self.workers.iter_mut().filter(|(_, worker)| worker.settles_by(now, &self.rules));
         for (_, worker) in settled {
@@ -35,7 +38,9 @@ impl Ledger {
     pub fn hears(&mut self, input: &Input) {
         self.asked.clear();
         match input {
-            Input::Accepted { listener, connection } => self.hears_accepted(*listener, *connection),
+            Input::Accepted { listener, connection, .. } => {
+                self.hears_accepted(*listener, *connection);
+            }
             Input::Replied { worker, connection, verdict } => {
                 self.hears_reply(*worker, *connection, *verdict);
             }
@@ -63,7 +68,16 @@ impl Ledger {
             Input::Checked { worker, result } => self.of(*worker, |worker, _| {
                 worker.is_healthy = result.is_ok();
             }),
-            Input::ListenerOpened { .. }
+            Input::ListenerOpened { listener, dealing } => {
+                self.listeners.entry(*listener).or_default().dealing = Some(*dealing);
+            }
+            Input::Answered { worker } => {
+                if let Some(entry) = self.workers.get_mut(worker) {
+                    entry.blocked_until = None;
+                }
+            }
+            Input::Finished { .. }
+            | Input::LaneSeen { .. }
             | Input::ListenerFailed { .. }
             | Input::AcceptFailed { .. } => {}
         }
@@ -92,9 +106,10 @@ impl Ledger {
         self.connections.insert(connection, entry);
         self.touched.push(connection);
         let readable = self.workers.values().filter(|worker| !worker.channel_ended).count();
+        let may_wait = if self.goes_by_origin(listener) { self.rules.waiting } else { 0 };
         let entry = self.listeners.entry(listener).or_default();
         entry.unserved += 1;
-        entry.bound = readable * self.rules.window;
+        entry.bound = readable * self.rules.window + may_wait;
     }
 
     fn hears_reply(&mut self, worker: WorkerId, connection: ConnectionId, verdict: Verdict) {
@@ -165,7 +180,7 @@ impl Ledger {
     }
 
     pub fn hears_answer(&mut self, request: Request, answer: Admission) -> Result<(), Violation> {
-        match (request, answer) {
+        match (request.clone(), answer) {
             (Request::Stop(_), Admission::Denied(_)) => {
                 return Err("a stop was denied".to_owned());
             }
@@ -173,6 +188,7 @@ impl Ledger {
                 ensure!(self.roll.is_some(), "{request:?} was denied for a roll that is not");
             }
             (_, Admission::Denied(_)) => {}
+            (Request::Listen(listen), Admission::Accepted) => self.own_address = Some(listen.spec),
             (Request::Fork(role), Admission::Forked(slot)) => {
                 ensure!(!self.is_stopped, "forked after the stop");
                 let lowest = self.free_numbers().next();

@@ -2,7 +2,7 @@
 
 use forkyard_core::{IdleRule, ListenerId, Role};
 
-use super::{Ledger, Owner, Seat, Violation};
+use super::{Keeper, Ledger, Owner, Seat, Violation};
 
 impl Ledger {
     /// A running app at rest: every wanted slot is up or done, and nobody waits for nothing.
@@ -26,7 +26,8 @@ impl Ledger {
             ensure!(unanswered == 0, "{id} waits for {unanswered} answers");
         }
         for (id, _) in self.open_listeners() {
-            ensure!(self.has_member(id), "L{id} is open for nobody");
+            let is_apps = self.keepers.contains(&(id, Keeper::App));
+            ensure!(is_apps || self.has_member(id), "L{id} is open for nobody");
         }
         self.are_settled()
     }

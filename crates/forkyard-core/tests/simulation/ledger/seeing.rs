@@ -1,11 +1,11 @@
 //! What the core may do, held against the account.
 
 use forkyard_core::{
-    Action, CheckRule, ConnectionId, Endpoint, Event, Generation, IdleRule, ListenerId,
-    ListenerSpec, Outcome, Policy, Role, RollStep, SlotId, Stage, WorkerId,
+    Action, CheckRule, Choice, ConnectionId, Dealing, Endpoint, Event, Generation, IdleRule,
+    ListenerId, ListenerSpec, Outcome, Policy, Role, RollStep, SlotId, Stage, WorkerId,
 };
 
-use super::{Keeper, Ledger, Listener, Owner, Place, Seat, Slot, Violation, Worker};
+use super::{Connection, Keeper, Ledger, Listener, Owner, Place, Seat, Slot, Violation, Worker};
 
 impl Ledger {
     pub fn sees(&mut self, action: &Action) -> Result<(), Violation> {
@@ -21,13 +21,25 @@ impl Ledger {
             }
             Action::Check { worker } => {
                 ensure!(self.rules.check == CheckRule::Ask, "{worker} was checked unasked");
-                self.reachable(*worker).map(drop)
+                // One that was under way is begun again after a hand-over, whatever became of its
+                // worker.
+                let is_there = self.workers.get(worker).is_some_and(|worker| !worker.is_gone);
+                ensure!(is_there, "{worker} was checked, but is gone");
+                Ok(())
             }
             Action::OpenListener { listener, spec, policy, .. } => {
                 self.sees_open(*listener, spec, *policy)
             }
             Action::CloseListener { listener } => self.sees_close(*listener),
-            Action::Grant { worker, listener, .. } => self.sees_grant(*worker, *listener),
+            Action::Grant { worker, listener, lane, .. } => {
+                self.sees_lane_granted(*worker, *listener, *lane)?;
+                self.sees_grant(*worker, *listener)
+            }
+            Action::Deal { listener, lanes } => self.sees_deal(*listener, lanes),
+            Action::Reclaim { listener, lane } => self.sees_reclaim(*listener, *lane),
+            Action::Renew { listener, lane } => self.sees_renew(*listener, *lane),
+            Action::GiveBack { listener, lane } => self.sees_give_back(*listener, *lane),
+            Action::Probe { worker } => self.sees_probe(*worker),
             Action::HandOff { worker, listener, connection } => {
                 self.sees_hand_off(*worker, *listener, *connection)
             }
@@ -99,9 +111,20 @@ impl Ledger {
             entry.specification.as_ref().is_some_and(|(other, _)| other == spec)
         });
         ensure!(twin.is_none(), "L{id} has the address of an open one");
+        if self.own_address.as_ref() == Some(spec) {
+            self.keepers.insert((id, Keeper::App));
+        }
         let specification = Some((spec.clone(), policy));
         self.listeners.insert(id, Listener { specification, ..Listener::default() });
         Ok(())
+    }
+
+    pub(super) fn goes_by_origin(&self, id: ListenerId) -> bool {
+        let dealing = self.listeners.get(&id).and_then(|entry| entry.dealing);
+        matches!(
+            dealing,
+            Some(Dealing::ByPrimary(Choice::ByOrigin) | Dealing::ByKernel(Choice::ByOrigin))
+        )
     }
 
     pub(super) fn open_listeners(&self) -> impl Iterator<Item = (ListenerId, &Listener)> {
@@ -121,13 +144,20 @@ impl Ledger {
             self.sight("a listener that nobody wanted");
         }
         let keeper = self.keepers.iter().find(|(kept, _)| *kept == id);
-        ensure!(self.is_stopped || keeper.is_none(), "L{id} was closed, but {keeper:?} wants it");
+        let is_over = self.is_stopped || self.is_finished();
+        ensure!(is_over || keeper.is_none(), "L{id} was closed, but {keeper:?} wants it");
         self.keepers.retain(|(kept, _)| *kept != id);
         self.has_lingered(id)?;
         for worker in self.workers.values_mut() {
             worker.members_of.remove(&id);
         }
         Ok(())
+    }
+
+    /// Nothing is left to be done.
+    fn is_finished(&self) -> bool {
+        let is_done = self.slots.values().all(|slot| slot.seat == Seat::Done);
+        is_done && self.rules.when_idle == IdleRule::Finish
     }
 
     /// What a worker has closed stays open for a while, unless it is in the way.
@@ -153,7 +183,8 @@ impl Ledger {
         let is_open = self.listeners.get(&id).is_some_and(|entry| !entry.is_closed);
         ensure!(is_open, "L{id} was granted, but is not open");
         let entry = self.reachable(worker)?;
-        ensure!(entry.members_of.insert(id), "L{id} was granted twice to {worker}");
+        let is_new = entry.members_of.insert(id) || entry.inherited.contains(&id);
+        ensure!(is_new, "L{id} was granted twice to {worker}");
         let slot = entry.slot;
         ensure!(self.role_of(slot) == Role::Serving, "{worker} is a spare, but got L{id}");
         self.keepers.remove(&(id, Keeper::Slot(slot)));
@@ -175,7 +206,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn reachable(&mut self, worker: WorkerId) -> Result<&mut Worker, Violation> {
+    pub(super) fn reachable(&mut self, worker: WorkerId) -> Result<&mut Worker, Violation> {
         let entry = self.workers.get_mut(&worker);
         let entry = entry.filter(|entry| !entry.is_gone && !entry.channel_ended);
         entry.filter(|entry| !entry.is_leaving).ok_or_else(|| format!("{worker} cannot be served"))
@@ -190,8 +221,10 @@ impl Ledger {
         let window = self.rules.window;
         let target = self.reachable(worker)?;
         ensure!(target.place == Place::Seated, "{worker} was offered c{id}, but has no seat");
+        ensure!(target.blocked_until.is_none(), "{worker} was offered c{id}, but is blocked");
         ensure!(target.in_hand < window, "{worker} was offered more than its window");
         ensure!(target.members_of.contains(&listener), "{worker} does not serve L{listener}");
+        ensure!(!target.inherited.contains(&listener), "{worker} cannot be handed c{id}");
         target.in_hand += 1;
         let entry = self.connections.get_mut(&id).ok_or_else(|| format!("c{id} is unknown"))?;
         ensure!(entry.listener == listener, "c{id} changed its listener");
@@ -296,12 +329,7 @@ impl Ledger {
         let fits = match outcome {
             Outcome::Stopped => self.is_stopped && !self.has_failed,
             Outcome::Failed(_) => self.has_failed,
-            Outcome::Finished { .. } => {
-                let finishes = self.rules.when_idle == IdleRule::Finish;
-                finishes
-                    && !self.is_stopped
-                    && self.slots.values().all(|slot| slot.seat == Seat::Done)
-            }
+            Outcome::Finished { .. } => !self.is_stopped && self.is_finished(),
         };
         ensure!(fits, "{outcome:?} is not how it ended");
         self.finish = Some(outcome.clone());
@@ -321,6 +349,7 @@ impl Ledger {
         for id in std::mem::take(&mut self.touched) {
             self.settle_connection(id)?;
         }
+        self.settle_lanes()?;
         for (id, entry) in &self.listeners {
             let (unserved, bound) = (entry.unserved, entry.bound);
             ensure!(unserved <= bound, "L{id} has {unserved} unserved, more than {bound}");
@@ -343,9 +372,14 @@ impl Ledger {
         }
     }
 
-    /// A connection that was just accepted is with a worker: that is what capacity means.
-    pub fn was_placed(&self, id: ConnectionId) -> Result<(), Violation> {
-        let owner = self.connections[&id].owner;
+    /// A connection that was just accepted is with a worker: that is what capacity means. Only
+    /// one that belongs to a certain worker may have to wait for it.
+    pub fn was_placed(&mut self, id: ConnectionId) -> Result<(), Violation> {
+        let Connection { owner, listener, .. } = self.connections[&id];
+        if owner == Owner::Waiting && self.goes_by_origin(listener) {
+            self.sight("a connection that waits for the one worker");
+            return Ok(());
+        }
         ensure!(matches!(owner, Owner::Offered(_)), "c{id} was accepted, but is {owner:?}");
         Ok(())
     }

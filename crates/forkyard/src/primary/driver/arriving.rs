@@ -7,26 +7,29 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forkyard_core::Core;
+use forkyard_core::{Access, Core, Dealing};
 use forkyard_ipc::{Decoder, Frame, OutboxState, Value};
 use forkyard_sys::process::Process;
 use forkyard_sys::reactor::Watched;
+use forkyard_sys::reuseport::{Group, Parts};
+use forkyard_sys::sockets::SocketKind;
 use tokio::io::Interest;
 
 use super::{Driver, Outlets, Question};
-use crate::event::{Event, WorkerInfo};
+use crate::event::{Event, ListenerInfo, WorkerInfo};
 use crate::output::{self, Capture, OutputPump, Pipes};
 use crate::primary::PrimarySettings;
 use crate::primary::binding::{Bound, SocketFile};
 use crate::primary::channel::Unread;
 use crate::primary::exit_watch::{self, Unattended};
-use crate::primary::listeners::Listed;
+use crate::primary::lanes::Lanes;
+use crate::primary::listeners::{Connections, Kept, Listed};
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::rolls::Rolls;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
-    ConnectionState, ListenerState, OutputState, PipeState, QuestionState, ReadingState,
-    SendingState, SentState, State, WorkerState,
+    ConnectionState, HoldingState, LanesState, ListenerState, OutputState, PipeState,
+    QuestionState, ReadingState, SendingState, SentState, State, WorkerState,
 };
 use crate::primary::upgrade::{Descriptors, TakeOver, UpgradeFailure, VERSION};
 
@@ -78,7 +81,10 @@ impl Newcomer {
         }
         // What was full before may have room by now; if not, it is remembered anew.
         let workers: Vec<_> = driver.seats.started_workers().collect();
-        workers.into_iter().for_each(|worker| driver.seats.flush(worker));
+        for worker in workers {
+            driver.seats.flush(worker, &driver.connections);
+        }
+        driver.go_on_counting();
         driver.perform_all();
         driver.tell(self.news);
         driver
@@ -88,8 +94,13 @@ impl Newcomer {
         for listener in state.listeners {
             self.driver.resume_listener(listener, descriptors)?;
         }
-        for ConnectionState { id, socket } in state.connections {
-            self.driver.connections.resume(id, descriptors.share(socket)?);
+        for ConnectionState { id, socket, mark } in state.connections {
+            let kept = Kept { socket: descriptors.take(socket)?, mark: mark.map(Into::into) };
+            self.driver.connections.keep(id, kept);
+        }
+        // What was closed meanwhile is found by the next count, as a connection keeps its inode.
+        for HoldingState { worker, mark } in state.holdings {
+            self.driver.census.handed_over(Instant::now(), worker, mark.into());
         }
         for QuestionState { worker, seq, address, data } in state.questions {
             let data = value(data.as_ref())?;
@@ -115,8 +126,13 @@ impl Driver {
             .file
             .map(|file| SocketFile { path: file.path.into(), identity: (file.device, file.inode) });
         let bound = Bound { socket, kind: state.kind.into(), file };
-        let ListenerState { id, policy, key, address, .. } = state;
-        self.listeners.resume(id, bound, Listed { policy, key, address, data });
+        let ListenerState { id, dealing, access, lanes, key, address, policy, reason, .. } = state;
+        let lanes =
+            lanes.map(|lanes| resume_lanes(lanes, (bound.kind, access, dealing), descriptors));
+        let info = ListenerInfo { address, policy, reason };
+        let listed = Listed { dealing, access, info, key, data };
+        self.listeners.resume(id, bound, lanes.transpose()?, listed);
+        self.lookout.lanes_changed();
         Ok(())
     }
 
@@ -143,9 +159,10 @@ impl Driver {
         // Last, as it reaps the process when it is dropped.
         let process = Arc::new(Process::inherit(pid, pidfd)?);
         let tail = output.as_ref().map(Capture::tail);
-        let agent = state.agent.into();
+        let (agent, probe) = (state.agent.into(), state.probe);
+        let running = Running { process, exit, outgoing, agent, tail, notify, probe };
         self.seats.add(worker, slot);
-        self.seats.started(worker, Running { process, exit, outgoing, agent, tail, notify });
+        self.seats.started(worker, running);
         self.attend(worker, Unattended { unread, output });
         Ok(pipes)
     }
@@ -156,7 +173,7 @@ impl Driver {
         descriptors: &mut Descriptors,
     ) -> io::Result<OutboxState<Sent>> {
         let OutboxState { waiting, written, sent, run, stopped } = sending.into();
-        let mut own = |sent: SentState| resume_sent(sent, descriptors);
+        let mut own = |sent: SentState| resume_sent(sent, &self.connections, descriptors);
         let sent = sent.into_iter().map(&mut own).collect::<io::Result<_>>()?;
         let waiting = waiting.into_iter().map(|Frame { bytes, handle }| {
             Ok(Frame { bytes, handle: handle.map(&mut own).transpose()? })
@@ -185,9 +202,35 @@ impl Driver {
     }
 }
 
-fn resume_sent(sent: SentState, descriptors: &mut Descriptors) -> io::Result<Sent> {
+fn resume_lanes(
+    state: LanesState,
+    (kind, access, dealing): (SocketKind, Access, Dealing),
+    descriptors: &mut Descriptors,
+) -> io::Result<Lanes> {
+    let LanesState { waiting_room, lanes, sockets, board, dealt } = state;
+    let reclaimed: Vec<_> = lanes.iter().map(|lane| lane.reclaimed).collect();
+    let seats = lanes.into_iter().map(|lane| descriptors.take(lane.socket));
+    let group = Group::from_parts(Parts {
+        seats: seats.collect::<io::Result<_>>()?,
+        waiting_room: descriptors.take(waiting_room)?,
+        sockets: descriptors.take(sockets)?,
+        board: descriptors.take(board)?,
+    })?;
+    Ok(Lanes::resume(group, (kind, access), dealing.choice(), (reclaimed, dealt)))
+}
+
+/// A connection that is not there any more, but under way to a worker, is of the primary's own
+/// making.
+fn resume_sent(
+    sent: SentState,
+    connections: &Connections,
+    descriptors: &mut Descriptors,
+) -> io::Result<Sent> {
     Ok(match sent {
-        SentState::Connection { id, socket } => Sent::Connection(id, descriptors.share(socket)?),
+        SentState::Connection { id, socket: Some(socket) } if connections.get(id).is_none() => {
+            Sent::Check(id, descriptors.take(socket)?)
+        }
+        SentState::Connection { id, .. } => Sent::Connection(id),
         SentState::Listener(socket) => Sent::Listener(descriptors.take(socket)?),
         SentState::User(socket) => Sent::User(descriptors.take(socket)?),
     })

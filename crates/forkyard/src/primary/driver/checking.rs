@@ -9,7 +9,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use forkyard_core::{ConnectionId, Input, ListenerId, WorkerId};
 use forkyard_sys::sockets::{PrivatePair, SocketKind, private_pair};
@@ -18,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::Driver;
 use crate::primary::check::{CheckError, CheckSettings, Transport, check};
+use crate::primary::outgoing::Sent;
 use crate::primary::{CheckPair, Mail};
 
 /// What is to be asked, and how.
@@ -67,7 +67,8 @@ impl Driver {
             return self.checked(worker, Err("it closed what it listened on".into()));
         };
         let Some(running) = self.seats.running(worker) else { return };
-        let pushed = running.outgoing.push_connection(connection, Arc::new(server), named);
+        let sent = (connection, Sent::Check(connection, server));
+        let pushed = running.outgoing.push_connection(sent, named);
         let transport = self.listeners.transport_above(listener);
         self.after_push(worker, pushed);
         let inquiry = Inquiry { worker, kind, transport, settings };

@@ -38,6 +38,12 @@ impl Driver {
             Command::Generation(answer) => {
                 let _ = answer.send(self.rolls.present());
             }
+            Command::Listen(address, answer) => {
+                let _ = answer.send(self.listen(&address));
+            }
+            Command::Listeners(answer) => {
+                let _ = answer.send(self.listeners.infos());
+            }
         }
     }
 
@@ -64,7 +70,7 @@ impl Driver {
         };
         let running = self.seats.running(worker).ok_or_else(|| no_worker(slot))?;
         running.outgoing.push(&message, sent)?;
-        self.seats.flush(worker);
+        self.seats.flush(worker, &self.connections);
         Ok(())
     }
 }

@@ -10,18 +10,22 @@ use std::time::{Duration, Instant};
 use forkyard_ipc::DecoderState;
 use forkyard_sys::image::{self, FileIdentity};
 use forkyard_sys::memory;
+use forkyard_sys::reuseport::Parts;
 use tokio::sync::oneshot;
 
 use super::Driver;
 use super::upgrading::{AtRest, Upgrade};
+use crate::event::ListenerInfo;
 use crate::output::{Pipes, RestingPipe};
 use crate::primary::exit_watch::Unattended;
-use crate::primary::listeners::Listed;
+use crate::primary::lanes::Lanes;
+use crate::primary::listeners::{Connections, Kept, Listed};
 use crate::primary::outgoing::Sent;
 use crate::primary::seats::Running;
 use crate::primary::upgrade::state::{
-    ConnectionState, Descriptor, FORMAT, FileState, ListenerState, OutputState, PipeState,
-    QuestionState, ReadingState, SentState, State, WorkerState,
+    ConnectionState, Descriptor, FORMAT, FileState, HoldingState, LaneState, LanesState,
+    ListenerState, OutputState, PipeState, QuestionState, ReadingState, SentState, State,
+    WorkerState,
 };
 use crate::primary::upgrade::{Bytes, Text, UpgradeFailure, VERSION, next_image};
 
@@ -108,6 +112,7 @@ impl Driver {
             listeners: self.listeners_state(&mut luggage)?,
             connections: self.connections_state(&mut luggage),
             questions: self.questions_state()?,
+            holdings: self.holdings_state(),
             descriptors: luggage.0.iter().map(|fd| Descriptor(fd.as_raw_fd())).collect(),
         };
         Ok((state, luggage.0))
@@ -120,8 +125,8 @@ impl Driver {
     ) -> Vec<WorkerState> {
         let started = self.seats.all_started();
         let states = started.map(|(worker, slot, running)| {
-            let Running { process, exit: _, outgoing, agent, tail: _, notify } = running;
-            let sending = outgoing.state(|sent| sent_state(sent, luggage));
+            let Running { process, exit: _, outgoing, agent, tail: _, notify, probe } = running;
+            let sending = outgoing.state(|sent| sent_state(sent, &self.connections, luggage));
             let unattended = at_rest.workers.get(&worker);
             let pipes = at_rest.output.iter().find(|pipes| pipes.info.worker == worker);
             WorkerState {
@@ -135,6 +140,7 @@ impl Driver {
                 output: output_state(unattended, pipes, luggage),
                 notify: notify.as_ref().map(|notify| luggage.pack(notify.socket())),
                 agent: (*agent).into(),
+                probe: *probe,
             }
         });
         states.collect()
@@ -144,8 +150,9 @@ impl Driver {
         &'a self,
         luggage: &mut Luggage<'a>,
     ) -> Result<Vec<ListenerState>, UpgradeFailure> {
-        let states = self.listeners.all().map(|(id, bound, listed)| {
-            let Listed { policy, key, address, data } = listed;
+        let states = self.listeners.all().map(|(id, bound, lanes, listed)| {
+            let Listed { dealing, access, info, key, data } = listed;
+            let ListenerInfo { address, policy, reason } = info.clone();
             let file = bound.file.as_ref().map(|file| FileState {
                 path: Text::of(&file.path),
                 device: file.identity.0,
@@ -156,9 +163,13 @@ impl Driver {
                 id,
                 socket: luggage.pack(bound.socket.as_fd()),
                 kind: bound.kind.into(),
-                policy,
-                key,
+                dealing: *dealing,
+                access: *access,
+                lanes: lanes.map(|lanes| lanes_state(lanes, luggage)),
+                key: key.clone(),
                 address,
+                policy,
+                reason,
                 data: data.map_err(|error| error.to_string())?,
                 file,
             })
@@ -168,8 +179,16 @@ impl Driver {
 
     fn connections_state<'a>(&'a self, luggage: &mut Luggage<'a>) -> Vec<ConnectionState> {
         let all = self.connections.all();
-        all.map(|(id, socket)| ConnectionState { id, socket: luggage.pack(socket.as_fd()) })
-            .collect()
+        let state = |(id, kept): (_, &'a Kept)| {
+            let socket = luggage.pack(kept.socket.as_fd());
+            ConnectionState { id, socket, mark: kept.mark.map(Into::into) }
+        };
+        all.map(state).collect()
+    }
+
+    fn holdings_state(&self) -> Vec<HoldingState> {
+        let all = self.census.all();
+        all.map(|(worker, mark)| HoldingState { worker, mark: mark.into() }).collect()
     }
 
     fn questions_state(&self) -> Result<Vec<QuestionState>, UpgradeFailure> {
@@ -183,10 +202,30 @@ impl Driver {
     }
 }
 
-fn sent_state<'a>(sent: &'a Sent, luggage: &mut Luggage<'a>) -> SentState {
+fn lanes_state<'a>(lanes: &'a Lanes, luggage: &mut Luggage<'a>) -> LanesState {
+    let Parts { waiting_room, seats, sockets, board } = lanes.parts();
+    let states = seats
+        .into_iter()
+        .zip(lanes.reclaimed())
+        .map(|(socket, reclaimed)| LaneState { socket: luggage.pack(socket), reclaimed });
+    LanesState {
+        lanes: states.collect(),
+        waiting_room: luggage.pack(waiting_room),
+        sockets: luggage.pack(sockets),
+        board: luggage.pack(board),
+        dealt: lanes.dealt().to_vec(),
+    }
+}
+
+fn sent_state<'a>(
+    sent: &'a Sent,
+    connections: &'a Connections,
+    luggage: &mut Luggage<'a>,
+) -> SentState {
     match sent {
-        Sent::Connection(id, fd) => {
-            SentState::Connection { id: *id, socket: luggage.pack(fd.as_fd()) }
+        Sent::Connection(id) | Sent::Check(id, _) => {
+            let socket = sent.descriptor(connections).map(|fd| luggage.pack(fd));
+            SentState::Connection { id: *id, socket }
         }
         Sent::Listener(fd) => SentState::Listener(luggage.pack(fd.as_fd())),
         Sent::User(fd) => SentState::User(luggage.pack(fd.as_fd())),

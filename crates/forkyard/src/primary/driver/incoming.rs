@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use forkyard_core::{ConnectionId, Input, Policy, Query, Request, Stage, Verdict, WorkerId};
+use forkyard_core::{ConnectionId, Input, Query, Request, Stage, Verdict, WorkerId};
 use forkyard_ipc::{
     AgentReport, PrimaryMessage, ServerQuery, SocketAnswer, SocketQuery, WorkerMessage,
 };
@@ -19,12 +19,12 @@ use crate::event::Event;
 use crate::output::Capture;
 use crate::primary::channel::Unread;
 use crate::primary::exit_watch::{self, Unattended, Watch};
-use crate::primary::listeners::{Arrival, Listeners};
+use crate::primary::listeners::{Arrival, Kept, Listeners};
 use crate::primary::notify::NotifyWatch;
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::seats::{Agent, Running};
 use crate::primary::spawner::Spawned;
-use crate::primary::{Mail, PolicyRule, address};
+use crate::primary::{Mail, address};
 
 impl Driver {
     pub(super) fn handle_abandoned(&mut self) {
@@ -62,9 +62,11 @@ impl Driver {
                 self.input(Input::Exited { worker, status });
                 self.perform_all();
                 self.stderr_tail.clear();
+                self.census.forget(worker);
                 self.questions.retain(|(asker, _), _| *asker != worker);
                 self.seats.remove(worker);
             }
+            Mail::Counted(counted) => self.counted(counted),
             Mail::Unattended { worker, unattended } => self.unattended(worker, unattended),
             Mail::Rehearsed(result) => self.rehearsed(result),
             Mail::EventsHandled(count) => self.events_handled(count),
@@ -115,6 +117,7 @@ impl Driver {
                     tracing::warn!(%worker, %error, "failed to listen for readiness");
                 })
                 .ok(),
+            probe: None,
         };
         self.seats.started(worker, running);
         let unread = Unread::nothing(self.settings.dialect, self.settings.message_limit);
@@ -136,8 +139,9 @@ impl Driver {
     fn handle_message(&mut self, worker: WorkerId, message: WorkerMessage) {
         match message {
             WorkerMessage::Reply { ack, accepted } => {
+                let connection = ConnectionId(ack);
                 let verdict = if accepted { Verdict::Accepted } else { Verdict::Declined };
-                self.input(Input::Replied { worker, connection: ConnectionId(ack), verdict });
+                self.replied(worker, connection, verdict);
             }
             WorkerMessage::HandleAck => {
                 self.acknowledged(worker);
@@ -175,16 +179,15 @@ impl Driver {
     /// go on.
     fn acknowledged(&mut self, worker: WorkerId) -> Option<Sent> {
         let sent = self.seats.running(worker)?.outgoing.acknowledge();
-        self.seats.flush(worker);
+        self.seats.flush(worker, &self.connections);
         sent
     }
 
     /// A descriptor did not arrive, and the message it belonged to was dropped.
     fn handle_lost(&mut self, worker: WorkerId) {
         match self.acknowledged(worker) {
-            Some(Sent::Connection(connection, _)) => {
-                let verdict = Verdict::Declined;
-                self.input(Input::Replied { worker, connection, verdict });
+            Some(Sent::Connection(connection) | Sent::Check(connection, _)) => {
+                self.replied(worker, connection, Verdict::Declined);
             }
             Some(Sent::Listener(_)) => {
                 let why = "lost a listening socket on the way to the worker; ending the worker";
@@ -205,7 +208,8 @@ impl Driver {
             Ok(spec) => spec,
             Err(errno) => return self.answer_refusal(worker, seq, "", -errno),
         };
-        let policy = self.policy_for(&query);
+        let port = query.port.map(|port| port.to_string());
+        let policy = self.policy_for([port.as_deref(), query.address.as_deref()]);
         let backlog = query.backlog.and_then(|length| u32::try_from(length).ok());
         self.questions.insert((worker, seq), Question { address, data: query.data });
         self.input(Input::Query(Query { worker, seq, spec, policy, backlog }));
@@ -215,20 +219,6 @@ impl Driver {
         if !self.core.has_put_off(worker, seq) {
             self.questions.remove(&(worker, seq));
         }
-    }
-
-    /// The rule that names this listener, or the one that names none.
-    fn policy_for(&self, query: &ServerQuery) -> Policy {
-        let port = query.port.map(|port| port.to_string());
-        let names = [port.as_deref(), query.address.as_deref()];
-        let matching = |rule: &&PolicyRule| match rule.listener.as_deref() {
-            Some(listener) => names.contains(&Some(listener)),
-            None => false,
-        };
-        let rules = &self.settings.policies;
-        let rule = rules.iter().rev().find(matching);
-        let rule = rule.or_else(|| rules.iter().rev().find(|rule| rule.listener.is_none()));
-        rule.map_or(Policy::RoundRobin, |rule| rule.policy)
     }
 
     /// What a worker has sent us is ours: none of its server's connections are left here.
@@ -248,8 +238,10 @@ impl Driver {
         match arrival {
             Arrival::Connection(listener, socket) => {
                 let connection = ConnectionId(self.number());
-                self.connections.keep(connection, socket);
-                self.input(Input::Accepted { listener, connection });
+                let origin = self.origin(listener, &socket);
+                let mark = self.mark(listener, &socket);
+                self.connections.keep(connection, Kept { socket, mark });
+                self.input(Input::Accepted { listener, connection, origin });
             }
             Arrival::Failure { listener, error, first } => {
                 if first {

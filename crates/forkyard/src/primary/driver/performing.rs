@@ -1,12 +1,12 @@
 //! Carries out what the core wants done, none of which takes time.
 
 use forkyard_core::{
-    Action, ConnectionId, Generation, Input, ListenerId, ListenerSpec, Policy, Refusal, SlotId,
-    WorkerId,
+    Action, ConnectionId, Generation, Input, LaneId, ListenerId, Refusal, SlotId, WorkerId,
 };
 use forkyard_ipc::{AgentOrder, PrimaryMessage, ServerReply, Transport, Value};
 use forkyard_sys::process::Signal;
 
+use super::listening::Opening;
 use super::{Driver, Question};
 use crate::event::Event;
 use crate::host::NobodyThere;
@@ -29,7 +29,7 @@ impl Driver {
         }
     }
 
-    fn perform(&mut self, action: Action) {
+    pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::HandOff { worker, listener, connection } => {
                 self.hand_off(worker, listener, connection);
@@ -37,11 +37,15 @@ impl Driver {
             Action::Release { connection } => self.connections.release(connection),
             Action::Spawn { slot, worker, generation } => self.spawn(slot, worker, generation),
             Action::Check { worker } => self.begin_check(worker),
-            Action::OpenListener { listener, spec, policy, backlog } => {
-                self.open_listener(listener, &spec, policy, backlog);
+            Action::OpenListener { listener, spec, policy, backlog, access } => {
+                let opening = Opening { listener, spec, policy, backlog, access };
+                // Whoever asked for it hears of a failure from the core.
+                let _ = self.open_listener(&opening);
             }
-            Action::CloseListener { listener } => self.listeners.close(listener),
-            Action::Grant { worker, seq, listener } => self.grant(worker, seq, listener),
+            Action::CloseListener { listener } => self.close_listener(listener),
+            Action::Grant { worker, seq, listener, lane } => {
+                self.grant(worker, seq, listener, lane);
+            }
             Action::Refuse { worker, seq, listener, refusal } => {
                 self.refuse(worker, seq, listener, refusal);
             }
@@ -52,27 +56,46 @@ impl Driver {
             }
             Action::Terminate { worker } => self.terminate(worker),
             Action::Kill { worker } => self.kill(worker),
+            Action::Deal { listener, lanes } => self.deal(listener, lanes),
+            Action::Reclaim { listener, lane } => self.reclaim(listener, lane),
+            Action::Renew { listener, lane } => self.renew(listener, lane),
+            Action::GiveBack { listener, lane } => self.give_back(listener, lane),
+            Action::Probe { worker } => self.probe(worker),
             Action::Emit(event) => self.publish(event),
             Action::Finish(outcome) => self.outcome = Some(outcome),
         }
     }
 
     fn hand_off(&mut self, worker: WorkerId, listener: ListenerId, connection: ConnectionId) {
-        let Some(socket) = self.connections.get(connection) else { return };
         let Some(named) = self.listeners.key_and_transport(listener) else { return };
         let Some(running) = self.seats.running(worker) else { return };
-        let pushed = running.outgoing.push_connection(connection, socket, named);
-        self.after_push(worker, pushed);
+        let sent = (connection, Sent::Connection(connection));
+        match running.outgoing.push_connection(sent, named) {
+            Ok(()) => self.seats.flush_later(worker),
+            failed => self.after_push(worker, failed),
+        }
     }
 
     fn spawn(&mut self, slot: SlotId, worker: WorkerId, generation: Generation) {
         self.seats.add(worker, slot);
-        let job = self.rolls.program(generation).map(|program| Job { slot, worker, program });
-        let job = job.ok_or(NobodyThere);
-        if let Err(error) = job.and_then(|job| self.outlets.spawner.spawn(job)) {
+        if let Err(message) = self.order_spawn(slot, worker, generation) {
             self.unstarted.push(worker);
-            self.input(Input::SpawnFailed { worker, message: error.to_string() });
+            self.input(Input::SpawnFailed { worker, message });
         }
+    }
+
+    fn order_spawn(
+        &mut self,
+        slot: SlotId,
+        worker: WorkerId,
+        generation: Generation,
+    ) -> Result<(), String> {
+        let sockets = self.sockets_for(worker);
+        let sockets = sockets.map_err(|error| format!("failed to copy its sockets: {error}"))?;
+        let program = self.rolls.program(generation).ok_or(NobodyThere);
+        let job = program.map(|program| Job { slot, worker, program, sockets });
+        let ordered = job.and_then(|job| self.outlets.spawner.spawn(job));
+        ordered.map_err(|error| error.to_string())
     }
 
     /// The agent loses nobody; without it a worker is asked as Node's own primary would.
@@ -95,29 +118,14 @@ impl Driver {
         }
     }
 
-    fn open_listener(
-        &mut self,
-        listener: ListenerId,
-        spec: &ListenerSpec,
-        policy: Policy,
-        backlog: Option<u32>,
-    ) {
-        let means = (backlog, &*self.settings.inherited);
-        match self.listeners.open(listener, &spec.endpoint, policy, means) {
-            Ok(address) => {
-                self.emit(Event::Bound { address, policy });
-                self.input(Input::ListenerOpened { listener });
-            }
-            Err(error) => {
-                let errno = error.raw_os_error().unwrap_or(address::EINVAL);
-                self.input(Input::ListenerFailed { listener, errno });
-            }
-        }
+    fn close_listener(&mut self, listener: ListenerId) {
+        self.listeners.close(listener);
+        self.lookout.lanes_changed();
     }
 
-    fn grant(&mut self, worker: WorkerId, seq: u64, listener: ListenerId) {
+    fn grant(&mut self, worker: WorkerId, seq: u64, listener: ListenerId, lane: Option<LaneId>) {
         let data = self.questions.remove(&(worker, seq)).and_then(|question| question.data);
-        match self.listeners.grant(listener, data) {
+        match self.listeners.grant(listener, lane, data) {
             Ok(Some((reply, socket))) => {
                 let message = PrimaryMessage::ServerReply { ack: seq, seq: self.number(), reply };
                 self.send(worker, &message, socket.map(Sent::Listener));
@@ -126,6 +134,8 @@ impl Driver {
             Err(error) => {
                 let errno = -error.raw_os_error().unwrap_or(address::EINVAL);
                 self.answer_refusal(worker, seq, "", errno);
+                // It is to get nothing that comes there.
+                self.input(Input::Closed { worker, listener });
             }
         }
     }
@@ -183,7 +193,7 @@ impl Driver {
 
     pub(super) fn after_push(&mut self, worker: WorkerId, pushed: Result<(), SendError>) {
         match pushed {
-            Ok(()) => self.seats.flush(worker),
+            Ok(()) => self.seats.flush(worker, &self.connections),
             Err(error) => {
                 self.channel_trouble(worker, format!("{error}; ending the worker"));
                 self.input(Input::ChannelBroken { worker });
@@ -205,8 +215,8 @@ mod tests {
     use crate::program::Program;
 
     /// An empty seat would keep the primary from ever being upgraded.
-    #[test]
-    fn a_worker_that_nobody_starts_leaves_no_seat() {
+    #[tokio::test]
+    async fn a_worker_that_nobody_starts_leaves_no_seat() {
         let (settings, ..) = crate::Cluster::builder().settings(None).unwrap();
         let (mail, _inbox) = mpsc::channel(1);
         let (events, mut seen) = Announcer::new(8);

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use forkyard_sys::image;
 use forkyard_sys::inherited::{InheritedFds, take_one};
@@ -74,8 +74,6 @@ pub(crate) struct TakeOver {
 #[derive(Debug)]
 pub(crate) struct Descriptors {
     open: BTreeMap<RawFd, OwnedFd>,
-    /// Those that belong to several places.
-    shared: BTreeMap<RawFd, Arc<OwnedFd>>,
     originals: Originals,
 }
 
@@ -91,7 +89,7 @@ enum Originals {
 
 impl Descriptors {
     fn none(originals: Originals) -> Self {
-        Self { open: BTreeMap::new(), shared: BTreeMap::new(), originals }
+        Self { open: BTreeMap::new(), originals }
     }
 
     /// The descriptor that a state names.
@@ -103,17 +101,6 @@ impl Descriptors {
         taken.ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("descriptor {number} is missing"))
         })
-    }
-
-    /// One that may be named several times: a connection that one worker has declined and
-    /// another one has been offered since.
-    pub(crate) fn share(&mut self, descriptor: Descriptor) -> io::Result<Arc<OwnedFd>> {
-        if let Some(shared) = self.shared.get(&descriptor.0) {
-            return Ok(Arc::clone(shared));
-        }
-        let taken = Arc::new(self.take(descriptor)?);
-        self.shared.insert(descriptor.0, Arc::clone(&taken));
-        Ok(taken)
     }
 
     /// What has not been given away.
@@ -337,16 +324,5 @@ mod tests {
         let (mut descriptors, named) = descriptors(Originals::Go);
         assert_eq!(descriptors.take(named).unwrap().as_raw_fd(), named.0);
         assert!(descriptors.take(named).is_err());
-    }
-
-    /// A worker that declines a connection before it says that it has got the descriptor is
-    /// still in the state with it, when the connection is another one's already.
-    #[test]
-    fn what_is_named_twice_is_shared() {
-        for originals in [Originals::Stay, Originals::Go] {
-            let (mut descriptors, named) = descriptors(originals);
-            let first = descriptors.share(named).unwrap();
-            assert!(Arc::ptr_eq(&first, &descriptors.share(named).unwrap()), "{originals:?}");
-        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -99,11 +99,13 @@ impl Rehearsal {
         let (answer, theirs) = io::pipe()?;
         let memory = memory::seal("forkyard-rehearsal", &self.state)?;
         let theirs = OwnedFd::from(theirs);
-        let order = Order::Rehearse { state: memory.as_raw_fd(), answer: theirs.as_raw_fd() };
+        let given = Spawn { sockets: vec![memory, theirs], ..Spawn::default() };
+        // What it is given has the numbers before that of a channel.
+        let behind = given.channel_number();
+        let order = Order::Rehearse { state: behind - 2, answer: behind - 1 };
         let command = command(image(self.binary, order, None));
-        let spawning = Spawn { inherit: vec![memory, theirs], ..Spawn::default() };
         let (started, starting) = oneshot::channel();
-        let errand = move || drop(started.send(spawn(command, spawning)));
+        let errand = move || drop(started.send(spawn(command, given)));
         errands.send(errand).map_err(io::Error::other)?;
         let mut process = starting.await.map_err(io::Error::other)??;
         let stderr = process.take_stderr().map(Talk::from_pipe).transpose()?;
@@ -240,12 +242,14 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(30);
 
-    /// What a script does to answer.
-    const ANSWER: &str = "echo 'forkyard 1 9.9' > /dev/fd/${FORKYARD_UPGRADE##*:}";
+    /// What a script does to answer that it reads this format.
+    fn answering(format: u32) -> String {
+        format!("echo 'forkyard {format} 9.9' > /dev/fd/${{FORKYARD_UPGRADE##*:}}")
+    }
 
     #[tokio::test]
     async fn who_answers_rightly_passes() {
-        assert_eq!(rehearse(ANSWER, LONG).await, Ok("9.9".into()));
+        assert_eq!(rehearse(&answering(FORMAT), LONG).await, Ok("9.9".into()));
     }
 
     #[tokio::test]
@@ -254,8 +258,8 @@ mod tests {
             ("echo one >&2; echo two >&2; exit 3", "code 3", vec!["one", "two"]),
             ("kill -SEGV $$", "SIGSEGV", vec![]),
             ("exit 0", "without a word", vec![]),
-            (&format!("{ANSWER}; exit 1"), "code 1", vec![]),
-            (&ANSWER.replace("yard 1", "yard 2"), "without a word", vec![]),
+            (&format!("{}; exit 1", answering(FORMAT)), "code 1", vec![]),
+            (&answering(FORMAT + 1), "without a word", vec![]),
             ("sleep 100 & exit 4", "code 4", vec![]),
         ] {
             let failure = rehearse(script, LONG).await.unwrap_err();

@@ -13,17 +13,19 @@ use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 
 use forkyard_core::{
-    ConnectionId, Generation, ListenerId, Policy, SlotId, Snapshot, Surge, WorkerId,
+    Access, ConnectionId, Dealing, DealtLane, Generation, ListenerId, Policy, SlotId, Snapshot,
+    Surge, WorkerId,
 };
 use forkyard_ipc::{DecoderState, Frame, OutboxState, Skip};
-use forkyard_sys::sockets::SocketKind;
+use forkyard_sys::sockets::{Inode, Place, SocketKind};
 use serde::{Deserialize, Serialize};
 
 use super::encoding::{Bytes, Text};
+use crate::primary::census::Mark;
 use crate::primary::seats::Agent;
 
 /// The format that this program writes and reads.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The largest state that is read.
 pub(crate) const LARGEST_BYTES: u64 = 4 * 1024 * 1024 * 1024;
@@ -62,6 +64,8 @@ pub(crate) struct State {
     pub(crate) listeners: Vec<ListenerState>,
     pub(crate) connections: Vec<ConnectionState>,
     pub(crate) questions: Vec<QuestionState>,
+    /// The connections that workers have, where it counts how many.
+    pub(crate) holdings: Vec<HoldingState>,
 }
 
 /// What the generations are started from, and the rolls that wait.
@@ -110,6 +114,8 @@ pub(crate) struct WorkerState {
     /// Where it may say that it is ready.
     pub(crate) notify: Option<Descriptor>,
     pub(crate) agent: AgentState,
+    /// What it was sent for a sign of life, and has not answered.
+    pub(crate) probe: Option<ConnectionId>,
 }
 
 /// Whether Forkyard's agent is in a worker.
@@ -169,10 +175,11 @@ pub(crate) struct FrameState {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SentState {
-    /// Mostly one of those in `connections`, and then the same descriptor.
+    /// Mostly one of those in `connections`, and then the same descriptor. `None` if it is
+    /// closed.
     Connection {
         id: ConnectionId,
-        socket: Descriptor,
+        socket: Option<Descriptor>,
     },
     Listener(Descriptor),
     User(Descriptor),
@@ -199,13 +206,39 @@ pub(crate) struct ListenerState {
     pub(crate) id: ListenerId,
     pub(crate) socket: Descriptor,
     pub(crate) kind: KindState,
-    pub(crate) policy: Policy,
+    pub(crate) dealing: Dealing,
+    pub(crate) access: Access,
+    /// The sockets to which the kernel deals, if it does; `socket` is the waiting room then.
+    pub(crate) lanes: Option<LanesState>,
     pub(crate) key: String,
     pub(crate) address: String,
+    /// The policy in force, and why.
+    pub(crate) policy: Policy,
+    pub(crate) reason: Option<String>,
     /// What TLS workers share, in V8's serialization.
     pub(crate) data: Option<Bytes>,
     /// The socket's file, to be removed in the end.
     pub(crate) file: Option<FileState>,
+}
+
+/// The lanes of a listener, and what the program in the kernel goes by.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LanesState {
+    pub(crate) waiting_room: Descriptor,
+    /// By number.
+    pub(crate) lanes: Vec<LaneState>,
+    /// The maps.
+    pub(crate) sockets: Descriptor,
+    pub(crate) board: Descriptor,
+    /// Those that are dealt to.
+    pub(crate) dealt: Vec<DealtLane>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct LaneState {
+    pub(crate) socket: Descriptor,
+    /// Whether the primary accepts from it.
+    pub(crate) reclaimed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -230,6 +263,30 @@ pub(crate) struct FileState {
 pub(crate) struct ConnectionState {
     pub(crate) id: ConnectionId,
     pub(crate) socket: Descriptor,
+    pub(crate) mark: Option<MarkState>,
+}
+
+/// By what a connection is found again among those that are open.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct MarkState {
+    pub(crate) inode: u32,
+    pub(crate) place: PlaceState,
+}
+
+/// Where the kernel looks for it; TCP by the listener's port.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PlaceState {
+    V4(u16),
+    V6(u16),
+    Unix,
+}
+
+/// A connection that a worker has.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct HoldingState {
+    pub(crate) worker: WorkerId,
+    pub(crate) mark: MarkState,
 }
 
 /// A worker's question for an address that is not answered yet.
@@ -287,6 +344,28 @@ impl From<KindState> for SocketKind {
             KindState::UnixDatagram => Self::UnixDatagram,
             KindState::Other => Self::Other,
         }
+    }
+}
+
+impl From<Mark> for MarkState {
+    fn from(mark: Mark) -> Self {
+        let place = match mark.place {
+            Place::V4(port) => PlaceState::V4(port),
+            Place::V6(port) => PlaceState::V6(port),
+            Place::Unix => PlaceState::Unix,
+        };
+        Self { inode: mark.inode.0, place }
+    }
+}
+
+impl From<MarkState> for Mark {
+    fn from(mark: MarkState) -> Self {
+        let place = match mark.place {
+            PlaceState::V4(port) => Place::V4(port),
+            PlaceState::V6(port) => Place::V6(port),
+            PlaceState::Unix => Place::Unix,
+        };
+        Self { inode: Inode(mark.inode), place }
     }
 }
 

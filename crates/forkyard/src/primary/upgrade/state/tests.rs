@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 
-const FORMAT_1: &str = include_str!("format-1.json");
+const FORMAT_2: &str = include_str!("format-2.json");
 
 fn json(text: &str) -> Json {
     serde_json::from_str(text).unwrap()
@@ -17,20 +17,20 @@ fn json(text: &str) -> Json {
 
 /// Nothing of it is passed over, and nothing is written otherwise.
 #[test]
-fn format_1_is_read_and_written_as_it_is() {
-    let state = State::read(FORMAT_1.as_bytes()).unwrap();
-    assert_eq!(serde_json::to_value(&state).unwrap(), json(FORMAT_1));
+fn format_2_is_read_and_written_as_it_is() {
+    let state = State::read(FORMAT_2.as_bytes()).unwrap();
+    assert_eq!(serde_json::to_value(&state).unwrap(), json(FORMAT_2));
 }
 
 /// The core, too, keeps all of it.
 #[test]
-fn a_core_of_format_1_goes_on() {
-    let state = State::read(FORMAT_1.as_bytes()).unwrap();
+fn a_core_of_format_2_goes_on() {
+    let state = State::read(FORMAT_2.as_bytes()).unwrap();
     assert_eq!(state.core.rolling(), Some(RollReason::Reload));
     let now = Instant::now();
     let core = Core::resume(Settings::default(), state.core, now);
     let again = serde_json::to_value(core.snapshot(now).unwrap()).unwrap();
-    assert_eq!(sorted(again), sorted(json(FORMAT_1)["core"].clone()));
+    assert_eq!(sorted(again), sorted(json(FORMAT_2)["core"].clone()));
 }
 
 /// The order of timers means nothing.
@@ -44,7 +44,7 @@ fn sorted(mut core: Json) -> Json {
 
 #[test]
 fn what_is_sent_and_read_comes_back() {
-    let state = State::read(FORMAT_1.as_bytes()).unwrap();
+    let state = State::read(FORMAT_2.as_bytes()).unwrap();
     let worker = &state.workers[0];
     let outbox: OutboxState<SentState> = worker.sending.clone().into();
     assert_eq!((outbox.waiting.len(), outbox.written, outbox.stopped), (3, 1, true));
@@ -66,7 +66,7 @@ fn what_is_sent_and_read_comes_back() {
 /// A newer or older program says which format it found, whatever else has changed.
 #[test]
 fn another_format_is_refused_by_its_number() {
-    for other in [0, 2, 999] {
+    for other in [0, 1, 999] {
         let text = json!({ "format": other, "all": "new" }).to_string();
         let error = State::read(text.as_bytes()).unwrap_err();
         assert!(matches!(error, StateError::Format { found } if found == other));
@@ -76,7 +76,7 @@ fn another_format_is_refused_by_its_number() {
 
 #[test]
 fn what_is_no_state_is_an_error() {
-    let mut incomplete = json(FORMAT_1);
+    let mut incomplete = json(FORMAT_2);
     incomplete.as_object_mut().unwrap().remove("workers");
     for text in ["", "{}", "[]", "null", "\u{0}", &incomplete.to_string()] {
         assert!(State::read(text.as_bytes()).is_err(), "{text}");

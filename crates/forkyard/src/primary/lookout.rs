@@ -1,0 +1,130 @@
+//! Notices when connections wait on lanes that workers accept from, without waking up for each.
+//!
+//! ```text
+//!            something comes
+//!   Dozing ──────────────────▶ Looking, every 2 ms
+//!     ▲      nothing for 100 ms     │
+//!     └─────────────────────────────┘
+//! ```
+//!
+//! A worker that takes what comes needs nobody to look. So long as connections keep coming a
+//! few looks a second cost next to nothing, while having the reactor watch the lanes would wake
+//! the primary for every single one. Once they stop, it is the other way round.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use forkyard_core::LaneView;
+use forkyard_sys::reactor::Watched;
+use tokio::io::Interest;
+use tokio::time::{Instant, Sleep};
+
+/// How often it is looked. Half of what a worker may take to be noticed as blocked.
+const EVERY: Duration = Duration::from_millis(2);
+/// How long nothing has to come until it is not looked any more.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Lookout {
+    state: State,
+    alarm: Pin<Box<Sleep>>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// There is nothing to look at.
+    Off,
+    /// The reactor watches all lanes.
+    Dozing(Vec<Watched>),
+    /// The alarm rings when it is time to look.
+    Looking { quiet_since: Instant, dealt: u64 },
+}
+
+/// What one look has seen of all lanes together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Glance {
+    lanes: usize,
+    waiting: u64,
+    dealt: u64,
+}
+
+impl Glance {
+    pub(super) fn add(&mut self, LaneView { waiting, dealt }: LaneView) {
+        self.lanes += 1;
+        self.waiting += u64::from(waiting);
+        self.dealt += dealt;
+    }
+
+    /// Whether nothing waits anywhere.
+    pub(super) fn is_empty(self) -> bool {
+        self.waiting == 0
+    }
+}
+
+impl Lookout {
+    /// Looks at nothing. Needs a runtime at hand.
+    pub(super) fn new() -> Self {
+        Self { state: State::Off, alarm: Box::pin(tokio::time::sleep(Duration::ZERO)) }
+    }
+
+    /// Other lanes are dealt to than before: it is looked at once.
+    pub(super) fn lanes_changed(&mut self) {
+        self.look_from(Instant::now());
+    }
+
+    /// Ready when it is time to look.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.state {
+            State::Off => Poll::Pending,
+            State::Looking { .. } => self.alarm.as_mut().poll(cx),
+            State::Dozing(lanes) => {
+                let mut came = false;
+                for lane in lanes {
+                    // All of them are asked, so that each can wake the primary.
+                    came |= lane.poll_read_ready(cx).is_ready();
+                }
+                if came { Poll::Ready(()) } else { Poll::Pending }
+            }
+        }
+    }
+
+    /// It has been looked, at all of `lanes`.
+    pub(super) fn looked<'a>(
+        &mut self,
+        glance: Glance,
+        lanes: impl Iterator<Item = BorrowedFd<'a>>,
+    ) {
+        let now = Instant::now();
+        let (quiet_since, dealt) = match self.state {
+            State::Looking { quiet_since, dealt } => (quiet_since, dealt),
+            State::Off | State::Dozing(_) => (now, glance.dealt),
+        };
+        let is_quiet = glance.waiting == 0 && glance.dealt == dealt;
+        let quiet_since = if is_quiet { quiet_since } else { now };
+        if glance.lanes == 0 {
+            self.state = State::Off;
+        } else if now.duration_since(quiet_since) < QUIET {
+            self.state = State::Looking { quiet_since, dealt: glance.dealt };
+            self.alarm.as_mut().reset(now + EVERY);
+        } else if let Ok(watched) = lanes.map(watch).collect() {
+            self.state = State::Dozing(watched);
+        } else {
+            // For want of descriptors it goes on looking.
+            self.look_from(now + EVERY);
+        }
+    }
+
+    fn look_from(&mut self, at: Instant) {
+        self.state = State::Looking { quiet_since: Instant::now(), dealt: 0 };
+        self.alarm.as_mut().reset(at);
+    }
+}
+
+/// What has come before is noticed at once.
+fn watch(lane: BorrowedFd<'_>) -> io::Result<Watched> {
+    Watched::new(lane.try_clone_to_owned()?, Interest::READABLE)
+}
