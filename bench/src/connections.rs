@@ -27,6 +27,7 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Measures Forkyard against Node's own cluster primary: throughput, and what the primary
 /// uses. Installs wrk from Debian if it is missing.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// How often everything is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]

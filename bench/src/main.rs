@@ -1,20 +1,29 @@
 //! Forkyard measured against its peers.
 //!
-//! There are two benchmarks: [`connections`], what a primary costs, and [`reload`], what
-//! clients notice of reloads and crashes. In both all contestants take turns, round after
-//! round, so that whatever else the machine does meets them alike.
+//! There are three benchmarks: [`connections`], what a primary costs, [`dispatch`], how
+//! connections reach workers, and [`reload`], what clients notice of reloads and crashes. In
+//! all of them the contestants take turns, round after round, so that whatever else the
+//! machine does meets them alike. Beside them stands [`simulate`], which compares policies in
+//! virtual time.
 //!
-//! Both use [`tools`], which gets what is needed, [`program`], which runs a program and
+//! The three use [`tools`], which gets what is needed, [`program`], which runs a program and
 //! ends it, [`spread`], which sums up, and [`table`]. Nothing that was started is left
 //! behind, also after a failure or Ctrl-C: [`interrupt`] and [`orphans`] see to that.
 #![forbid(unsafe_code)]
 
+mod client;
 mod connections;
+mod debian;
+mod dispatch;
 mod interrupt;
+mod origin;
 mod orphans;
+mod pm2;
 mod ports;
 mod program;
 mod reload;
+mod runs;
+mod simulate;
 mod spread;
 mod table;
 mod tools;
@@ -40,7 +49,9 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     Connections(connections::Args),
+    Dispatch(dispatch::Args),
     Reload(reload::Args),
+    Simulate(simulate::Args),
 }
 
 fn main() -> Result<()> {
@@ -50,7 +61,9 @@ fn main() -> Result<()> {
     orphans::adopt()?;
     let outcome = match benchmark {
         Benchmark::Connections(args) => connections::run(&args),
+        Benchmark::Dispatch(args) => dispatch::run(&args),
         Benchmark::Reload(args) => reload::run(&args),
+        Benchmark::Simulate(args) => simulate::run(&args),
     };
     let ended = orphans::end_all();
     outcome.and(ended)
@@ -60,4 +73,15 @@ fn main() -> Result<()> {
 fn say(text: &str) {
     // Nobody may be reading any more.
     let _ = writeln!(std::io::stderr().lock(), "bench: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Args::command().debug_assert();
+    }
 }

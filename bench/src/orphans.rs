@@ -5,7 +5,6 @@
 //! among its descendants becomes its child, and a child's id is nobody else's before it
 //! has been waited for.
 
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use rustix::process::{
 };
 
 use crate::interrupt::{self, Waited};
+use crate::usage;
 
 /// How long a killed process may take to end.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -72,15 +72,7 @@ pub(crate) fn end_all() -> Result<()> {
     }
 }
 
-/// Every thread has its own list (`proc_pid_children(5)`).
 fn children() -> Result<Vec<Pid>> {
-    let mut children = Vec::new();
-    let threads = fs::read_dir("/proc/self/task").context("failed to list the threads")?;
-    for thread in threads {
-        // A thread may end between being listed and being read.
-        let list = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
-        let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
-        children.extend(pids.filter_map(Pid::from_raw));
-    }
-    Ok(children)
+    let pids = usage::children(std::process::id())?;
+    Ok(pids.into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect())
 }

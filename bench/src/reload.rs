@@ -1,16 +1,13 @@
 //! The benchmark of reloads and crashes: what clients of an app notice of them under
 //! Forkyard, PM2 and Node's own cluster.
 //!
-//! [`contestant`] runs and reloads the app, with [`pm2`] for the one that is a daemon. What
-//! is measured: [`under_load`], [`crash`], [`roll`], [`upgrade`]. Who asks: [`client`], many
-//! of them in a [`load`] with a [`tally`], and [`probe`] after a crash. [`results`] are kept
-//! and [`report`] prints them.
+//! [`contestant`] runs and reloads the app. What is measured: [`under_load`], [`crash`],
+//! [`roll`], [`upgrade`]. Who asks: many clients in a [`load`] with a [`tally`], and [`probe`]
+//! after a crash. [`results`] are kept and [`report`] prints them.
 
-mod client;
 mod contestant;
 mod crash;
 mod load;
-mod pm2;
 mod probe;
 mod report;
 mod results;
@@ -24,13 +21,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::client::Reuse;
+use crate::pm2::Pm2Files;
 use crate::ports::Ports;
 use crate::tools::{self, Peers};
 use crate::{orphans, say};
 
-use client::Reuse;
 use contestant::{Contestant, Files, Setup};
-use pm2::Pm2Files;
 use results::{Results, RollKind, Start};
 
 /// How many workers are reloaded when the time for it is taken.
@@ -39,6 +36,7 @@ const ROLLED_WORKERS: [u16; 3] = [2, 8, 20];
 /// Measures reloads and crashes under Forkyard, PM2 and Node's own cluster: what clients
 /// lose, how long they wait, and how long it takes. Installs PM2 from the npm registry.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// How often everything is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]

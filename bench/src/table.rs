@@ -21,6 +21,14 @@ impl Target {
         if met { "met" } else { "missed" }
     }
 
+    /// The verdict, and by how much of the bound.
+    pub(crate) fn verdict_and_margin(self, measured: f64) -> String {
+        let (Self::AtLeast(bound) | Self::AtMost(bound)) = self;
+        let percent = (measured - bound).abs() / bound * 100.0;
+        let verdict = self.verdict(measured);
+        if percent.is_finite() { format!("{verdict} by {percent:.0} %") } else { verdict.into() }
+    }
+
     pub(crate) fn describe(self) -> String {
         match self {
             Self::AtLeast(bound) => format!("at least {bound}"),
@@ -72,6 +80,13 @@ mod tests {
         assert_eq!(Target::AtMost(0.6).verdict(0.6), "met");
         assert_eq!(Target::AtMost(0.6).verdict(0.61), "missed");
         assert_eq!(Target::AtMost(8.0).verdict(f64::NAN), "missed");
+    }
+
+    #[test]
+    fn a_margin_is_a_share_of_the_bound() {
+        assert_eq!(Target::AtLeast(2.0).verdict_and_margin(1.5), "missed by 25 %");
+        assert_eq!(Target::AtMost(50.0).verdict_and_margin(5.0), "met by 90 %");
+        assert_eq!(Target::AtMost(1.05).verdict_and_margin(f64::INFINITY), "missed");
     }
 
     #[test]

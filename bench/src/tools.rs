@@ -1,18 +1,19 @@
-//! What the benchmarks need and what they run on: Forkyard, Node, wrk, PM2, the machine.
+//! What the benchmarks need and what they run on: Forkyard, Node, wrk, PM2, NGINX, the machine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::say;
+use crate::{debian, say};
 
 /// The PM2 that is measured.
 pub(crate) const PM2_VERSION: &str = "7.0.4";
 
 /// Which Forkyard and which Node are measured.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// The Node to run everything with; by default the one on the path
     #[arg(long, value_name = "PATH", default_value = "node")]
@@ -45,6 +46,11 @@ impl Peers {
         Ok(Self { node, forkyard, node_version })
     }
 
+    /// Whether this Node's `listen` knows `reusePort`, which came with 22.12 and 23.1.
+    pub(crate) fn has_reuse_port(&self) -> bool {
+        knows_reuse_port(&self.node_version)
+    }
+
     /// Versions and machine, in one line.
     pub(crate) fn describe(&self) -> Result<String> {
         let forkyard = first_line(Command::new(&self.forkyard).arg("--version"))?;
@@ -66,19 +72,7 @@ pub(crate) fn install_wrk() -> Result<()> {
     if wrk_version().is_ok() {
         return Ok(());
     }
-    say("wrk is missing; installing it from Debian: apt-get install wrk");
-    // The package lists of a fresh machine are empty.
-    let arguments: [&[&str]; 2] =
-        [&["update", "-qq"], &["install", "-y", "-qq", "--no-install-recommends", "wrk"]];
-    for arguments in arguments {
-        let mut command = Command::new("apt-get");
-        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let status = command.status();
-        if !status.is_ok_and(|status| status.success()) {
-            bail!("failed to install wrk; please do so yourself, as root: apt-get install wrk");
-        }
-    }
+    debian::install("wrk")?;
     wrk_version().map(drop)
 }
 
@@ -124,6 +118,31 @@ fn pm2_version(package: &Path) -> Result<String> {
     Ok(json["version"].as_str().context("PM2's package.json has no version")?.to_owned())
 }
 
+/// Finds NGINX, or gets it from Debian where it is missing. It is not installed, because that
+/// would start it as a service. Returns what to run.
+pub(crate) fn find_nginx() -> Result<PathBuf> {
+    let installed = PathBuf::from("nginx");
+    if nginx_version(&installed).is_ok() {
+        return Ok(installed);
+    }
+    let folder = tools_folder()?.join("nginx");
+    let unpacked = folder.join("usr/sbin/nginx");
+    if nginx_version(&unpacked).is_err() {
+        debian::unpack("nginx", &folder)?;
+        nginx_version(&unpacked).context("failed to run NGINX; please install it yourself")?;
+    }
+    Ok(unpacked)
+}
+
+/// As in `nginx/1.22.1`.
+pub(crate) fn nginx_version(nginx: &Path) -> Result<String> {
+    let output = Command::new(nginx).arg("-v").output();
+    let output = output.with_context(|| format!("failed to run {}", nginx.display()))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let version = text.trim().strip_prefix("nginx version: ");
+    Ok(version.with_context(|| format!("failed to read the version of NGINX: {text:?}"))?.into())
+}
+
 /// `bench-tools` beside the folder of the profile that this program was built in.
 fn tools_folder() -> Result<PathBuf> {
     let this = std::env::current_exe().context("failed to find this program")?;
@@ -155,6 +174,17 @@ fn executable_of(messages: &str, name: &str) -> Option<PathBuf> {
     found.filter_map(|message| Some(message["executable"].as_str()?.into())).next()
 }
 
+fn knows_reuse_port(node_version: &str) -> bool {
+    let numbers = node_version.trim_start_matches('v').split('.');
+    let numbers: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
+    match numbers[..] {
+        [22, minor, ..] => minor >= 12,
+        [23, minor, ..] => minor >= 1,
+        [major, ..] => major > 23,
+        [] => false,
+    }
+}
+
 fn first_line(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("failed to run {command:?}"))?;
     ensure!(output.status.success(), "failed to run {command:?}: {}", output.status);
@@ -165,6 +195,16 @@ fn first_line(command: &mut Command) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reuse_port_came_with_two_releases() {
+        for version in ["v22.12.0", "v22.23.3", "v23.1.0", "v24.0.0", "v25.1.0-nightly"] {
+            assert!(knows_reuse_port(version), "{version}");
+        }
+        for version in ["v18.20.8", "v20.20.2", "v22.11.0", "v23.0.0", "odd"] {
+            assert!(!knows_reuse_port(version), "{version}");
+        }
+    }
 
     #[test]
     fn the_executable_is_found_among_the_messages() {

@@ -1,4 +1,4 @@
-//! What a process has used, from `/proc` (`proc(5)`).
+//! What a process has used, and its children, from `/proc` (`proc(5)`).
 
 use std::fs;
 use std::ops::Sub;
@@ -74,6 +74,24 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     Ok(Memory { resident: field("VmRSS")?, peak: field("VmHWM")? })
 }
 
+/// The memory a process has now, with what several processes share divided among them (`Pss`
+/// of `smaps_rollup`).
+pub(crate) fn proportional(pid: u32) -> Result<Bytes> {
+    let rollup = read(pid, "smaps_rollup")?;
+    parse_status(&rollup, "Pss").with_context(|| format!("found no Pss for process {pid}"))
+}
+
+/// The children of a process. Every thread has its own list (`proc_pid_children(5)`).
+pub(crate) fn children(pid: u32) -> Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).context("failed to list the threads")? {
+        // A thread may end between being listed and being read.
+        let list = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+        children.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(children)
+}
+
 fn read(pid: u32, file: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{file}");
     fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))
@@ -137,5 +155,23 @@ mod tests {
         while (cpu_time(pid).unwrap() - before).scheduled < Duration::from_millis(20) {}
         let memory = memory(pid).unwrap();
         assert!(memory.resident > Bytes(0) && memory.resident <= memory.peak);
+        let proportional = proportional(pid).unwrap();
+        assert!(proportional > Bytes(0) && proportional <= memory.peak);
+    }
+
+    #[test]
+    fn children_are_listed() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let listed = children(std::process::id()).unwrap().contains(&child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(listed);
+    }
+
+    #[test]
+    fn a_rollup_has_its_sizes_in_lines_too() {
+        let text =
+            "55d0-7ffd ---p 00000000 00:00 0    [rollup]\nRss:    9000 kB\nPss:    1024 kB\n";
+        assert_eq!(parse_status(text, "Pss"), Some(Bytes(1 << 20)));
     }
 }

@@ -46,7 +46,7 @@ async fn a_connection_costs_no_allocation() {
         cluster.fork().await.unwrap();
     }
     let bound = |event| match event {
-        Event::Bound(info) => Some(info.address.parse().unwrap()),
+        Event::Bound(listener) => Some(listener.address.parse().unwrap()),
         _ => None,
     };
     let address = event(&mut cluster, bound).await;

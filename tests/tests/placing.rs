@@ -47,16 +47,24 @@ fn assert_next_go_to(target: &Target, worker: i32, count: usize) -> Vec<Kept> {
     })
 }
 
-/// Ten connections each; then those of one worker are closed.
+/// Two workers have about as many connections as each other. Those of one are closed, and until
+/// it has caught up with the other one it gets all that come.
 fn leave_one_worker(target: &Target, meanwhile: impl FnOnce()) {
     let mut kept = keep_many(target, 20);
     let workers = by_worker(&kept);
-    assert_eq!(workers.values().copied().collect::<Vec<_>>(), [10, 10], "equals get equally many");
+    assert_about_even(&workers);
+    let fewest = workers.values().copied().min().unwrap_or_default();
     let left = kept[0].worker;
     meanwhile();
     kept.retain(|kept| kept.worker != left);
-    kept.extend(assert_next_go_to(target, left, 10));
-    assert_eq!(by_worker(&kept), workers, "as evenly as before");
+    kept.extend(assert_next_go_to(target, left, fewest));
+    assert_about_even(&by_worker(&kept));
+}
+
+/// Not quite, because a worker that does not answer at once is passed over.
+fn assert_about_even(workers: &BTreeMap<i32, usize>) {
+    let even = workers.len() == 2 && workers.values().all(|count| *count >= 5);
+    assert!(even, "{workers:?}");
 }
 
 fn least_connections() -> Launch {
@@ -139,8 +147,7 @@ fn without_a_client_address_all_take_turns() {
     let launch = Launch::run("sticky-sockets.js").workers(2).option("--policy", "ip-hash");
     let forkyard = launch.worker_env("SOCKET", &path).start();
     forkyard.wait_listening(2);
-    let kept = keep_many(&Target::unix(&path), 20);
-    assert_eq!(by_worker(&kept).values().copied().collect::<Vec<_>>(), [10, 10]);
+    assert_about_even(&by_worker(&keep_many(&Target::unix(&path), 20)));
 }
 
 fn cores_of(pid: i32) -> String {

@@ -1,11 +1,12 @@
 //! Sums up what was measured.
 
-use std::collections::BTreeMap;
-
 use super::load::Outcome;
 use super::subject::Subject;
+use crate::runs::Runs;
 use crate::spread::Spread;
 use crate::usage::{CpuTime, Memory};
+
+const MEASURED: &str = "invariant: every subject has been measured in every round";
 
 /// One run of one subject.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,63 +46,41 @@ impl Run {
     }
 }
 
-/// All runs, by subject, in the order of the rounds.
+/// All runs, by subject.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
-    runs: BTreeMap<Subject, Vec<Run>>,
+    runs: Runs<Subject, Run>,
 }
 
 impl Figures {
     pub(crate) fn add(&mut self, subject: Subject, run: Run) {
-        self.runs.entry(subject).or_default().push(run);
+        self.runs.add(subject, run);
     }
 
     /// One figure of a subject over all rounds; every subject has been measured.
     pub(crate) fn spread(&self, subject: Subject, figure: impl Fn(&Run) -> f64) -> Spread {
-        sum_up(self.runs[&subject].iter().map(figure))
+        self.runs.spread(subject, figure).expect(MEASURED)
     }
 
-    /// How one subject's figure compares with another's. The ratio is taken within each
-    /// round, where both met the same machine, and summed up afterwards.
+    /// How one subject's figure compares with another's.
     pub(crate) fn ratio(
         &self,
         subject: Subject,
         base: Subject,
         figure: impl Fn(&Run) -> f64,
     ) -> Spread {
-        let pairs = self.runs[&subject].iter().zip(&self.runs[&base]);
-        sum_up(pairs.map(|(run, base)| figure(run) / figure(base)))
+        self.runs.ratio(subject, base, figure).expect(MEASURED)
     }
 
     /// All errors that wrk met under this subject.
     pub(crate) fn errors(&self, subject: Subject) -> u64 {
-        self.runs[&subject].iter().map(|run| run.outcome.errors.total()).sum()
+        self.runs.of(subject).iter().map(|run| run.outcome.errors.total()).sum()
     }
-}
-
-fn sum_up(values: impl Iterator<Item = f64>) -> Spread {
-    Spread::of(values).expect("invariant: a subject with a list of runs has a run")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn run(requests_per_second: f64) -> Run {
-        Run { outcome: Outcome { requests_per_second, ..Outcome::default() }, ..Run::default() }
-    }
-
-    #[test]
-    fn ratios_are_taken_within_a_round() {
-        let mut figures = Figures::default();
-        for (node, forkyard) in [(100.0, 200.0), (10.0, 40.0), (1.0, 3.0)] {
-            figures.add(Subject::NodeRoundRobin, run(node));
-            figures.add(Subject::ForkyardRoundRobin, run(forkyard));
-        }
-        let (subject, base) = (Subject::ForkyardRoundRobin, Subject::NodeRoundRobin);
-        let ratio = figures.ratio(subject, base, Run::requests_per_second);
-        assert_eq!(ratio, Spread { median: 3.0, least: 2.0, most: 4.0 });
-    }
 
     #[test]
     fn cpu_is_told_per_connection() {

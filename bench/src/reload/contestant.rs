@@ -18,10 +18,10 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::client::{Client, Reuse};
-use super::pm2::{Pm2, Pm2Files};
 use super::probe;
+use crate::client::{Client, Reuse};
 use crate::interrupt;
+use crate::pm2::{Pm2, Pm2Files};
 use crate::program::Program;
 use crate::tools::{self, Peers};
 
@@ -110,7 +110,8 @@ impl Setup {
             Contestant::Forkyard => self.under_forkyard(files),
             Contestant::NodeCluster => self.under_node(&files.peers),
             Contestant::Pm2 => {
-                return Pm2::start(&files.pm2, port, self.workers).map(Primary::Pm2);
+                let program = tools::program("plain.js");
+                return Pm2::start(&files.pm2, &program, port, self.workers).map(Primary::Pm2);
             }
         };
         Program::start(command.env("PORT", port.to_string())).map(Primary::Program)

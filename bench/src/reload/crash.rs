@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::client::{Client, Reuse};
 use super::contestant::{App, Files, Setup};
 use super::probe;
+use crate::client::{Client, Reuse};
 use crate::program::Program;
 use crate::tools::{self, Peers};
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 
-use super::client::{Client, Failure, Reuse};
 use super::tally::{Counter, Tally};
+use crate::client::{Client, Failure, Reuse};
 use crate::interrupt;
 
 /// How long a client waits after it was refused. Without it, a port that is closed would be

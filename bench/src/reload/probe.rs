@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::client::{self, Reply, Reuse};
+use crate::client::{self, Reply, Reuse};
 use crate::interrupt;
 
 /// How often a new connection is tried. One that is refused, or that was handed to a

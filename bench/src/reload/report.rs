@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::client::{DEADLINE, TIME_OUT};
 use super::contestant::Contestant;
 use super::results::{Results, RollKind, Start, describe};
 use super::roll::Circumstances;
 use super::tally::Tally;
 use super::{Args, ROLLED_WORKERS, under_load};
+use crate::client::{DEADLINE, TIME_OUT};
 use crate::spread::Spread;
 use crate::table::{self, Row, Target};
 
@@ -262,7 +262,7 @@ fn reach(spread: Spread, digits: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reload::client::Reuse;
+    use crate::client::Reuse;
     use crate::reload::tally::Failures;
 
     fn results(requests: u64, reloads: usize, reset: u64) -> Results {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::client::Reuse;
 use super::contestant::Contestant;
 use super::roll::Circumstances;
 use super::tally::Tally;
 use super::{under_load, upgrade};
+use crate::client::Reuse;
 use crate::spread::Spread;
 
 /// Where a worker is killed, or what starts without one.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::client::Reuse;
 use super::contestant::{App, Files, Setup};
 use super::load::Load;
+use crate::client::Reuse;
 
 /// Clients that are there, but leave the machine to the reload: 400 requests a second.
 const LIGHT_CLIENTS: u16 = 4;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::client::Failure;
+use crate::client::Failure;
 
 /// Failed requests by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reload::client::DEADLINE;
+    use crate::client::DEADLINE;
 
     #[test]
     fn a_gap_reaches_from_answer_to_answer() {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::client::Reuse;
 use super::contestant::{App, Files, Setup};
 use super::load::Load;
 use super::tally::Tally;
+use crate::client::Reuse;
 
 /// How long the clients may take for their share of requests between two reloads.
 const SHARE_LIMIT: Duration = Duration::from_secs(600);

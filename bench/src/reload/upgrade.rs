@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::client::Reuse;
 use super::contestant::{App, Contestant, Files, Setup};
 use super::load::Load;
 use super::roll;
 use super::tally::Tally;
+use crate::client::Reuse;
 
 /// How many requests each kind of client makes without, and with, an upgrade.
 const REQUESTS: u64 = 400;

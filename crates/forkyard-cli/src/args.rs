@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use forkyard::{Dialect, MAX_SLOTS, Policy, PolicyRule};
+use forkyard::{Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule};
 
 pub(crate) use roll::RollOptions;
 
@@ -68,6 +68,11 @@ pub(crate) struct Run {
     /// for one listener only, as in `8443=shared` [default: auto]
     #[arg(long, value_name = "[LISTENER=]POLICY", value_parser = parse_policy)]
     policy: Vec<PolicyRule>,
+
+    /// An address that workers inherit, as from systemd (LISTEN_FDS); for programs that do not
+    /// ask for addresses as Node's do. 8000, IP:8000, unix:/PATH, udp:IP:53 (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<ListenAddress>,
 
     /// Give each worker one core, the slot's number picking it among those that may be used
     #[arg(long)]

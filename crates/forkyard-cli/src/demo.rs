@@ -38,7 +38,7 @@ pub(crate) fn demo(
         workers: workers.get(),
         policy: options.policy.policy,
     };
-    let staff = Staff { workers, spares: 0 };
+    let staff = Staff { listen: &[], workers, spares: 0 };
     let desk = Desk {
         reporter,
         reloads: Reloads::new(&source, rule),

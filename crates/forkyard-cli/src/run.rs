@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, Origin, Outcome, Output,
-    RequestError, RestartMode, RestartSettings, Stage,
+    Cluster, ClusterBuilder, ClusterHandle, Event, IdleRule, InheritedFds, ListenAddress, Origin,
+    Outcome, Output, ReadyRule, RequestError, RestartMode, RestartSettings, Stage,
 };
 
 use crate::args::{RollOptions, Run};
@@ -44,7 +44,7 @@ pub(crate) fn run(
     };
     let source = || launch.plan();
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
-    let staff = Staff { workers: plan.workers, spares: run.roll.spares };
+    let staff = Staff { listen: &run.listen, workers: plan.workers, spares: run.roll.spares };
     let builder = settings(run)
         .program(plan.program)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
@@ -90,16 +90,13 @@ fn settings(run: &Run) -> ClusterBuilder {
         None => builder,
     };
     let builder = if run.pin { builder.pin_workers() } else { builder };
-    let builder = roll_settings(builder, &run.roll);
+    let builder = roll_settings(builder, &run.roll).ready(ready_rule(run));
     run.policies().into_iter().fold(builder, ClusterBuilder::policy_rule)
 }
 
 fn roll_settings(builder: ClusterBuilder, roll: &RollOptions) -> ClusterBuilder {
-    let builder = builder
-        .ready(roll.ready_rule())
-        .ready_timeout(roll.ready_timeout)
-        .settle(roll.settle)
-        .drain_grace(roll.drain_grace);
+    let builder =
+        builder.ready_timeout(roll.ready_timeout).settle(roll.settle).drain_grace(roll.drain_grace);
     let builder = roll.check().into_iter().fold(builder, ClusterBuilder::check);
     match roll.shutdown_message {
         true => builder.drain_message("shutdown"),
@@ -107,9 +104,17 @@ fn roll_settings(builder: ClusterBuilder, roll: &RollOptions) -> ClusterBuilder 
     }
 }
 
+/// Nobody sees a worker listen on what it has inherited.
+fn ready_rule(run: &Run) -> ReadyRule {
+    let unsaid = if run.listen.is_empty() { ReadyRule::Listening } else { ReadyRule::Started };
+    run.roll.ready_rule().unwrap_or(unsaid)
+}
+
 /// How many workers there shall be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Staff {
+pub(crate) struct Staff<'a> {
+    /// What they are started with.
+    pub(crate) listen: &'a [ListenAddress],
     pub(crate) workers: NonZeroUsize,
     pub(crate) spares: usize,
 }
@@ -137,7 +142,7 @@ impl Desk<'_> {
 /// Starts the primary and its workers, reports what happens, and obeys signals.
 pub(crate) fn serve(
     builder: ClusterBuilder,
-    staff: Staff,
+    staff: Staff<'_>,
     signals: HeldSignals,
     opening: &Opening,
     mut desk: Desk<'_>,
@@ -179,11 +184,15 @@ struct Ended {
 
 async fn supervise(
     cluster: &mut Cluster,
-    staff: Staff,
+    staff: Staff<'_>,
     signals: &mut Signals,
     desk: &mut Desk<'_>,
 ) -> Result<Ended, Failure> {
     let handle = cluster.handle();
+    for address in staff.listen {
+        let bound = handle.listen(address.clone()).await;
+        bound.map_err(|error| Failure::unexpected("failed to start", &error))?;
+    }
     for _ in 0..staff.workers.get() {
         handle.fork().await.map_err(not_forked)?;
     }

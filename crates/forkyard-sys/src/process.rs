@@ -15,8 +15,8 @@ mod children;
 mod exit_status;
 mod limits;
 mod orphans;
+mod own_turn;
 mod processor;
-mod scheduling;
 mod signal;
 mod spawn;
 
@@ -35,8 +35,8 @@ pub use affinity::Core;
 pub use exit_status::ExitStatus;
 pub use limits::raise_nofile_limit;
 pub use orphans::{is_init, reap_orphans};
+pub use own_turn::wait_for_own_turn;
 pub use processor::{Scheduling, scheduling};
-pub use scheduling::wait_for_own_turn;
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{CHANNEL, Spawn, spawn};
 

@@ -145,6 +145,17 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes `O_NONBLOCK` away, as [`set_nonblocking`] sets it.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)`.
+pub fn set_blocking(fd: impl AsFd) -> io::Result<()> {
+    let flags = fcntl_getfl(&fd)?;
+    fcntl_setfl(&fd, flags - OFlags::NONBLOCK)?;
+    Ok(())
+}
+
 /// A socket for that address, not bound yet.
 pub(crate) fn inet_socket(
     address: &SocketAddr,

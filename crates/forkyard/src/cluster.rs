@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::RestartSettings;
 use crate::event::{Event, ListenerInfo, Policy, WorkerInfo};
+use crate::listen::{BindError, ListenAddress};
 use crate::output::{Drained, Output};
 use crate::primary::upgrade::{Arrival, TakeOver, UpgradeFailure};
 use crate::primary::{
@@ -52,6 +53,9 @@ pub enum StartError {
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
+    /// An address is not served.
+    #[error(transparent)]
+    Listen(#[from] BindError),
     /// The primary said no.
     #[error("{0}")]
     Denied(Denied),
@@ -523,6 +527,20 @@ pub struct ClusterHandle {
 }
 
 impl ClusterHandle {
+    /// Listens on an address of the app's own, before its workers do: every worker that is
+    /// started from then on inherits a listening socket of it, in the way of systemd
+    /// (`LISTEN_FDS`; see `sd_listen_fds(3)`), in the order of these calls. It stays open until the
+    /// app stops. For programs in any language; those that speak Node's protocol need not have it.
+    ///
+    /// Returns where it is bound and how its connections reach the workers, when that is done.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be bound, the app has it already, or is stopping.
+    pub async fn listen(&self, address: ListenAddress) -> Result<ListenerInfo, RequestError> {
+        Ok(self.ask(|answer| Command::Listen(address, answer)).await??)
+    }
+
     /// Adds a slot and starts a worker in it. The slot keeps a worker from then on, as the
     /// restart settings say.
     ///

@@ -22,9 +22,9 @@ pub(crate) struct RollOptions {
     reload: SecondReload,
 
     /// What makes a worker ready to take over; with `listening` READY=1 on NOTIFY_SOCKET
-    /// counts too
-    #[arg(long, value_enum, value_name = "RULE", default_value_t = ReadyWord::Listening)]
-    ready: ReadyWord,
+    /// counts too [default: listening; with --listen started]
+    #[arg(long, value_enum, value_name = "RULE")]
+    ready: Option<ReadyWord>,
 
     /// The same as `--ready message`, as PM2 has it
     #[arg(long, conflicts_with = "ready")]
@@ -35,7 +35,7 @@ pub(crate) struct RollOptions {
     pub(crate) ready_timeout: Duration,
 
     /// Ask each new worker for this path, as in /healthz; 200 to 399 is healthy
-    #[arg(long, value_name = "PATH", value_parser = parse_check)]
+    #[arg(long, value_name = "PATH", conflicts_with = "listen", value_parser = parse_check)]
     check: Option<CheckSettings>,
 
     /// How long the answer to `--check` may take
@@ -64,15 +64,17 @@ pub(crate) struct RollOptions {
 }
 
 impl RollOptions {
-    /// What makes a worker ready.
-    pub(crate) fn ready_rule(&self) -> ReadyRule {
-        match self.ready {
-            _ if self.wait_ready => ReadyRule::Message,
+    /// What makes a worker ready, if anybody has said so.
+    pub(crate) fn ready_rule(&self) -> Option<ReadyRule> {
+        if self.wait_ready {
+            return Some(ReadyRule::Message);
+        }
+        self.ready.map(|word| match word {
             ReadyWord::Listening => ReadyRule::Listening,
             ReadyWord::Message => ReadyRule::Message,
             ReadyWord::Notify => ReadyRule::Notify,
             ReadyWord::Started => ReadyRule::Started,
-        }
+        })
     }
 
     /// What becomes of a reload while another one is under way.
@@ -151,7 +153,7 @@ mod tests {
         let options = options(&[]).unwrap();
         assert_eq!(options.surge, Surge::Workers(1));
         assert_eq!(options.second_reload(), WhenBusy::Wait);
-        assert_eq!(options.ready_rule(), ReadyRule::Listening);
+        assert_eq!(options.ready_rule(), None);
         assert_eq!(options.ready_timeout, Duration::from_secs(30));
         assert_eq!(options.check(), None);
         assert_eq!(options.settle, Duration::from_millis(20));
@@ -188,9 +190,9 @@ mod tests {
             ("notify", ReadyRule::Notify),
             ("started", ReadyRule::Started),
         ] {
-            assert_eq!(rule(&["--ready", name]).unwrap(), expected);
+            assert_eq!(rule(&["--ready", name]).unwrap(), Some(expected));
         }
-        assert_eq!(rule(&["--wait-ready"]).unwrap(), ReadyRule::Message);
+        assert_eq!(rule(&["--wait-ready"]).unwrap(), Some(ReadyRule::Message));
         assert!(rule(&["--wait-ready", "--ready", "listening"]).is_err());
         assert!(rule(&["--ready", "soon"]).is_err());
     }

@@ -87,7 +87,7 @@ fn scope_id(scope: &str) -> Option<u32> {
 }
 
 /// An endpoint as people write it.
-pub(super) struct Shown<'a>(pub(super) &'a Endpoint);
+pub(crate) struct Shown<'a>(pub(crate) &'a Endpoint);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,6 +12,7 @@ mod commands;
 mod counting;
 mod departing;
 mod incoming;
+mod listening;
 mod performing;
 mod rescuing;
 mod rolling;

@@ -14,7 +14,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use forkyard_core::{Choice, DealtLane, LaneId, LaneView, ORIGIN_CLASSES, SlotId, slot_of_class};
+use forkyard_core::{
+    Access, Choice, DealtLane, LaneId, LaneView, ORIGIN_CLASSES, SlotId, slot_of_class,
+};
 use forkyard_sys::reuseport::{Group, LIST_LIMIT, Parts, Seat};
 use forkyard_sys::sockets::{SocketKind, accept_queue};
 
@@ -27,6 +29,7 @@ const _: () = assert!(ORIGIN_CLASSES <= LIST_LIMIT, "a table by origin fits into
 pub(super) struct Lanes {
     group: Group,
     kind: SocketKind,
+    access: Access,
     choice: Choice,
     /// Who accepts from each, by number.
     acceptors: Vec<Acceptor>,
@@ -39,20 +42,21 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// None yet.
-    pub(super) fn new(group: Group, kind: SocketKind, choice: Choice) -> Self {
-        Self { group, kind, choice, acceptors: Vec::new(), dealt: Vec::new(), next: 0 }
+    pub(super) fn new(group: Group, (kind, access): (SocketKind, Access), choice: Choice) -> Self {
+        Self { group, kind, access, choice, acceptors: Vec::new(), dealt: Vec::new(), next: 0 }
     }
 
     /// Those that another image of this process has left; `reclaimed` says for each whether the
     /// primary accepts from it.
     pub(super) fn resume(
-        (group, kind, choice): (Group, SocketKind, Choice),
-        reclaimed: impl IntoIterator<Item = bool>,
-        dealt: Vec<DealtLane>,
+        group: Group,
+        (kind, access): (SocketKind, Access),
+        choice: Choice,
+        (reclaimed, dealt): (impl IntoIterator<Item = bool>, Vec<DealtLane>),
     ) -> Self {
         let acceptor = |reclaimed| if reclaimed { Acceptor::Unwatched } else { Acceptor::Workers };
         let acceptors = reclaimed.into_iter().map(acceptor).collect();
-        Self { acceptors, dealt, ..Self::new(group, kind, choice) }
+        Self { acceptors, dealt, ..Self::new(group, (kind, access), choice) }
     }
 
     /// All that has to stay open, to be gone on with by another image.
@@ -87,11 +91,18 @@ impl Lanes {
         }
     }
 
-    /// Puts a new socket in the place of a lane's. What waits at the old one goes to the lanes
-    /// that are dealt to once its worker has closed it.
+    /// Gives a lane a new socket. What waits at the old one goes to those who are dealt to, once
+    /// its worker has let go of it too.
     pub(super) fn renew(&mut self, lane: LaneId) -> io::Result<()> {
         self.set_acceptor(lane, Acceptor::Workers);
         self.group.renew(seat(lane))
+    }
+
+    /// Gives the waiting room a new socket, which is returned. Whoever has the old one has to
+    /// let go of it.
+    pub(super) fn renew_waiting_room(&mut self) -> io::Result<OwnedFd> {
+        self.group.renew_waiting_room()?;
+        self.group.waiting_room().try_clone_to_owned()
     }
 
     /// Leaves a lane to its worker again.
@@ -137,6 +148,7 @@ impl Lanes {
     /// could have it, and would.
     pub(super) fn watchable(&self) -> impl Iterator<Item = (LaneId, BorrowedFd<'_>)> {
         let may_be_rescued = self.kind == SocketKind::Tcp
+            && self.access == Access::Asked
             && self.choice == Choice::InTurn
             && self.acceptors.len() > 1;
         let lanes = self.dealt.iter().filter(move |_| may_be_rescued);

@@ -6,11 +6,13 @@ use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use forkyard_core::{Choice, ConnectionId, Dealing, Endpoint, LaneId, ListenerId, Policy};
+use forkyard_core::{
+    Access, Choice, ConnectionId, Dealing, DealtLane, Endpoint, LaneId, ListenerId, Policy,
+};
 use forkyard_ipc::{HandleKind, ServerReply, Transport, Value};
 use forkyard_sys::inherited::InheritedFds;
 use forkyard_sys::reuseport::{Heir, NotPermitted};
-use forkyard_sys::sockets::SocketKind;
+use forkyard_sys::sockets::{SocketKind, accept_queue, set_blocking};
 
 use super::acceptor::Acceptor;
 use super::binding::{self, bind, bind_group};
@@ -36,6 +38,8 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
     pub(super) dealing: Dealing,
+    /// How workers come by it.
+    pub(super) access: Access,
     /// Where it is and how it is dealt, for people.
     pub(super) info: ListenerInfo,
     /// Names it on the wire; ends in its id.
@@ -77,24 +81,28 @@ impl Listeners {
     pub(super) fn open(
         &mut self,
         id: ListenerId,
-        endpoint: &Endpoint,
-        policy: Policy,
+        (endpoint, policy, access): (&Endpoint, Policy, Access),
         means: (Option<u32>, &InheritedFds),
     ) -> io::Result<(ListenerInfo, Dealing)> {
-        let ruling = rule(endpoint, policy, permitted);
-        let (bound, lanes, ruling) = match bind_as(ruling, endpoint, means) {
+        let wanted = (endpoint, access);
+        let ruling = rule(wanted, policy, permitted);
+        let (bound, lanes, ruling) = match bind_as(ruling, wanted, means) {
             // It was not when it was tried, a moment before.
             Err(error) if is_not_permitted(&error) => {
-                let ruling = rule(endpoint, policy, || Err(not_permitted(&error)));
-                bind_as(ruling, endpoint, means)?
+                let ruling = rule(wanted, policy, || Err(not_permitted(&error)));
+                bind_as(ruling, wanted, means)?
             }
             bound => bound?,
         };
+        if access == Access::Inherited {
+            // As systemd passes sockets, and most programs expect them. Nobody here accepts.
+            set_blocking(&bound.socket)?;
+        }
         let Ruling { policy, reason, dealing, .. } = ruling;
         let address = bound.describe(endpoint);
         let key = format!("{address}#{id}");
         let info = ListenerInfo { address, policy, reason };
-        let listed = Listed { dealing, info: info.clone(), key, data: None };
+        let listed = Listed { dealing, access, info: info.clone(), key, data: None };
         self.resume(id, bound, lanes, listed);
         Ok((info, dealing))
     }
@@ -107,7 +115,7 @@ impl Listeners {
         lanes: Option<Lanes>,
         listed: Listed,
     ) {
-        let acceptor = acceptor_for(listed.dealing, bound.kind);
+        let acceptor = acceptor_for(&listed, bound.kind);
         self.entries.insert(id, Entry { bound, acceptor, lanes, listed });
     }
 
@@ -210,6 +218,31 @@ impl Listeners {
         Ok(Some((reply, socket)))
     }
 
+    /// What a worker is started with.
+    pub(super) fn lend(&mut self, id: ListenerId, lane: Option<LaneId>) -> io::Result<OwnedFd> {
+        let entry = self.entries.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
+        let socket = entry.lend(lane)?.ok_or(io::ErrorKind::Unsupported)?;
+        set_blocking(&socket)?;
+        Ok(socket)
+    }
+
+    /// Has the kernel deal to these lanes from now on.
+    pub(super) fn deal_to(&mut self, id: ListenerId, dealt: Vec<DealtLane>) -> io::Result<()> {
+        let Some(entry) = self.entries.get_mut(&id) else { return Ok(()) };
+        let Some(lanes) = &mut entry.lanes else { return Ok(()) };
+        let is_anybody_there = !dealt.is_empty();
+        lanes.deal_to(dealt)?;
+        if is_anybody_there
+            && entry.listed.access == Access::Inherited
+            && accept_queue(entry.bound.socket.as_fd())?.waiting > 0
+        {
+            // What has waited for somebody to come goes to those who are there now, once the
+            // socket is nobody's any more.
+            entry.bound.socket = lanes.renew_waiting_room()?;
+        }
+        Ok(())
+    }
+
     /// Accepts one connection on a listener for which `wanted` says that it can be placed.
     pub(super) fn poll_accept(
         &mut self,
@@ -265,16 +298,24 @@ impl Entry {
 /// Binds an address as it was ruled.
 fn bind_as(
     ruling: Ruling,
-    endpoint: &Endpoint,
+    (endpoint, access): (&Endpoint, Access),
     (backlog, inherited): (Option<u32>, &InheritedFds),
 ) -> io::Result<(binding::Bound, Option<Lanes>, Ruling)> {
     let Some(by_kernel) = ruling.by_kernel else {
         return Ok((bind(endpoint, backlog, inherited)?, None, ruling));
     };
-    // A lane is closed for good only to have others take what waits there.
-    let (bound, group) = bind_group(endpoint, backlog, (by_kernel, Heir::List))?;
-    let lanes = Lanes::new(group, bound.kind, ruling.dealing.choice());
+    let heir = heir(access);
+    let (bound, group) = bind_group(endpoint, backlog, (by_kernel, heir))?;
+    let lanes = Lanes::new(group, (bound.kind, access), ruling.dealing.choice());
     Ok((bound, Some(lanes), ruling))
+}
+
+/// Who gets what a lane leaves when its worker has gone: whoever can give it to somebody.
+fn heir(access: Access) -> Heir {
+    match access {
+        Access::Asked => Heir::WaitingRoom,
+        Access::Inherited => Heir::List,
+    }
 }
 
 fn permitted() -> Result<(), String> {
@@ -290,8 +331,9 @@ fn is_not_permitted(error: &io::Error) -> bool {
 }
 
 /// Nobody can accept datagrams for somebody else.
-fn acceptor_for(dealing: Dealing, kind: SocketKind) -> Acceptor {
-    match dealing {
+fn acceptor_for(listed: &Listed, kind: SocketKind) -> Acceptor {
+    match listed.dealing {
+        _ if listed.access == Access::Inherited => Acceptor::Workers,
         Dealing::ByPrimary(_) => Acceptor::Unwatched,
         Dealing::ByKernel(_) if kind != SocketKind::Udp => Acceptor::Unwatched,
         Dealing::ByWorkers | Dealing::ByKernel(_) => Acceptor::Workers,

@@ -13,7 +13,7 @@
 //! or a thread that reports by [`Mail`].
 
 mod acceptor;
-mod address;
+pub(crate) mod address;
 mod announcer;
 mod binding;
 mod census;
@@ -61,6 +61,7 @@ pub(crate) use rolls::Wanted;
 use upgrade::{TakeOver, UpgradeFailure};
 
 use crate::event::{Event, ListenerInfo, WorkerInfo};
+use crate::listen::{BindError, ListenAddress};
 use crate::output::{Drained, Output, OutputPump};
 use crate::program::Program;
 use crate::roll::RollTicket;
@@ -204,6 +205,7 @@ pub(crate) enum Command {
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
     Generation(oneshot::Sender<Generation>),
+    Listen(ListenAddress, oneshot::Sender<Result<ListenerInfo, BindError>>),
     Listeners(oneshot::Sender<Vec<ListenerInfo>>),
     Upgrade(UpgradeAnswer),
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 
-use forkyard_core::{Choice, Dealing, Endpoint, Host, Policy, Transport};
+use forkyard_core::{Access, Choice, Dealing, Endpoint, Host, Policy, Transport};
 use forkyard_sys::reuseport;
 
 /// What is in force for one listener.
@@ -41,14 +41,33 @@ impl Ruling {
 
 /// Decides on a listener. `permitted` finds out whether the kernel can deal; if not, why.
 pub(super) fn rule(
-    endpoint: &Endpoint,
+    (endpoint, access): (&Endpoint, Access),
     policy: Policy,
     permitted: impl FnOnce() -> Result<(), String>,
 ) -> Ruling {
     let kernel = || may_have_lanes(endpoint).and_then(|()| permitted());
     match endpoint.is_datagram() {
         true => rule_datagrams(endpoint, policy, kernel),
+        false if access == Access::Inherited => rule_inherited(policy, kernel),
         false => rule_connections(endpoint, policy, kernel),
+    }
+}
+
+/// Workers that are started with a socket cannot be handed connections. With one for all of
+/// them none waits for a worker that is busy, so that is what they get unless somebody wants
+/// it otherwise.
+fn rule_inherited(policy: Policy, kernel: impl FnOnce() -> Result<(), String>) -> Ruling {
+    let by_kernel = |choice, dealing| match kernel() {
+        Ok(()) => Ruling::kernel(policy, choice, dealing),
+        Err(why) => Ruling::shared().because(why),
+    };
+    match policy {
+        Policy::Kernel => by_kernel(Choice::InTurn, reuseport::Dealing::InTurn),
+        Policy::IpHash => by_kernel(Choice::ByOrigin, reuseport::Dealing::ByAddress),
+        Policy::Shared => Ruling::shared(),
+        Policy::Auto | Policy::RoundRobin | Policy::LeastConnections => {
+            Ruling::shared().because("workers inherit the socket and cannot be handed connections")
+        }
     }
 }
 
@@ -147,8 +166,12 @@ mod tests {
 
     /// What is in force with and without permission.
     fn told(endpoint: &Endpoint, policy: Policy) -> [String; 2] {
+        told_of((endpoint, Access::Asked), policy)
+    }
+
+    fn told_of((endpoint, access): (&Endpoint, Access), policy: Policy) -> [String; 2] {
         [Ok(()), Err("no".to_owned())].map(|permitted| {
-            let Ruling { policy, reason, .. } = rule(endpoint, policy, || permitted);
+            let Ruling { policy, reason, .. } = rule((endpoint, access), policy, || permitted);
             reason.map_or(policy.name().into(), |reason| format!("{}: {reason}", policy.name()))
         })
     }
@@ -179,6 +202,21 @@ mod tests {
             (inherited, Policy::IpHash, "ip-hash: by the primary: an inherited socket"),
         ] {
             assert_eq!(told(&endpoint, policy)[0], expected, "{endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_inherited_cannot_be_handed_over() {
+        let inherit = "shared: workers inherit the socket and cannot be handed connections";
+        for (policy, expected) in [
+            (Policy::Auto, [inherit; 2]),
+            (Policy::RoundRobin, [inherit; 2]),
+            (Policy::LeastConnections, [inherit; 2]),
+            (Policy::Kernel, ["kernel", "shared: no"]),
+            (Policy::IpHash, ["ip-hash", "shared: no"]),
+            (Policy::Shared, ["shared"; 2]),
+        ] {
+            assert_eq!(told_of((&TCP, Access::Inherited), policy), expected);
         }
     }
 

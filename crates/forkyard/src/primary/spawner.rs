@@ -6,14 +6,14 @@
 //! and that is how no worker outlives its primary.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use forkyard_core::{SlotId, WorkerId};
 use forkyard_ipc::Dialect;
 use forkyard_sys::notify::NotifySocket;
-use forkyard_sys::process::{CHANNEL, Core, Process, Spawn};
+use forkyard_sys::process::{Core, Process, Spawn};
 use tokio::sync::mpsc;
 
 use super::{Mail, Pinning, PrimarySettings};
@@ -30,11 +30,13 @@ const SLOT_VARIABLE: &str = "FORKYARD_SLOT";
 const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// A worker to start.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) slot: SlotId,
     pub(crate) worker: WorkerId,
     pub(crate) program: Arc<Program>,
+    /// Listening sockets that it inherits.
+    pub(crate) sockets: Vec<OwnedFd>,
 }
 
 /// A worker that runs.
@@ -64,16 +66,17 @@ impl Recipe {
         Self { dialect, nofile_soft, pinning, pump }
     }
 
-    fn spawn(&self, job: &Job) -> io::Result<Spawned> {
+    fn spawn(&self, job: &Job, sockets: Vec<OwnedFd>) -> io::Result<Spawned> {
         let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
         let notify = NotifySocket::bind()?;
-        let command = self.command(job, &notify.address()?);
         let spawn = Spawn {
             channel: Some(theirs),
+            sockets,
             nofile_soft: self.nofile_soft,
             core: self.core(job.slot)?,
             ..Spawn::default()
         };
+        let command = self.command(job, &notify.address()?, spawn.channel_number());
         let mut process = forkyard_sys::process::spawn(command, spawn)?;
         let output_done = self.pump.as_ref().map(|pump| capture(pump, job, &mut process));
         Ok(Spawned { worker: job.worker, process, channel, notify, output_done })
@@ -87,11 +90,11 @@ impl Recipe {
         }
     }
 
-    fn command(&self, job: &Job, notify: &str) -> Command {
+    fn command(&self, job: &Job, notify: &str, channel: RawFd) -> Command {
         let mut command = job.program.command();
         command
             .env(ID_VARIABLE, job.worker.to_string())
-            .env(CHANNEL_VARIABLE, CHANNEL.to_string())
+            .env(CHANNEL_VARIABLE, channel.to_string())
             .env(DIALECT_VARIABLE, self.dialect.to_string())
             .env(SLOT_VARIABLE, job.slot.to_string())
             .env(NOTIFY_VARIABLE, notify);
@@ -122,10 +125,11 @@ impl Spawner {
     }
 
     /// Has a worker started; how that went is mail. Never waits.
-    pub(crate) fn spawn(&self, job: Job) -> Result<(), NobodyThere> {
+    pub(crate) fn spawn(&self, mut job: Job) -> Result<(), NobodyThere> {
         let (recipe, mail) = (Arc::clone(&self.recipe), self.mail.clone());
         self.errands.send(move || {
-            let report = recipe.spawn(&job).map_or_else(
+            let sockets = std::mem::take(&mut job.sockets);
+            let report = recipe.spawn(&job, sockets).map_or_else(
                 |error| {
                     let message = describe(&job.program, &error);
                     Mail::SpawnFailed { worker: job.worker, message }

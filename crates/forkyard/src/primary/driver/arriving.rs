@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forkyard_core::{Core, Dealing};
+use forkyard_core::{Access, Core, Dealing};
 use forkyard_ipc::{Decoder, Frame, OutboxState, Value};
 use forkyard_sys::process::Process;
 use forkyard_sys::reactor::Watched;
@@ -92,10 +92,16 @@ impl Driver {
         let socket = descriptors.take(state.socket)?;
         let bound = Bound { socket, kind: state.kind.into(), file };
         let data = value(state.data.as_ref())?;
-        let ListenerState { id, dealing, lanes, key, address, policy, reason, .. } = state;
-        let lanes = lanes.map(|lanes| resume_lanes(lanes, (bound.kind, dealing), descriptors));
+        let ListenerState { id, dealing, access, lanes, key, address, policy, reason, .. } = state;
+        let lanes =
+            lanes.map(|lanes| resume_lanes(lanes, (bound.kind, access, dealing), descriptors));
         let info = ListenerInfo { address, policy, reason };
-        self.listeners.resume(id, bound, lanes.transpose()?, Listed { dealing, info, key, data });
+        self.listeners.resume(
+            id,
+            bound,
+            lanes.transpose()?,
+            Listed { dealing, access, info, key, data },
+        );
         self.lookout.lanes_changed();
         Ok(())
     }
@@ -183,7 +189,7 @@ impl Driver {
 
 fn resume_lanes(
     state: LanesState,
-    (kind, dealing): (SocketKind, Dealing),
+    (kind, access, dealing): (SocketKind, Access, Dealing),
     descriptors: &mut Descriptors,
 ) -> io::Result<Lanes> {
     let LanesState { waiting_room, lanes, sockets, board, dealt } = state;
@@ -195,7 +201,7 @@ fn resume_lanes(
         sockets: descriptors.take(sockets)?,
         board: descriptors.take(board)?,
     })?;
-    Ok(Lanes::resume((group, kind, dealing.choice()), reclaimed, dealt))
+    Ok(Lanes::resume(group, (kind, access), dealing.choice(), (reclaimed, dealt)))
 }
 
 fn resume_output(

@@ -34,6 +34,9 @@ impl Driver {
             Command::Generation(answer) => {
                 let _ = answer.send(self.rolls.present());
             }
+            Command::Listen(address, answer) => {
+                let _ = answer.send(self.listen(&address));
+            }
             Command::Listeners(answer) => {
                 let _ = answer.send(self.listeners.infos());
             }

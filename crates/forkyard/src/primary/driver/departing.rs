@@ -150,7 +150,7 @@ impl Driver {
         luggage: &mut Luggage<'a>,
     ) -> Result<Vec<ListenerState>, UpgradeFailure> {
         let states = self.listeners.all().map(|(id, bound, lanes, listed)| {
-            let Listed { dealing, info, key, data } = listed;
+            let Listed { dealing, access, info, key, data } = listed;
             let ListenerInfo { address, policy, reason } = info.clone();
             let file = bound.file.as_ref().map(|file| FileState {
                 path: Text::of(&file.path),
@@ -163,6 +163,7 @@ impl Driver {
                 socket: luggage.pack(bound.socket.as_fd()),
                 kind: bound.kind.into(),
                 dealing: *dealing,
+                access: *access,
                 lanes: lanes.map(|lanes| lanes_state(lanes, luggage)),
                 key: key.clone(),
                 address,

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use forkyard_core::{ConnectionId, Input, Policy, Query, Request, Stage, Verdict, WorkerId};
+use forkyard_core::{ConnectionId, Input, Query, Request, Stage, Verdict, WorkerId};
 use forkyard_ipc::{
     AgentReport, PrimaryMessage, ServerQuery, SocketAnswer, SocketQuery, WorkerMessage,
 };
@@ -24,7 +24,7 @@ use crate::primary::notify::NotifyWatch;
 use crate::primary::outgoing::{Outgoing, Sent};
 use crate::primary::seats::{Agent, Running};
 use crate::primary::spawner::Spawned;
-use crate::primary::{Mail, PolicyRule, address};
+use crate::primary::{Mail, address};
 
 impl Driver {
     pub(super) fn handle_abandoned(&mut self) {
@@ -202,7 +202,8 @@ impl Driver {
             Ok(spec) => spec,
             Err(errno) => return self.answer_refusal(worker, seq, "", -errno),
         };
-        let policy = self.policy_for(&query);
+        let port = query.port.map(|port| port.to_string());
+        let policy = self.policy_for([port.as_deref(), query.address.as_deref()]);
         let backlog = query.backlog.and_then(|length| u32::try_from(length).ok());
         self.questions.insert((worker, seq), Question { address, data: query.data });
         self.input(Input::Query(Query { worker, seq, spec, policy, backlog }));
@@ -212,20 +213,6 @@ impl Driver {
         if !self.core.has_put_off(worker, seq) {
             self.questions.remove(&(worker, seq));
         }
-    }
-
-    /// The rule that names this listener, or the one that names none.
-    fn policy_for(&self, query: &ServerQuery) -> Policy {
-        let port = query.port.map(|port| port.to_string());
-        let names = [port.as_deref(), query.address.as_deref()];
-        let matching = |rule: &&PolicyRule| match rule.listener.as_deref() {
-            Some(listener) => names.contains(&Some(listener)),
-            None => false,
-        };
-        let rules = &self.settings.policies;
-        let rule = rules.iter().rev().find(matching);
-        let rule = rule.or_else(|| rules.iter().rev().find(|rule| rule.listener.is_none()));
-        rule.map_or(Policy::default(), |rule| rule.policy)
     }
 
     /// What a worker has sent us is ours: none of its server's connections are left here.

@@ -1,12 +1,12 @@
 //! Carries out what the core wants done, none of which takes time.
 
 use forkyard_core::{
-    Action, ConnectionId, Generation, Input, LaneId, ListenerId, ListenerSpec, Policy, Refusal,
-    SlotId, WorkerId,
+    Action, ConnectionId, Generation, Input, LaneId, ListenerId, Refusal, SlotId, WorkerId,
 };
 use forkyard_ipc::{AgentOrder, PrimaryMessage, ServerReply, Transport, Value};
 use forkyard_sys::process::Signal;
 
+use super::listening::Opening;
 use super::{Driver, Question};
 use crate::event::Event;
 use crate::host::NobodyThere;
@@ -26,7 +26,7 @@ impl Driver {
         }
     }
 
-    fn perform(&mut self, action: Action) {
+    pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::HandOff { worker, listener, connection } => {
                 self.hand_off(worker, listener, connection);
@@ -34,8 +34,10 @@ impl Driver {
             Action::Release { connection } => self.connections.release(connection),
             Action::Spawn { slot, worker, generation } => self.spawn(slot, worker, generation),
             Action::Check { worker } => self.begin_check(worker),
-            Action::OpenListener { listener, spec, policy, backlog, access: _ } => {
-                self.open_listener(listener, &spec, policy, backlog);
+            Action::OpenListener { listener, spec, policy, backlog, access } => {
+                let opening = Opening { listener, spec, policy, backlog, access };
+                // Whoever asked for it hears of a failure from the core.
+                let _ = self.open_listener(&opening);
             }
             Action::CloseListener { listener } => self.close_listener(listener),
             Action::Grant { worker, seq, listener, lane } => {
@@ -73,11 +75,23 @@ impl Driver {
 
     fn spawn(&mut self, slot: SlotId, worker: WorkerId, generation: Generation) {
         self.seats.add(worker, slot);
-        let job = self.rolls.program(generation).map(|program| Job { slot, worker, program });
-        let job = job.ok_or(NobodyThere);
-        if let Err(error) = job.and_then(|job| self.outlets.spawner.spawn(job)) {
-            self.input(Input::SpawnFailed { worker, message: error.to_string() });
+        if let Err(message) = self.order_spawn(slot, worker, generation) {
+            self.input(Input::SpawnFailed { worker, message });
         }
+    }
+
+    fn order_spawn(
+        &mut self,
+        slot: SlotId,
+        worker: WorkerId,
+        generation: Generation,
+    ) -> Result<(), String> {
+        let sockets = self.sockets_for(worker);
+        let sockets = sockets.map_err(|error| format!("failed to copy its sockets: {error}"))?;
+        let program = self.rolls.program(generation).ok_or(NobodyThere);
+        let job = program.map(|program| Job { slot, worker, program, sockets });
+        let ordered = job.and_then(|job| self.outlets.spawner.spawn(job));
+        ordered.map_err(|error| error.to_string())
     }
 
     /// The agent loses nobody; without it a worker is asked as Node's own primary would.
@@ -96,26 +110,6 @@ impl Driver {
                 }
                 let seq = self.number();
                 self.send(worker, &PrimaryMessage::Disconnect { seq }, None);
-            }
-        }
-    }
-
-    fn open_listener(
-        &mut self,
-        listener: ListenerId,
-        spec: &ListenerSpec,
-        policy: Policy,
-        backlog: Option<u32>,
-    ) {
-        let means = (backlog, &*self.settings.inherited);
-        match self.listeners.open(listener, &spec.endpoint, policy, means) {
-            Ok((info, dealing)) => {
-                self.emit(Event::Bound(info));
-                self.input(Input::ListenerOpened { listener, dealing });
-            }
-            Err(error) => {
-                let errno = error.raw_os_error().unwrap_or(address::EINVAL);
-                self.input(Input::ListenerFailed { listener, errno });
             }
         }
     }

@@ -19,9 +19,7 @@ const NOBODYS: &str = "probe";
 impl Driver {
     /// Has the kernel deal to these lanes.
     pub(super) fn deal(&mut self, listener: ListenerId, dealt: Vec<DealtLane>) {
-        if let Some(lanes) = self.listeners.lanes(listener)
-            && let Err(error) = lanes.deal_to(dealt)
-        {
+        if let Err(error) = self.listeners.deal_to(listener, dealt) {
             tracing::error!(%listener, %error, "failed to change who is dealt to");
         }
         self.lookout.lanes_changed();

@@ -13,8 +13,8 @@ use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 
 use forkyard_core::{
-    ConnectionId, Dealing, DealtLane, Generation, ListenerId, Policy, SlotId, Snapshot, Surge,
-    WorkerId,
+    Access, ConnectionId, Dealing, DealtLane, Generation, ListenerId, Policy, SlotId, Snapshot,
+    Surge, WorkerId,
 };
 use forkyard_ipc::{DecoderState, Frame, OutboxState, Skip};
 use forkyard_sys::sockets::{Inode, Place, SocketKind};
@@ -62,7 +62,6 @@ pub(crate) struct State {
     pub(crate) connections: Vec<ConnectionState>,
     pub(crate) questions: Vec<QuestionState>,
     /// The connections that workers have, where it counts how many.
-    #[serde(default)]
     pub(crate) holdings: Vec<HoldingState>,
 }
 
@@ -205,6 +204,7 @@ pub(crate) struct ListenerState {
     pub(crate) socket: Descriptor,
     pub(crate) kind: KindState,
     pub(crate) dealing: Dealing,
+    pub(crate) access: Access,
     /// The sockets to which the kernel deals, if it does; `socket` is the waiting room then.
     pub(crate) lanes: Option<LanesState>,
     pub(crate) key: String,
@@ -260,7 +260,6 @@ pub(crate) struct FileState {
 pub(crate) struct ConnectionState {
     pub(crate) id: ConnectionId,
     pub(crate) socket: Descriptor,
-    #[serde(default)]
     pub(crate) mark: Option<MarkState>,
 }
 

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 
 use crate::orphans::Orphan;
 use crate::program::Program;
-use crate::tools;
 
 /// How long `pm2 start` may take.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -63,12 +62,13 @@ impl Pm2Files {
 }
 
 impl Pm2 {
-    pub(crate) fn start(files: &Pm2Files, port: u16, workers: u16) -> Result<Self> {
+    /// Starts a daemon and has it run a program, which learns its port from `PORT`.
+    pub(crate) fn start(files: &Pm2Files, program: &Path, port: u16, workers: u16) -> Result<Self> {
         let home = TempDir::with_prefix("pm2-").context("failed to make a folder for PM2")?;
         // From here on there may be a daemon, whatever becomes of the command.
         let pm2 = Self { files: files.clone(), home, is_ended: false };
         let mut command = pm2.command()?;
-        command.arg("start").arg(tools::program("plain.js"));
+        command.arg("start").arg(program);
         command.args(["-i", &workers.to_string()]).env("PORT", port.to_string());
         Program::start(&mut command)?.finish(START_LIMIT)?;
         Ok(pm2)
@@ -108,14 +108,21 @@ impl Pm2 {
         self.files.command(self.home.path())
     }
 
+    /// The process id of the daemon, which has started.
+    pub(crate) fn daemon_pid(&self) -> Result<u32> {
+        let path = self.home.path().join("pm2.pid");
+        let text = std::fs::read_to_string(path).context("failed to find PM2's daemon")?;
+        text.trim().parse().context("failed to read the id of PM2's daemon")
+    }
+
     /// The daemon, if it has got as far as writing down its process id. One that has not is
     /// ended with the other orphans.
     fn daemon(&self) -> Result<Option<Orphan>> {
-        let Ok(text) = std::fs::read_to_string(self.home.path().join("pm2.pid")) else {
+        if !self.home.path().join("pm2.pid").exists() {
             return Ok(None);
-        };
-        let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-        Orphan::new(pid.context("failed to read the id of PM2's daemon")?).map(Some)
+        }
+        let pid = i32::try_from(self.daemon_pid()?).ok().and_then(Pid::from_raw);
+        Orphan::new(pid.context("failed to make sense of a process id")?).map(Some)
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Client {
 pub(crate) struct Reply {
     status: u16,
     body: String,
-    keeps_alive: bool,
+    pub(crate) keeps_alive: bool,
 }
 
 impl From<io::Error> for Failure {
