@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use forkyard_core::WorkerId;
 use forkyard_sys::process::Scheduling;
 
+/// Before nobody is suspected, and the system is not asked, which takes its time.
+const SUSPICIOUS: Duration = Duration::from_millis(8);
 /// Whoever has run for so long and has taken nothing had its chance.
 const CHANCE: Duration = Duration::from_millis(1);
 /// Whoever has taken nothing for so long is not waited for any more.
@@ -41,7 +43,7 @@ impl Suspects {
         (worker, since): (WorkerId, Instant),
         scheduling: impl FnOnce() -> Option<Scheduling>,
     ) -> bool {
-        if now.duration_since(since) >= LONGEST {
+        if !(SUSPICIOUS..LONGEST).contains(&now.duration_since(since)) {
             return false;
         }
         let Some(Scheduling { ran, is_runnable }) = scheduling() else { return false };
@@ -68,18 +70,19 @@ mod tests {
         let runs = |ran| Some(Scheduling { ran: millis(ran), is_runnable: true });
         let sleeps = |ran| Some(Scheduling { ran: millis(ran), is_runnable: false });
         for (after, since, scheduling, starved) in [
+            // Nobody is suspected yet.
+            (5, 0, runs(70), false),
             // Noticed first, and never having run since.
-            (5, 0, runs(70), true),
             (10, 0, runs(70), true),
+            (15, 0, runs(70), true),
             // It runs, and takes nothing.
-            (15, 0, runs(71), false),
+            (20, 0, runs(71), false),
             // It has taken something and gets behind once more.
-            (25, 20, runs(80), true),
+            (28, 20, runs(80), true),
             (90, 20, runs(80), true),
             (119, 20, runs(80), true),
             (120, 20, runs(80), false),
             // It waits for something else.
-            (125, 121, sleeps(80), false),
             (130, 121, sleeps(80), false),
             (135, 121, None, false),
         ] {
