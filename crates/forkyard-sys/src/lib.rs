@@ -28,6 +28,7 @@
 //! | [`memory`] | sealed memory, to hand on what a process knows |
 //! | [`notify`] | the socket on which a worker says that it is ready |
 //! | [`signals`] | signals read from a descriptor |
+//! | [`ticker`] | a clock that ticks |
 
 pub mod channel;
 pub mod clock;
@@ -41,3 +42,4 @@ pub mod reactor;
 pub mod reuseport;
 pub mod signals;
 pub mod sockets;
+pub mod ticker;

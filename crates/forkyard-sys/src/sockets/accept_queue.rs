@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use super::is_listening;
 
 /// The connections that a listening TCP socket holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +16,9 @@ pub struct AcceptQueue {
     pub limit: u32,
 }
 
+/// `TCP_LISTEN` of the kernel's `include/net/tcp_states.h`.
+const LISTEN: u8 = 10;
+
 /// Looks at the queue of a listening TCP socket (`TCP_INFO`, whose fields mean something else
 /// for one that listens: `tcp_get_info` in the kernel's `net/ipv4/tcp.c`).
 ///
@@ -26,7 +28,7 @@ pub struct AcceptQueue {
 /// - `EOPNOTSUPP` for one that is not TCP, and `ENOTSOCK` for what is none.
 pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<AcceptQueue> {
     let info = tcp_info(listener)?;
-    if !is_listening(listener)? {
+    if info.tcpi_state != LISTEN {
         return Err(Errno::INVAL.into());
     }
     Ok(AcceptQueue { waiting: info.tcpi_unacked, limit: info.tcpi_sacked })

@@ -12,4 +12,5 @@ mod process;
 mod reuseport;
 mod signals;
 mod sockets;
+mod ticker;
 mod waiting;

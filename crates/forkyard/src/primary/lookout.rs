@@ -13,16 +13,15 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forkyard_core::LaneView;
 use forkyard_sys::reactor::Watched;
+use forkyard_sys::ticker::Ticker;
 use tokio::io::Interest;
-use tokio::time::{Instant, Sleep};
 
-/// How often it is looked. Half of what a worker may take to be noticed as blocked.
+/// How often it is looked. Less than half of what a worker may take to be noticed as blocked.
 const EVERY: Duration = Duration::from_millis(2);
 /// How long nothing has to come until it is not looked any more.
 const QUIET: Duration = Duration::from_millis(100);
@@ -31,17 +30,18 @@ const QUIET: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Lookout {
     state: State,
-    alarm: Pin<Box<Sleep>>,
 }
 
 #[derive(Debug)]
 enum State {
     /// There is nothing to look at.
     Off,
+    /// It is to be looked at once.
+    Due,
     /// The reactor watches all lanes.
     Dozing(Vec<Watched>),
-    /// The alarm rings when it is time to look.
-    Looking { quiet_since: Instant, dealt: u64 },
+    /// It is looked at every tick.
+    Looking { ticker: Ticker, quiet_since: Instant, dealt: u64 },
 }
 
 /// What one look has seen of all lanes together.
@@ -66,21 +66,26 @@ impl Glance {
 }
 
 impl Lookout {
-    /// Looks at nothing. Needs a runtime at hand.
+    /// Looks at nothing.
     pub(super) fn new() -> Self {
-        Self { state: State::Off, alarm: Box::pin(tokio::time::sleep(Duration::ZERO)) }
+        Self { state: State::Off }
     }
 
     /// Other lanes are dealt to than before: it is looked at once.
     pub(super) fn lanes_changed(&mut self) {
-        self.look_from(Instant::now());
+        self.state = State::Due;
     }
 
     /// Ready when it is time to look.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.state {
             State::Off => Poll::Pending,
-            State::Looking { .. } => self.alarm.as_mut().poll(cx),
+            State::Due => Poll::Ready(()),
+            // A ticker that fails ticks no more; it is looked when something changes.
+            State::Looking { ticker, .. } => match ticker.poll_tick(cx) {
+                Poll::Ready(Ok(())) => Poll::Ready(()),
+                Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+            },
             State::Dozing(lanes) => {
                 let mut came = false;
                 for lane in lanes {
@@ -98,29 +103,31 @@ impl Lookout {
         glance: Glance,
         lanes: impl Iterator<Item = BorrowedFd<'a>>,
     ) {
-        let now = Instant::now();
-        let (quiet_since, dealt) = match self.state {
-            State::Looking { quiet_since, dealt } => (quiet_since, dealt),
-            State::Off | State::Dozing(_) => (now, glance.dealt),
-        };
-        let is_quiet = glance.waiting == 0 && glance.dealt == dealt;
-        let quiet_since = if is_quiet { quiet_since } else { now };
         if glance.lanes == 0 {
             self.state = State::Off;
-        } else if now.duration_since(quiet_since) < QUIET {
-            self.state = State::Looking { quiet_since, dealt: glance.dealt };
-            self.alarm.as_mut().reset(now + EVERY);
-        } else if let Ok(watched) = lanes.map(watch).collect() {
-            self.state = State::Dozing(watched);
-        } else {
-            // For want of descriptors it goes on looking.
-            self.look_from(now + EVERY);
+            return;
         }
-    }
-
-    fn look_from(&mut self, at: Instant) {
-        self.state = State::Looking { quiet_since: Instant::now(), dealt: 0 };
-        self.alarm.as_mut().reset(at);
+        let now = Instant::now();
+        if let State::Looking { quiet_since, dealt, .. } = &mut self.state {
+            if glance.waiting > 0 || glance.dealt != *dealt {
+                (*quiet_since, *dealt) = (now, glance.dealt);
+            }
+            if now.duration_since(*quiet_since) < QUIET {
+                return;
+            }
+            // For want of descriptors it goes on looking.
+            if let Ok(watched) = lanes.map(watch).collect() {
+                self.state = State::Dozing(watched);
+            }
+            return;
+        }
+        self.state = match Ticker::start(EVERY) {
+            Ok(ticker) => State::Looking { ticker, quiet_since: now, dealt: glance.dealt },
+            Err(error) => {
+                tracing::warn!(%error, "failed to watch for workers that take no connections");
+                State::Off
+            }
+        };
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lanes, as the driver sees them: who accepts from which, which of them nobody takes from, and
 //! whether a worker that does not is awake.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forkyard_core::{ConnectionId, DealtLane, Input, LaneId, ListenerId, Verdict, WorkerId};
 use forkyard_ipc::Transport;
@@ -15,6 +15,10 @@ use crate::primary::outgoing::Sent;
 /// Names a listener that no worker has, so that each declines what comes by it. The names of
 /// listeners end in a number.
 const NOBODYS: &str = "probe";
+
+/// Whoever has left something waiting for less, which is one look, is not asked about: to ask
+/// the system is most of what a look costs, and under full load something always waits.
+const SUSPICION: Duration = Duration::from_millis(3);
 
 impl Driver {
     /// Has the kernel deal to these lanes.
@@ -72,9 +76,12 @@ impl Driver {
     /// Whether the worker of a lane where something waits has had no chance to take it.
     fn is_starved(&mut self, listener: ListenerId, lane: LaneId) -> bool {
         let Some((worker, since)) = self.core.leaves_waiting(listener, lane) else { return false };
-        let seats = &self.seats;
+        let (now, seats) = (Instant::now(), &self.seats);
+        if now.duration_since(since) < SUSPICION {
+            return false;
+        }
         let scheduling = || seats.info(worker).and_then(|info| scheduling(info.pid).ok());
-        self.suspects.is_starved(Instant::now(), (worker, since), scheduling)
+        self.suspects.is_starved(now, (worker, since), scheduling)
     }
 
     /// Offers a worker a connection that it has to decline, which takes its event loop. One that
