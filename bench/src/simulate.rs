@@ -17,6 +17,7 @@
 //! | [`cost`] | how long a request keeps a worker busy |
 //! | [`connection`] | connections and accept queues |
 //! | [`worker`] | an event loop |
+//! | [`lookout`] | when the primary looks at the lanes |
 //! | [`primary`] | the core, and a thread that carries out what it decides |
 //! | [`policies`] | what is compared |
 //! | [`rules`] | settings, and what the primary's work costs |
@@ -33,6 +34,7 @@ mod arrivals;
 mod connection;
 mod core_cost;
 mod cost;
+mod lookout;
 mod measure;
 mod policies;
 mod primary;
@@ -52,7 +54,7 @@ use anyhow::{Result, ensure};
 use arrivals::Traffic;
 use cost::{CostSettings, Shape};
 use policies::Policy;
-use rules::{HANDOFF, Prices, Rules, TAKE};
+use rules::{HANDOFF, LOOK_EVERY, Prices, Rules, TAKE};
 use sections::{Plan, Section};
 use world::Scenario;
 
@@ -87,8 +89,8 @@ struct RuleArgs {
     /// A worker's time for taking a connection from the primary, in microseconds
     #[arg(long, value_name = "MICROSECONDS", default_value_t = micros_of(TAKE))]
     take: f64,
-    /// How often the primary looks at lanes on which something waits, in milliseconds
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 5.0)]
+    /// How often the primary looks at the lanes so long as something comes, in milliseconds
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = micros_of(LOOK_EVERY) / 1e3)]
     look_every: f64,
     /// After how long without a connection taken a worker counts as blocked, in milliseconds
     #[arg(long, value_name = "MILLISECONDS")]

@@ -33,7 +33,7 @@ fn measure_once(workers: usize, choice: Choice) -> Duration {
     for _ in 0..CONNECTIONS {
         sockets[0].push(connections.open(idle_connection()));
         step(&mut primary, &mut sockets);
-        while let Some(action) = black_box(primary.next_action()) {
+        while let Some(action) = black_box(primary.next_action(Duration::ZERO)) {
             if let Action::HandOff { worker, connection, .. } = action {
                 let key = super::connection::Key::of(connection);
                 primary.hear(Told::Took { worker: number_of(worker), key });

@@ -3,16 +3,17 @@
 //! It is a single server: what is asked of it while it is busy waits. Each thing it does has
 //! a [price](Prices), so it can be the limit of all.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    Action, Choice, Core, Dealing, DealtLane, Endpoint, Host, Input, LaneId, LaneView, ListenerId,
+    Action, Choice, Core, Dealing, DealtLane, Endpoint, Host, Input, LaneView, ListenerId,
     ListenerSpec, ORIGIN_CLASSES, Origin, Policy, Query, Request, Role, Settings, Verdict,
     WorkerId, slot_of_class,
 };
 
 use super::connection::{Key, Socket};
+use super::lookout::{Glance, Lookout};
 use super::rules::{Prices, Rescue, Rules};
 
 const LISTENER: ListenerId = ListenerId(0);
@@ -51,14 +52,16 @@ pub(super) struct Primary {
     epoch: Instant,
     dealing: Dealing,
     prices: Prices,
-    rescue: Rescue,
+    /// If it looks at the lanes.
+    lookout: Option<Lookout>,
     deal: Deal,
     /// Lanes from which it accepts.
-    reclaimed: Vec<usize>,
+    reclaimed: BTreeSet<usize>,
+    /// Where it looks first for a connection on these.
+    first: usize,
+    /// Workers that have not answered the last probe.
+    probed: BTreeSet<WorkerId>,
     heard: VecDeque<Told>,
-    look_is_due: bool,
-    /// Whether a look is due or will be.
-    pub(super) watches: bool,
     job: Option<Job>,
     /// For when the core's deadline has been entered in the agenda.
     pub(super) deadline: Option<Duration>,
@@ -68,17 +71,19 @@ impl Primary {
     /// A primary with all its workers up and listening.
     pub(super) fn new(workers: usize, dealing: Dealing, rescue: Rescue, rules: &Rules) -> Self {
         let settings = Settings { dispatch: rules.dispatch.clone(), ..Settings::default() };
+        let others_could_have_it = dealing == Dealing::ByKernel(Choice::InTurn) && workers > 1;
+        let looks = others_could_have_it && rescue == Rescue::On;
         let mut primary = Self {
             core: Core::new(settings),
             epoch: Instant::now(),
             dealing,
             prices: rules.prices,
-            rescue,
+            lookout: looks.then(|| Lookout::new(rules.look_every)),
             deal: Deal::default(),
-            reclaimed: Vec::new(),
+            reclaimed: BTreeSet::new(),
+            first: 0,
+            probed: BTreeSet::new(),
             heard: VecDeque::new(),
-            look_is_due: false,
-            watches: false,
             job: None,
             deadline: None,
         };
@@ -86,7 +91,7 @@ impl Primary {
             primary.start(worker);
         }
         while let Some(action) = primary.core.next_action() {
-            primary.keep(&action);
+            primary.keep(Duration::ZERO, &action);
         }
         primary
     }
@@ -100,14 +105,11 @@ impl Primary {
         }
     }
 
-    /// Whether it is to look at the lanes from now on, because something waits there.
-    pub(super) fn begins_to_watch(&mut self) -> bool {
-        let can = self.dealing == Dealing::ByKernel(Choice::InTurn) && self.rescue == Rescue::On;
-        can && !std::mem::replace(&mut self.watches, true)
-    }
-
-    pub(super) fn look_is_due(&mut self) {
-        self.look_is_due = true;
+    /// A connection has come to one of the lanes.
+    pub(super) fn something_came(&mut self, now: Duration) {
+        if let Some(lookout) = &mut self.lookout {
+            lookout.something_came(now);
+        }
     }
 
     pub(super) fn hear(&mut self, told: Told) {
@@ -129,10 +131,10 @@ impl Primary {
         if self.job.is_some() {
             return None;
         }
-        let (job, price) = if let Some(told) = self.heard.pop_front() {
+        let (job, price) = if self.lookout.as_ref().is_some_and(|lookout| lookout.is_due(now)) {
+            (Job::Look, self.prices.look(self.deal.lanes.len()))
+        } else if let Some(told) = self.heard.pop_front() {
             (Job::Hear(told), self.prices.reply)
-        } else if std::mem::take(&mut self.look_is_due) {
-            (Job::Look, self.prices.look(self.deal.lanes.len() + self.reclaimed.len()))
         } else {
             let key = self.accept(now, sockets)?;
             (Job::Place(key, origin_of(key)), self.prices.accept)
@@ -141,8 +143,9 @@ impl Primary {
         Some(price)
     }
 
-    /// Finishes what it was at. Whether something waits on a lane, if that was looked at.
-    pub(super) fn finish(&mut self, now: Duration, sockets: &[Socket]) -> Option<bool> {
+    /// Finishes what it was at. If that was a look at the lanes, it has [`Self::looked`] when what
+    /// the core made of it is carried out.
+    pub(super) fn finish(&mut self, now: Duration, sockets: &[Socket]) -> Option<Glance> {
         match self.job.take()? {
             Job::Hear(Told::Took { worker, key }) => {
                 let (worker, connection) = (id_of(worker), key.id());
@@ -151,6 +154,7 @@ impl Primary {
                 None
             }
             Job::Hear(Told::Answered { worker }) => {
+                self.probed.remove(&id_of(worker));
                 self.handle(now, Input::Answered { worker: id_of(worker) });
                 None
             }
@@ -161,6 +165,17 @@ impl Primary {
             }
             Job::Look => Some(self.look(now, sockets)),
         }
+    }
+
+    pub(super) fn looked(&mut self, now: Duration, glance: Glance) {
+        if let Some(lookout) = &mut self.lookout {
+            lookout.looked(now, glance);
+        }
+    }
+
+    /// When it is to be looked at the lanes next, if that is another moment than was known.
+    pub(super) fn new_alarm(&mut self) -> Option<Duration> {
+        self.lookout.as_mut()?.new_alarm()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Duration) {
@@ -178,27 +193,38 @@ impl Primary {
     }
 
     /// The next thing that workers and connections notice.
-    pub(super) fn next_action(&mut self) -> Option<Action> {
+    pub(super) fn next_action(&mut self, now: Duration) -> Option<Action> {
         loop {
             let action = self.core.next_action()?;
-            if !self.keep(&action) {
+            if !self.keep(now, &action) {
                 return Some(action);
             }
         }
     }
 
     /// Takes note of what concerns the primary alone; `false` if it is something else.
-    fn keep(&mut self, action: &Action) -> bool {
+    fn keep(&mut self, now: Duration, action: &Action) -> bool {
         match action {
-            Action::Deal { lanes, .. } => self.deal.is_now_to(lanes),
-            Action::Reclaim { lane, .. } => self.reclaimed.push(lane.0.into()),
-            Action::GiveBack { lane, .. } => {
-                self.reclaimed.retain(|other| *other != usize::from(lane.0));
+            Action::Deal { lanes, .. } => self.deal_to(now, lanes),
+            Action::Reclaim { lane, .. } => {
+                self.reclaimed.insert(lane.0.into());
             }
-            Action::HandOff { .. } | Action::Release { .. } | Action::Probe { .. } => return false,
+            Action::GiveBack { lane, .. } => {
+                self.reclaimed.remove(&lane.0.into());
+            }
+            // One that has not answered the last one is not sent another.
+            Action::Probe { worker } => return !self.probed.insert(*worker),
+            Action::HandOff { .. } | Action::Release { .. } => return false,
             _ => {}
         }
         true
+    }
+
+    fn deal_to(&mut self, now: Duration, lanes: &[DealtLane]) {
+        self.deal.is_now_to(lanes);
+        if let Some(lookout) = &mut self.lookout {
+            lookout.lanes_changed(now);
+        }
     }
 
     fn start(&mut self, worker: usize) {
@@ -223,23 +249,37 @@ impl Primary {
     }
 
     fn accept(&mut self, now: Duration, sockets: &mut [Socket]) -> Option<Key> {
-        let of_primary: &[usize] = if self.dealing.has_lanes() { &self.reclaimed } else { &[0] };
-        let socket = *of_primary.iter().find(|socket| !sockets[**socket].is_empty())?;
-        let has_capacity = self.core.has_capacity(self.epoch + now, LISTENER);
-        has_capacity.then(|| sockets[socket].pop()).flatten()
+        let socket = self.next_to_accept_from(sockets)?;
+        if !self.core.has_capacity(self.epoch + now, LISTENER) {
+            return None;
+        }
+        self.first = socket + 1;
+        sockets[socket].pop()
     }
 
-    /// Tells the core what waits on the lanes, and whether anything does.
-    fn look(&mut self, now: Duration, sockets: &[Socket]) -> bool {
-        let mut something_waits = false;
-        for (number, socket) in sockets.iter().enumerate() {
-            let lane = LaneId(u16::try_from(number).expect("invariant: lanes are few"));
+    /// A socket from which it accepts and where something waits. Those take turns.
+    fn next_to_accept_from(&self, sockets: &[Socket]) -> Option<usize> {
+        let something_waits = |socket: &usize| !sockets[*socket].is_empty();
+        if !self.dealing.has_lanes() {
+            return Some(0).filter(something_waits);
+        }
+        let (before, from) =
+            (self.reclaimed.range(..self.first), self.reclaimed.range(self.first..));
+        from.chain(before).copied().find(something_waits)
+    }
+
+    /// Tells the core what is to be seen of the lanes that are dealt to.
+    fn look(&mut self, now: Duration, sockets: &[Socket]) -> Glance {
+        let mut glance = Glance::default();
+        for at in 0..self.deal.lanes.len() {
+            let lane = self.deal.lanes[at].lane;
+            let socket = &sockets[usize::from(lane.0)];
             let waiting = u32::try_from(socket.len()).expect("invariant: backlogs are short");
             let view = LaneView { waiting, dealt: socket.dealt };
+            glance.add(view);
             self.handle(now, Input::LaneSeen { listener: LISTENER, lane, view });
-            something_waits |= waiting > 0;
         }
-        something_waits
+        glance
     }
 }
 

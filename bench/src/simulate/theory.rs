@@ -111,6 +111,24 @@ fn a_primary_that_is_the_limit_hands_over_as_many_as_its_price_allows() {
     assert!(figures.turned_away > 0);
 }
 
+/// A look at four lanes takes 9 µs, and the next one begins 2 ms after its end.
+#[test]
+fn a_primary_that_only_looks_looks_every_2_ms_so_long_as_something_comes() {
+    let rules = Rules::default();
+    let look = rules.prices.look(4).as_secs_f64();
+    let busy = |load, policy| {
+        let scenario = Scenario { connections: 2_000, ..queue(4, load, Shape::Constant) };
+        run(&scenario, policy, &rules).primary
+    };
+    let share = look / (look + 0.002);
+    let with_traffic = busy(0.2, Policy::Kernel);
+    assert!((with_traffic / share - 1.0).abs() < 0.02, "{with_traffic} instead of {share}");
+    // A connection every second has it looked for 100 ms.
+    let almost_idle = busy(0.000_25, Policy::Kernel);
+    assert!(almost_idle > 0.0 && almost_idle < share / 5.0, "{almost_idle}");
+    assert!(busy(0.2, Policy::KernelAlone) < 1e-9);
+}
+
 /// The kernel's dealing in turn gave three sockets 100 of 300 connections each; `SO_REUSEPORT`
 /// gave three Node workers 15, 19 and 26 of 60.
 #[test]

@@ -112,12 +112,7 @@ impl<'a> World<'a> {
             Event::Request(key) => self.ask(key),
             Event::WorkerDone(worker) => self.worker_done(worker),
             Event::PrimaryDone => self.primary_done(),
-            Event::Look => {
-                if let Some(primary) = &mut self.primary {
-                    primary.look_is_due();
-                }
-                self.primary_begins();
-            }
+            Event::Look => self.primary_begins(),
             Event::Deadline => {
                 let now = self.agenda.now();
                 if let Some(primary) = &mut self.primary {
@@ -125,6 +120,7 @@ impl<'a> World<'a> {
                     primary.handle_timeout(now);
                 }
                 self.perform();
+                self.primary_goes_on();
             }
         }
     }
@@ -165,7 +161,9 @@ impl<'a> World<'a> {
             Means::ByChance | Means::Core(Dealing::ByKernel(_), _) => self.wake(number),
             Means::Core(..) => {}
         }
-        self.watch();
+        if let Some(primary) = &mut self.primary {
+            primary.something_came(self.agenda.now());
+        }
         self.primary_begins();
     }
 
@@ -266,12 +264,6 @@ impl<'a> World<'a> {
         }
     }
 
-    fn watch(&mut self) {
-        if self.primary.as_mut().is_some_and(Primary::begins_to_watch) {
-            self.agenda.after(self.rules.look_every, Event::Look);
-        }
-    }
-
     fn primary_begins(&mut self) {
         let Some(primary) = &mut self.primary else { return };
         let origin_of = |key| self.connections.get(key).origin;
@@ -282,20 +274,20 @@ impl<'a> World<'a> {
     }
 
     fn primary_done(&mut self) {
-        let Some(primary) = &mut self.primary else { return };
-        let looked = primary.finish(self.agenda.now(), &self.sockets);
-        if let Some(something_waits) = looked {
-            primary.watches = something_waits;
-            if something_waits {
-                self.agenda.after(self.rules.look_every, Event::Look);
-            }
-        }
+        let now = self.agenda.now();
+        let glance = self.primary.as_mut().and_then(|primary| primary.finish(now, &self.sockets));
         self.perform();
+        if let (Some(primary), Some(glance)) = (&mut self.primary, glance) {
+            primary.looked(now, glance);
+        }
+        self.primary_goes_on();
     }
 
     /// Carries out what the core has decided.
     fn perform(&mut self) {
-        while let Some(action) = self.primary.as_mut().and_then(Primary::next_action) {
+        let now = self.agenda.now();
+        while let Some(action) = self.primary.as_mut().and_then(|primary| primary.next_action(now))
+        {
             match action {
                 Action::HandOff { worker, connection, .. } => {
                     let key = Key::of(connection);
@@ -308,8 +300,16 @@ impl<'a> World<'a> {
                 _ => {}
             }
         }
-        if let Some(at) = self.primary.as_mut().and_then(Primary::new_deadline) {
+    }
+
+    /// Enters in the agenda when the primary has something to do, and has it begin.
+    fn primary_goes_on(&mut self) {
+        let Some(primary) = &mut self.primary else { return };
+        if let Some(at) = primary.new_deadline() {
             self.agenda.at(at, Event::Deadline);
+        }
+        if let Some(at) = primary.new_alarm() {
+            self.agenda.at(at, Event::Look);
         }
         self.primary_begins();
     }
