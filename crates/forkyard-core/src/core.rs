@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::dispatch::{DispatchSettings, Dispatcher, Seat};
+use crate::dispatch::{DispatchSettings, Dispatcher, LaneView, Seat};
 use crate::id::{Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied, Input, Request};
 use crate::snapshot::Snapshot;
@@ -180,15 +180,16 @@ impl Core {
         self.dispatcher.stream_listener_of(worker)
     }
 
-    /// The worker whose lane this is, and since when it has taken nothing, as far as has been
-    /// seen; `None` if nothing waits there. One that had no chance to run need not be seen yet.
+    /// The worker whose lane this is, and since when it has taken nothing, if that is what this
+    /// view shows. That of one that had no chance to run need not be said.
     #[must_use]
     pub fn leaves_waiting(
         &self,
         listener: ListenerId,
         lane: LaneId,
+        view: LaneView,
     ) -> Option<(WorkerId, Instant)> {
-        self.dispatcher.leaves_waiting(listener, lane)
+        self.dispatcher.leaves_waiting(listener, lane, view)
     }
 
     /// What a worker that is to be started inherits: listeners of the app's own, in the order

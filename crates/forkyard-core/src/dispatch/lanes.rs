@@ -53,6 +53,13 @@ pub struct LaneView {
     pub dealt: u64,
 }
 
+impl LaneView {
+    /// How many have been taken, or whose handshake is under way.
+    fn taken(self) -> u64 {
+        self.dealt.saturating_sub(self.waiting.into())
+    }
+}
+
 /// One lane of a listener.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lane {
@@ -84,12 +91,11 @@ enum Sign {
 
 impl Watch {
     fn see(&mut self, now: Instant, view: LaneView, patience: Duration) -> Sign {
-        let taken = view.dealt.saturating_sub(view.waiting.into());
-        let takes = self.taken.is_some_and(|before| taken > before);
+        let takes = self.has_taken(view);
         if view.waiting == 0 || takes {
             self.still_since = None;
         }
-        self.taken = self.taken.max(Some(taken));
+        self.taken = self.taken.max(Some(view.taken()));
         if view.waiting > 0 {
             self.still_since.get_or_insert(now);
         }
@@ -98,6 +104,11 @@ impl Watch {
             false if self.is_still(now, patience) => Sign::Still,
             false => Sign::None,
         }
+    }
+
+    /// Whether something has been taken since the last look.
+    fn has_taken(self, view: LaneView) -> bool {
+        self.taken.is_some_and(|before| view.taken() > before)
     }
 
     /// Whether something waits and has not been taken for long enough.
@@ -189,9 +200,11 @@ impl Dispatcher {
         &self,
         listener: ListenerId,
         lane: LaneId,
+        view: LaneView,
     ) -> Option<(WorkerId, Instant)> {
         let lane = self.listeners.get(&listener)?.lanes.get(usize::from(lane.0))?;
-        Some((lane.worker?, lane.watch.still_since?))
+        let still_since = lane.watch.still_since.filter(|_| !lane.watch.has_taken(view))?;
+        Some((lane.worker?, still_since))
     }
 
     /// A worker has answered a probe.

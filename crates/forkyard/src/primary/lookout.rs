@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            something comes
-//!   Dozing ──────────────────▶ Looking, every 2 ms
+//!   Dozing ──────────────────▶ Looking, every 5 ms
 //!     ▲      nothing for 100 ms     │
 //!     └─────────────────────────────┘
 //! ```
@@ -21,8 +21,8 @@ use forkyard_sys::reactor::Watched;
 use forkyard_sys::ticker::Ticker;
 use tokio::io::Interest;
 
-/// How often it is looked. Less than half of what a worker may take to be noticed as blocked.
-const EVERY: Duration = Duration::from_millis(2);
+/// How often it is looked. A look wakes the primary up, which is most of what it costs.
+const EVERY: Duration = Duration::from_millis(5);
 /// How long nothing has to come until it is not looked any more.
 const QUIET: Duration = Duration::from_millis(100);
 

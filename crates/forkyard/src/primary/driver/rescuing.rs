@@ -1,9 +1,11 @@
 //! Lanes, as the driver sees them: who accepts from which, which of them nobody takes from, and
 //! whether a worker that does not is awake.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use forkyard_core::{ConnectionId, DealtLane, Input, LaneId, ListenerId, Verdict, WorkerId};
+use forkyard_core::{
+    ConnectionId, DealtLane, Input, LaneId, LaneView, ListenerId, Verdict, WorkerId,
+};
 use forkyard_ipc::Transport;
 use forkyard_sys::process::scheduling;
 use forkyard_sys::sockets::{SocketKind, private_pair};
@@ -15,10 +17,6 @@ use crate::primary::outgoing::Sent;
 /// Names a listener that no worker has, so that each declines what comes by it. The names of
 /// listeners end in a number.
 const NOBODYS: &str = "probe";
-
-/// Whoever has left something waiting for less, which is one look, is not asked about: to ask
-/// the system is most of what a look costs, and under full load something always waits.
-const SUSPICION: Duration = Duration::from_millis(3);
 
 impl Driver {
     /// Has the kernel deal to these lanes.
@@ -59,7 +57,7 @@ impl Driver {
         }
         for (listener, lane, view) in seen.drain(..) {
             glance.add(view);
-            if view.waiting > 0 && self.is_starved(listener, lane) {
+            if view.waiting > 0 && self.is_starved(listener, lane, view) {
                 continue;
             }
             self.input(Input::LaneSeen { listener, lane, view });
@@ -74,12 +72,10 @@ impl Driver {
     }
 
     /// Whether the worker of a lane where something waits has had no chance to take it.
-    fn is_starved(&mut self, listener: ListenerId, lane: LaneId) -> bool {
-        let Some((worker, since)) = self.core.leaves_waiting(listener, lane) else { return false };
+    fn is_starved(&mut self, listener: ListenerId, lane: LaneId, view: LaneView) -> bool {
+        let left = self.core.leaves_waiting(listener, lane, view);
+        let Some((worker, since)) = left else { return false };
         let (now, seats) = (Instant::now(), &self.seats);
-        if now.duration_since(since) < SUSPICION {
-            return false;
-        }
         let scheduling = || seats.info(worker).and_then(|info| scheduling(info.pid).ok());
         self.suspects.is_starved(now, (worker, since), scheduling)
     }
