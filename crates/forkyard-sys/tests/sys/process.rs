@@ -199,10 +199,11 @@ fn a_standard_number_cannot_be_inherited_as_a_descriptor() {
 #[test]
 fn a_child_is_told_of_its_sockets() {
     let listener = || OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let talk = "test $LISTEN_PID = $$ && echo $LISTEN_FDS $OWN \"$1\"";
+    let talk = "test $LISTEN_PID = $$ && echo $LISTEN_FDS$LISTEN_FDNAMES $OWN \"$1\"";
     let command = |talk: &str| {
         let mut command = Command::new("sh");
-        command.args(["-c", talk, "sh", "an argument"]).env("OWN", "yes").env("LISTEN_PID", "1");
+        command.args(["-c", talk, "sh", "an argument"]).env("OWN", "yes");
+        command.env("LISTEN_PID", "1").env("LISTEN_FDNAMES", "a:b:c");
         command
     };
     let extra = Spawn { sockets: vec![listener(), listener()], ..Spawn::default() };
