@@ -222,7 +222,11 @@ impl Listeners {
     pub(super) fn lend(&mut self, id: ListenerId, lane: Option<LaneId>) -> io::Result<OwnedFd> {
         let entry = self.entries.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
         let socket = entry.lend(lane)?.ok_or(io::ErrorKind::Unsupported)?;
-        set_blocking(&socket)?;
+        if lane.is_some() {
+            // One for all stays as the workers that have it have set it: it is the same for all
+            // of them, and whoever expects not to wait in accept(2) would.
+            set_blocking(&socket)?;
+        }
         Ok(socket)
     }
 
@@ -441,6 +445,19 @@ mod tests {
             room(&listeners) != before
         };
         Some(lists.iter().map(renews).collect())
+    }
+
+    #[test]
+    fn a_socket_for_all_stays_as_its_workers_have_set_it() {
+        let host = Host::V4(Ipv4Addr::LOCALHOST);
+        let tcp = Endpoint::Tcp { host, port: 0, only_v6: false };
+        let (mut listeners, id) = (Listeners::new(), ListenerId(1));
+        let wanted = (&tcp, Policy::Shared, Access::Inherited);
+        listeners.open(id, wanted, (None, &InheritedFds::none())).unwrap();
+        let first = std::net::TcpListener::from(listeners.lend(id, None).unwrap());
+        first.set_nonblocking(true).unwrap();
+        listeners.lend(id, None).unwrap();
+        assert_eq!(first.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     /// Handshakes that have begun there cannot be seen.
