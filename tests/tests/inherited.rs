@@ -54,6 +54,16 @@ fn workers_serve_one_socket_that_blocks_as_from_systemd() {
 }
 
 #[test]
+fn a_worker_that_starts_does_not_have_the_others_wait_in_accept() {
+    let forkyard = launch("shared", ANY_PORT).workers(2).start();
+    let workers = wait_serving(&forkyard, 2);
+    signal(workers[0], Signal::KILL);
+    let said = forkyard.wait_json("sockets", 3);
+    assert_eq!(said[2]["blocking"][0], false, "the other one has it set so");
+    forkyard.stop().assert_no_panic();
+}
+
+#[test]
 fn the_kernel_deals_evenly_to_sockets_of_their_own() {
     let forkyard = launch("kernel", ANY_PORT).workers(3).start();
     let workers = wait_serving(&forkyard, 3);

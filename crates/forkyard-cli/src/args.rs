@@ -65,7 +65,7 @@ pub(crate) struct Run {
 
     /// How connections reach the workers: `auto`, `kernel`, `round-robin`,
     /// `least-connections`, `ip-hash` or `shared`; with a port or a socket's path before it
-    /// for one listener only, as in `8443=shared` [default: auto]
+    /// for one listener only, as in `8443=shared` [default: auto; for Deno round-robin]
     #[arg(long, value_name = "[LISTENER=]POLICY", value_parser = parse_policy)]
     policy: Vec<PolicyRule>,
 

@@ -1,10 +1,11 @@
 //! Addresses that the app has from its settings, and every worker from its start.
 //!
 //! Such a listener is there before any worker and until the app stops. Its workers need not
-//! speak the protocol (one that does may ask for the address all the same, and gets it), so nobody can hand them a connection that the primary has accepted:
-//! what waits on the lane of a worker that leaves goes to the others' lanes by the kernel
-//! ([`Action::Renew`]), and a worker that is blocked keeps what waits
-//! for it. That it is blocked is noticed only if it has other listeners, for which it has asked.
+//! speak the protocol (one that does may ask for the address all the same, and gets it), so
+//! nobody can hand them a connection that the primary has accepted: what waits on the lane of a
+//! worker that leaves goes to the others' lanes by the kernel ([`Action::Renew`]), and a worker
+//! that is blocked keeps what waits for it. That it is blocked is noticed only if it has other
+//! listeners, for which it has asked.
 
 use std::collections::VecDeque;
 

@@ -14,6 +14,9 @@ use std::ptr;
 
 const COUNT: &str = "LISTEN_FDS";
 const OWNER: &str = "LISTEN_PID";
+/// What else systemd says of the sockets that it passes: their names, and the process once more.
+/// Of those that this process was started with, which the child does not get.
+const NOT_OF_THESE: [&str; 2] = ["LISTEN_FDNAMES", "LISTEN_PIDFDID"];
 /// As many digits as a process number can have, and the zero byte behind them.
 const OWNER_ROOM: usize = 11;
 
@@ -97,7 +100,9 @@ fn variables(command: &Command, sockets: usize) -> Vec<OsString> {
             None => variables.remove(name),
         };
     }
-    variables.remove(OsStr::new(OWNER));
+    for name in [OWNER].iter().chain(&NOT_OF_THESE) {
+        variables.remove(OsStr::new(name));
+    }
     variables.insert(COUNT.into(), sockets.to_string().into());
     let join = |(name, value): (OsString, OsString)| [name, value].join(OsStr::new("="));
     variables.into_iter().map(join).collect()

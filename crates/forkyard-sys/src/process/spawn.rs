@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
 
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{
     Pid, Resource, Rlimit, getpid, getppid, set_parent_process_death_signal, setrlimit,
 };
@@ -36,8 +36,6 @@ pub struct Spawn {
     /// Listening sockets for the child. There they have the numbers from 3 on, and are announced
     /// as systemd does it (`LISTEN_FDS`, `LISTEN_PID`).
     pub sockets: Vec<OwnedFd>,
-    /// Further descriptors the child inherits under the numbers they have here.
-    pub inherit: Vec<OwnedFd>,
     /// The child's soft limit of open files; `None` leaves ours. See
     /// [`super::raise_nofile_limit`].
     pub nofile_soft: Option<u64>,
@@ -70,7 +68,7 @@ impl Spawn {
 ///
 /// - That of the exec, such as `NotFound`, `PermissionDenied` or `E2BIG`.
 /// - Those of `fork(2)`, `pidfd_open(2)` and of preparing the child.
-/// - `InvalidInput` for a descriptor to inherit under a number where something else goes.
+/// - `InvalidInput` for a zero byte in an argument or a variable.
 pub fn spawn(mut command: Command, spawn: Spawn) -> io::Result<Process> {
     let mut childhood = Childhood::new(spawn, &command)?;
     let _reserved = childhood.reserve_numbers()?;
@@ -89,7 +87,6 @@ struct Childhood {
     parent: Pid,
     /// Sockets and channel, in the order of their numbers in the child.
     given: Vec<OwnedFd>,
-    inherited: Vec<OwnedFd>,
     /// What is executed if there are sockets.
     announced: Option<Announced>,
     nofile: Option<Rlimit>,
@@ -101,18 +98,12 @@ impl Childhood {
         let sockets = spawn.sockets.len();
         let announced = (sockets > 0).then(|| Announced::new(command, sockets)).transpose()?;
         let behind = spawn.channel_number() + 1;
-        let first_free = if spawn.channel.is_some() { behind } else { behind - 1 };
-        if spawn.inherit.iter().any(|fd| fd.as_raw_fd() < first_free) {
-            let why = "its number is one of stdin, stdout, stderr, the sockets or the channel";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        }
         // Out of the way, so that none is overwritten before it has been put in its place.
         let out_of_the_way = |fd| fcntl_dupfd_cloexec(fd, behind);
         let given = spawn.sockets.into_iter().chain(spawn.channel);
         let given = given.map(out_of_the_way).collect::<Result<_, _>>()?;
         let nofile = spawn.nofile_soft.map(limits::nofile_limit_with_soft);
-        let inherited = spawn.inherit;
-        Ok(Self { parent: getpid(), given, inherited, announced, nofile, core: spawn.core })
+        Ok(Self { parent: getpid(), given, announced, nofile, core: spawn.core })
     }
 
     /// Sees to it that the numbers of what is given are in use here while the child is made, so
@@ -132,9 +123,6 @@ impl Childhood {
         self.die_with_parent()?;
         for (number, fd) in (FIRST..).zip(&self.given) {
             place(fd, number)?;
-        }
-        for fd in &self.inherited {
-            fcntl_setfd(fd, FdFlags::empty())?;
         }
         if let Some(limit) = self.nofile {
             setrlimit(Resource::Nofile, limit)?;
@@ -219,9 +207,8 @@ mod tests {
     #[test]
     fn a_child_whose_parent_is_gone_already_ends_before_the_program_starts() {
         let parent = Pid::from_raw(i32::MAX).unwrap();
-        let (given, inherited, announced) = (Vec::new(), Vec::new(), None);
-        let (nofile, core) = (None, None);
-        let mut childhood = Childhood { parent, given, inherited, announced, nofile, core };
+        let (given, announced, nofile, core) = (Vec::new(), None, None, None);
+        let mut childhood = Childhood { parent, given, announced, nofile, core };
         let mut command = Command::new("/bin/true");
         // SAFETY: as in `spawn`.
         unsafe { command.pre_exec(move || childhood.prepare()) };

@@ -184,25 +184,15 @@ fn the_parent_keeps_no_copy_of_the_channel() {
     waiting::until_reaped(process);
 }
 
-#[test]
-fn a_standard_number_cannot_be_inherited_as_a_descriptor() {
-    own_process::run("process::a_standard_number_cannot_be_inherited_as_a_descriptor", || {
-        // SAFETY: nothing in this process reads its stdin, so nobody owns it.
-        let stdin = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(0) };
-        let extra = Spawn { inherit: vec![stdin], ..Spawn::default() };
-        let error = spawn(Command::new("/bin/true"), extra).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    });
-}
-
 /// By the variables of sd_listen_fds(3), and only if there are any.
 #[test]
 fn a_child_is_told_of_its_sockets() {
     let listener = || OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let talk = "test $LISTEN_PID = $$ && echo $LISTEN_FDS $OWN \"$1\"";
+    let talk = "test $LISTEN_PID = $$ && echo $LISTEN_FDS$LISTEN_FDNAMES $OWN \"$1\"";
     let command = |talk: &str| {
         let mut command = Command::new("sh");
-        command.args(["-c", talk, "sh", "an argument"]).env("OWN", "yes").env("LISTEN_PID", "1");
+        command.args(["-c", talk, "sh", "an argument"]).env("OWN", "yes");
+        command.env("LISTEN_PID", "1").env("LISTEN_FDNAMES", "a:b:c");
         command
     };
     let extra = Spawn { sockets: vec![listener(), listener()], ..Spawn::default() };

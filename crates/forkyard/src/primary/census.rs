@@ -105,6 +105,11 @@ impl Census {
         Some(Mark { inode: inode(connection).ok()?, place })
     }
 
+    /// A listener is closed, and comes back under another id if at all.
+    pub(super) fn listener_closed(&mut self, id: ListenerId) {
+        self.places.remove(&id);
+    }
+
     /// A worker has taken a connection.
     pub(super) fn handed_over(&mut self, now: Instant, worker: WorkerId, mark: Mark) {
         let Mark { inode, place } = mark;
@@ -215,6 +220,16 @@ mod tests {
         hand_over(&mut census, now, 1, 10);
         census.forget(WorkerId(1));
         assert_eq!((census.order(), census.all().count()), (None, 0));
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_a_listener_that_is_closed() {
+        let mut census = Census::new();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::os::fd::AsFd::as_fd(&listener);
+        assert!(census.mark((ListenerId(1), socket), socket).is_some());
+        census.listener_closed(ListenerId(1));
+        assert!(census.places.is_empty());
     }
 
     #[test]

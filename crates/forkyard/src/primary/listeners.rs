@@ -222,7 +222,11 @@ impl Listeners {
     pub(super) fn lend(&mut self, id: ListenerId, lane: Option<LaneId>) -> io::Result<OwnedFd> {
         let entry = self.entries.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
         let socket = entry.lend(lane)?.ok_or(io::ErrorKind::Unsupported)?;
-        set_blocking(&socket)?;
+        if lane.is_some() {
+            // One for all stays as the workers that have it have set it: it is the same for all
+            // of them, and whoever expects not to wait in accept(2) would.
+            set_blocking(&socket)?;
+        }
         Ok(socket)
     }
 
@@ -230,15 +234,20 @@ impl Listeners {
     pub(super) fn deal_to(&mut self, id: ListenerId, dealt: Vec<DealtLane>) -> io::Result<()> {
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(()) };
         let Some(lanes) = &mut entry.lanes else { return Ok(()) };
-        let is_anybody_there = !dealt.is_empty();
+        let nobody_was_there = lanes.dealt().is_empty();
         lanes.deal_to(dealt)?;
-        if is_anybody_there
-            && entry.listed.access == Access::Inherited
-            && accept_queue(entry.bound.socket.as_fd())?.waiting > 0
+        let socket = &mut entry.bound.socket;
+        // Where the primary does not accept. Datagrams cannot change their socket.
+        let is_left_to_workers =
+            entry.listed.access == Access::Inherited && entry.bound.kind == SocketKind::Tcp;
+        if is_left_to_workers
+            && !lanes.dealt().is_empty()
+            && (nobody_was_there || accept_queue(socket.as_fd())?.waiting > 0)
         {
             // What has waited for somebody to come goes to those who are there now, once the
-            // socket is nobody's any more.
-            entry.bound.socket = lanes.renew_waiting_room()?;
+            // socket is nobody's any more. So do handshakes that began there, which cannot be
+            // seen and would end where nobody accepts.
+            *socket = lanes.renew_waiting_room()?;
         }
         Ok(())
     }
@@ -397,5 +406,74 @@ impl Connections {
 
     pub(super) fn release(&mut self, id: ConnectionId) {
         self.open.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use forkyard_core::{Host, SlotId};
+    use forkyard_sys::sockets::inode;
+
+    use super::*;
+
+    const LANE: LaneId = LaneId(0);
+
+    /// An address that is dealt to one lane, and to none before; `None` if that is not permitted.
+    fn open(endpoint: &Endpoint, id: ListenerId) -> Option<Listeners> {
+        let mut listeners = Listeners::new();
+        let wanted = (endpoint, Policy::Kernel, Access::Inherited);
+        let (_, dealing) = listeners.open(id, wanted, (None, &InheritedFds::none())).unwrap();
+        if !dealing.has_lanes() {
+            println!("NOT TESTED: not permitted to deal by BPF");
+            return None;
+        }
+        listeners.lend(id, Some(LANE)).unwrap();
+        Some(listeners)
+    }
+
+    /// Which of these lists have the waiting room renewed.
+    fn renewing(endpoint: &Endpoint, lists: &[usize]) -> Option<Vec<bool>> {
+        let id = ListenerId(1);
+        let mut listeners = open(endpoint, id)?;
+        let room = |listeners: &Listeners| inode(listeners.socket(id).unwrap()).unwrap();
+        let renews = |length: &usize| {
+            let before = room(&listeners);
+            let dealt = vec![DealtLane { slot: SlotId(0), lane: LANE }; *length];
+            listeners.deal_to(id, dealt).unwrap();
+            room(&listeners) != before
+        };
+        Some(lists.iter().map(renews).collect())
+    }
+
+    #[test]
+    fn a_socket_for_all_stays_as_its_workers_have_set_it() {
+        let host = Host::V4(Ipv4Addr::LOCALHOST);
+        let tcp = Endpoint::Tcp { host, port: 0, only_v6: false };
+        let (mut listeners, id) = (Listeners::new(), ListenerId(1));
+        let wanted = (&tcp, Policy::Shared, Access::Inherited);
+        listeners.open(id, wanted, (None, &InheritedFds::none())).unwrap();
+        let first = std::net::TcpListener::from(listeners.lend(id, None).unwrap());
+        first.set_nonblocking(true).unwrap();
+        listeners.lend(id, None).unwrap();
+        assert_eq!(first.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    /// Handshakes that have begun there cannot be seen.
+    #[test]
+    fn the_waiting_room_is_cleared_when_somebody_comes_though_nothing_seems_to_wait() {
+        let host = Host::V4(Ipv4Addr::LOCALHOST);
+        let tcp = Endpoint::Tcp { host, port: 0, only_v6: false };
+        let Some(renewed) = renewing(&tcp, &[0, 1, 1, 0, 1]) else { return };
+        assert_eq!(renewed, [false, true, false, false, true]);
+    }
+
+    #[test]
+    fn datagrams_stay_in_the_waiting_room() {
+        let host = Host::V4(Ipv4Addr::LOCALHOST);
+        let udp = Endpoint::Udp { host, port: 0, only_v6: false, reuse_address: false };
+        let Some(renewed) = renewing(&udp, &[0, 1, 0, 1]) else { return };
+        assert_eq!(renewed, [false; 4]);
     }
 }

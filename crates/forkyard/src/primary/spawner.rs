@@ -74,7 +74,6 @@ impl Recipe {
             sockets,
             nofile_soft: self.nofile_soft,
             core: self.core(job.slot)?,
-            ..Spawn::default()
         };
         let command = self.command(job, &notify.address()?, spawn.channel_number());
         let mut process = forkyard_sys::process::spawn(command, spawn)?;

@@ -35,6 +35,11 @@ impl Suspects {
         self.0.clear();
     }
 
+    /// A worker has ended.
+    pub(super) fn forget(&mut self, worker: WorkerId) {
+        self.0.remove(&worker);
+    }
+
     /// Whether a worker that has taken nothing since then has had no chance to yet. Of one of
     /// which the system tells nothing that is not assumed.
     pub(super) fn is_starved(

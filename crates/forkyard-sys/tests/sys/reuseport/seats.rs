@@ -133,6 +133,21 @@ fn a_handshake_that_began_at_a_closed_socket_ends_in_the_waiting_room() {
 }
 
 #[test]
+fn a_handshake_that_began_in_the_waiting_room_goes_to_those_in_the_list_once_it_is_renewed() {
+    let heir = Heir::List;
+    let Some(mut group) = bound(LOCAL.into(), Options { heir, ..options(Dealing::InTurn) }) else {
+        return;
+    };
+    hold_handshakes_open(group.waiting_room());
+    let mut client = super::client(&group);
+    assert_nothing_waits(group.waiting_room());
+    group.deal_to(&seats(&[1])).unwrap();
+    group.renew_waiting_room().unwrap();
+    client.write_all(b"?").unwrap();
+    assert_eq!(place_of_next(&group), Seat(1));
+}
+
+#[test]
 fn a_socket_that_a_worker_has_shut_down_is_passed_over() {
     let Some(mut group) = local(Dealing::InTurn) else { return };
     group.deal_to(&seats(&[0, 1, 2])).unwrap();

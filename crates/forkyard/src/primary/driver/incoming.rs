@@ -63,6 +63,7 @@ impl Driver {
                 self.perform_all();
                 self.stderr_tail.clear();
                 self.census.forget(worker);
+                self.suspects.forget(worker);
                 self.questions.retain(|(asker, _), _| *asker != worker);
                 self.seats.remove(worker);
             }

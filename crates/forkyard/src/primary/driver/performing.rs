@@ -120,6 +120,7 @@ impl Driver {
 
     fn close_listener(&mut self, listener: ListenerId) {
         self.listeners.close(listener);
+        self.census.listener_closed(listener);
         self.lookout.lanes_changed();
     }
 
