@@ -168,14 +168,21 @@ pub(crate) struct Run {
 impl Run {
     /// The policies asked for, the later ones outranking the earlier.
     ///
-    /// By default workers of Deno get a policy by which they only ever are handed connections:
+    /// By default, and by `auto`, workers of Deno get a policy by which they only ever are handed connections:
     /// what Deno 2.9 is handed beside a socket of its own it drops.
     pub(crate) fn policies(&self) -> Vec<PolicyRule> {
         let runner = self.interpreter.as_deref().map(Path::as_os_str);
         let runner = runner.or(self.program.first().map(OsString::as_os_str));
         let is_deno = runner.and_then(|path| Path::new(path).file_name()) == Some("deno".as_ref());
+        if !is_deno {
+            return self.policy.clone();
+        }
         let by_default = PolicyRule { listener: None, policy: Policy::RoundRobin };
-        is_deno.then_some(by_default).into_iter().chain(self.policy.iter().cloned()).collect()
+        let handed = |rule: PolicyRule| match rule.policy {
+            Policy::Auto => PolicyRule { policy: Policy::RoundRobin, ..rule },
+            _ => rule,
+        };
+        [by_default].into_iter().chain(self.policy.iter().cloned().map(handed)).collect()
     }
 
     /// The policy for every listener that no rule names.
@@ -333,6 +340,7 @@ mod tests {
         assert_eq!(policy(&["app.js"]), Policy::Auto);
         assert_eq!(policy(&["--interpreter", "/usr/bin/deno", "app.ts"]), Policy::RoundRobin);
         assert_eq!(policy(&["deno", "run", "app.ts"]), Policy::RoundRobin);
+        assert_eq!(policy(&["--policy", "auto", "deno", "run", "app.ts"]), Policy::RoundRobin);
         assert_eq!(policy(&["--policy", "shared", "deno", "run", "app.ts"]), Policy::Shared);
     }
 
