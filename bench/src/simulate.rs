@@ -27,7 +27,7 @@
 //! | [`sections`] | the scenarios that are run by default |
 //! | [`core_cost`] | what the core's choice itself takes, in real time |
 //! | [`report`] | the tables |
-//! | [`theory`] | the model against theory and reality |
+//! | `theory` | the model against theory and reality |
 
 mod agenda;
 mod arrivals;

@@ -1,5 +1,5 @@
 //! Sockets that listen: binding, listening, accepting. What a descriptor is and
-//! where it is bound is told by [`local_address`], [`peer_address`], [`socket_kind`] and
+//! where it is bound is told by [`local_address`], [`peer_ip`], [`socket_kind`] and
 //! [`is_listening`].
 //!
 //! Binding and listening are apart because Node's protocol has them apart: the

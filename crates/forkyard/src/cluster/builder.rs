@@ -251,7 +251,7 @@ impl ClusterBuilder {
     }
 
     /// How long a new program may take to get ready when the primary is upgraded
-    /// ([`ClusterHandle::upgrade`]). 10 s by default.
+    /// ([`ClusterHandle::upgrade`](crate::ClusterHandle::upgrade)). 10 s by default.
     #[must_use]
     pub fn upgrade_timeout(mut self, limit: Duration) -> Self {
         self.upgrade_timeout = limit;

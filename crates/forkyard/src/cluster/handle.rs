@@ -227,7 +227,7 @@ impl ClusterHandle {
     }
 
     /// What the next image of this program is to know if there is an upgrade, in place of what
-    /// was said before: [`Cluster::note`] there. An image that has taken over leaves the note
+    /// was said before: [`Cluster::note`](crate::Cluster::note) there. An image that has taken over leaves the note
     /// that it has found until it says something else.
     ///
     /// # Errors
