@@ -88,6 +88,6 @@ pub(super) const HANDOFF: Duration = Duration::from_nanos(17_960);
 /// worker.
 pub(super) const TAKE: Duration = Duration::from_micros(40);
 /// How often the primary looks at the lanes.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The length of an accept queue, as the primary makes it.
 const BACKLOG: usize = 4096;

@@ -79,7 +79,7 @@ pub struct DispatchSettings {
     /// How many connections may wait for the one worker that is theirs, under `ip-hash`.
     pub waiting: usize,
     /// A worker that has taken nothing from its lane for this long, although something waits
-    /// there, is blocked.
+    /// there, is blocked. Less than the time between two looks, so that the second one shows it.
     pub rescue_after: Duration,
     /// When a blocked worker that does not answer is dealt to again, to see whether it takes
     /// what it gets.
@@ -94,7 +94,7 @@ impl Default for DispatchSettings {
             linger: Duration::from_secs(1),
             accept_pause: Duration::from_millis(100),
             waiting: 1024,
-            rescue_after: Duration::from_millis(5),
+            rescue_after: Duration::from_millis(4),
             trial_after: Duration::from_secs(1),
         }
     }
