@@ -306,15 +306,34 @@ fn an_upgrade_to_what_is_no_good_ends_with_4_and_says_why() {
     let (place, on_disk) = (Place::new(), OnDisk::new());
     let forkyard = started(place.launch().workers(1).on_disk(&on_disk));
     on_disk.script("echo 'out of luck' >&2; exit 3");
-    let words = ["the upgrade failed, and all goes on as before", "code 3", "out of luck"];
+    let words = ["the upgrade failed, and has changed nothing", "code 3", "out of luck"];
     place.ask("upgrade").finish().assert_code(4).assert_says(&words);
     // Ready when it is tried out, and not when it matters: the image before it has come back.
     on_disk.script("test $what = take-over && set -- run --no-such-option\nexec $real \"$@\"");
-    let words = ["the upgrade failed, and all goes on as before", "before it had taken over"];
+    let words = ["the upgrade failed, and has changed nothing", "before it had taken over"];
     place.ask("upgrade").finish().assert_code(4).assert_says(&words);
     client::get(&forkyard.target(), "/").expect("the old one serves on");
     place.ask("upgrade").program("shop").finish().assert_code(5);
     forkyard.stop().assert_code(0);
+}
+
+/// It is stopped while the next version is still being tried out, which never ends by itself.
+#[test]
+fn an_app_that_is_stopped_during_an_upgrade_says_so() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    for (flags, words) in [
+        (&[][..], r"the upgrade failed, and has changed nothing: the app is stopping"),
+        (&["--json"], r#"{"update":"failed","reason":"the app is stopping","stderr_tail":[]}"#),
+    ] {
+        on_disk.renew();
+        let forkyard = started(place.launch().workers(1).on_disk(&on_disk));
+        let begun = on_disk.path(&format!("begun{}", flags.len()));
+        on_disk.script(&format!("touch '{}'\nexec sleep 1000", begun.display()));
+        let upgrade = flags.iter().fold(place.ask("upgrade"), |ask, flag| ask.flag(flag)).start();
+        waiting::until("the new program to be tried out", || begun.exists().then_some(()));
+        forkyard.stop().assert_code(0);
+        upgrade.wait_exit().assert_code(4).assert_says(&[words]);
+    }
 }
 
 #[test]

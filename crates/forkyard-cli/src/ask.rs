@@ -53,7 +53,7 @@ pub(crate) fn upgrade(options: &Ask) -> Result<ExitCode, Failure> {
         match &outcome {
             UpgradeOutcome::Finished { .. } => Ok(ExitCode::SUCCESS),
             UpgradeOutcome::Failed { reason, stderr_tail } => {
-                let what = format!("the upgrade failed, and all goes on as before: {reason}");
+                let what = format!("the upgrade failed, and has changed nothing: {reason}");
                 Err(Failure::not_done(answers.with_tail(what, stderr_tail)))
             }
         }

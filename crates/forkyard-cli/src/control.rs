@@ -10,6 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::report::Reporter;
 
+/// Why nothing is done any more.
+pub(crate) const STOPPING: &str = "the app is stopping";
+
 /// The socket, once it is open.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -59,7 +62,7 @@ impl Control {
             wishes.close();
             while let Ok(wish) = wishes.try_recv() {
                 if let Wish::Reload(watcher) | Wish::Upgrade(watcher) = wish {
-                    watcher.tell(Update::Refused { reason: "the app is stopping".into() });
+                    watcher.tell(Update::Refused { reason: STOPPING.to_owned() });
                 }
             }
         }

@@ -23,7 +23,7 @@ use forkyard::{
 use forkyard_control::server::Watcher;
 use forkyard_control::types::{ReloadState, Update};
 
-use crate::control::{milliseconds, told};
+use crate::control::{STOPPING, milliseconds, told};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
 use crate::planning::{Planning, Source};
@@ -31,9 +31,6 @@ use crate::report::{self, Reporter, describe_failure};
 
 /// How often it is said what a roll is waiting for.
 pub(crate) const REMINDER: Duration = Duration::from_secs(5);
-
-/// Why there is no reload any more.
-const STOPPING: &str = "the app is stopping";
 
 /// What the next image is told while a reload is still to begin.
 const WAITS: &str = "a reload waits";

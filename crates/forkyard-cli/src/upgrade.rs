@@ -6,6 +6,8 @@ use forkyard_control::types::Update;
 use serde_json::Map;
 use tokio::task::JoinSet;
 
+use crate::control::STOPPING;
+
 /// Upgrades that were asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Upgrade {
@@ -40,6 +42,11 @@ impl Upgrade {
         }
     }
 
+    /// The app is over, and so is what was asked for. Whoever still waits is told so.
+    pub(crate) async fn refuse(&mut self) {
+        while self.asked.join_next().await.is_some() {}
+    }
+
     pub(crate) fn take_note(&mut self, event: &Event) {
         match event {
             Event::Upgrading => self.imminent = true,
@@ -62,13 +69,14 @@ fn began() -> Update {
 fn came_to_nothing(error: &RequestError) -> Update {
     match error {
         RequestError::NotUpgraded { reason } => Update::Refused { reason: (*reason).to_owned() },
-        RequestError::UpgradeFailed(UpgradeFailure { reason, stderr_tail }) => Update::Failed {
-            worker: None,
-            reason: reason.clone(),
-            stderr_tail: stderr_tail.clone(),
-        },
-        other => {
-            Update::Failed { worker: None, reason: other.to_string(), stderr_tail: Vec::new() }
+        RequestError::UpgradeFailed(UpgradeFailure { reason, stderr_tail }) => {
+            failed(reason.clone(), stderr_tail.clone())
         }
+        RequestError::Ended => failed(STOPPING.to_owned(), Vec::new()),
+        other => failed(other.to_string(), Vec::new()),
     }
+}
+
+fn failed(reason: String, stderr_tail: Vec<String>) -> Update {
+    Update::Failed { worker: None, reason, stderr_tail }
 }

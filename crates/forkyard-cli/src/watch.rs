@@ -59,7 +59,7 @@ impl Watch<'_, '_> {
             let goes_on = !self.upgrade.is_imminent();
             tokio::select! {
                 event = cluster.next_event() => match event {
-                    Some(Event::Over(outcome)) => return Ok(self.ended(&outcome)),
+                    Some(Event::Over(outcome)) => return Ok(self.ended(&outcome).await),
                     Some(event) => self.happened(&event, signals).await,
                     None => return Err(primary_died()),
                 },
@@ -75,7 +75,8 @@ impl Watch<'_, '_> {
         }
     }
 
-    fn ended(&self, outcome: &Outcome) -> Ended {
+    async fn ended(&mut self, outcome: &Outcome) -> Ended {
+        self.upgrade.refuse().await;
         Ended { code: close(self.desk.reporter, outcome), next_stop: self.next_stop }
     }
 

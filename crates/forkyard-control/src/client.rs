@@ -28,7 +28,9 @@ const LONGEST_LINE: usize = 256 * 1024;
 const ANSWERING: Duration = Duration::from_secs(10);
 /// How long the next image of a primary may take to be there.
 const NEXT_IMAGE: Duration = Duration::from_secs(10);
-/// How soon it is looked again whether it is.
+/// How long a primary may refuse while it lives, because its next image does not listen yet.
+const BETWEEN_IMAGES: Duration = Duration::from_secs(2);
+/// How soon it is looked again whether it is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How soon it is looked again how a reload goes that nobody tells of any more.
@@ -89,7 +91,8 @@ pub enum ClientError {
     Denied(String),
 }
 
-/// The primaries that run, by name and process id. Removes what dead ones have left.
+/// The primaries that run, by name and process id. Removes what dead ones have left. Waits up to
+/// two seconds for those that do not listen though they live: they may be just upgraded.
 ///
 /// # Errors
 ///
@@ -97,8 +100,9 @@ pub enum ClientError {
 /// no sockets in it.
 pub async fn find(dirs: &[PathBuf]) -> Result<Vec<Found>, FolderError> {
     let (mut found, mut unusable) = (Vec::new(), None);
+    let until = Instant::now() + BETWEEN_IMAGES;
     for dir in dirs.iter().filter(|dir| dir.exists()) {
-        match find_in(dir).await {
+        match find_in(dir, until).await {
             Ok(there) => found.extend(there),
             Err(error) => drop(unusable.get_or_insert(error)),
         }
@@ -110,14 +114,14 @@ pub async fn find(dirs: &[PathBuf]) -> Result<Vec<Found>, FolderError> {
     }
 }
 
-async fn find_in(dir: &Path) -> Result<Vec<Found>, FolderError> {
+async fn find_in(dir: &Path, until: Instant) -> Result<Vec<Found>, FolderError> {
     folder::check(dir)?;
     let failed = |source| FolderError::Io { dir: dir.to_owned(), source };
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         if let Some((app, pid)) = folder::parse_socket_name(&path)
-            && is_served(&path, pid).await
+            && is_served(&path, pid, until).await
         {
             found.push(Found { app, pid, path });
         }
@@ -125,11 +129,10 @@ async fn find_in(dir: &Path) -> Result<Vec<Found>, FolderError> {
     Ok(found)
 }
 
-/// Whether somebody listens there. If nobody can any more, the socket is removed. While the
-/// process lives it may be between two images of its program, and about to listen again; and
-/// if the number is somebody else's by now, what was left is in nobody's way.
-async fn is_served(path: &Path, pid: u32) -> bool {
-    match UnixStream::connect(path).await {
+/// Whether somebody listens there. If nobody can any more, the socket is removed. If the number
+/// is a live process's that is no primary, what was left is in nobody's way.
+async fn is_served(path: &Path, pid: u32, until: Instant) -> bool {
+    match connect(path, pid, until).await {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             if !process::is_running(pid) {
@@ -139,6 +142,24 @@ async fn is_served(path: &Path, pid: u32) -> bool {
         }
         // More clients wait than there is room for.
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
+/// While the process lives that refuses, it may be between two images of its program, and about
+/// to listen again.
+async fn connect(path: &Path, pid: u32, until: Instant) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused
+                    && process::is_running(pid)
+                    && Instant::now() < until =>
+            {
+                // Nobody announces it.
+                sleep(LOOK_AGAIN).await;
+            }
+            connected => return connected,
+        }
     }
 }
 
@@ -214,7 +235,12 @@ impl Client {
     ///
     /// If it does not answer, or ends.
     pub async fn upgrade(&self, heard: impl FnMut(&Update)) -> Result<UpgradeOutcome, ClientError> {
-        match self.follow("/v1/upgrade", heard).await? {
+        let told = match self.follow("/v1/upgrade", heard).await {
+            // The connection was not to outlive the image.
+            Err(ClientError::Ended { .. }) => None,
+            told => told?,
+        };
+        match told {
             Some(Update::Failed { reason, stderr_tail, .. }) => {
                 Ok(UpgradeOutcome::Failed { reason, stderr_tail })
             }
@@ -222,7 +248,6 @@ impl Client {
                 Ok(UpgradeOutcome::Failed { reason, stderr_tail: Vec::new() })
             }
             Some(other) => Err(ClientError::Nonsense(format!("{other:?} ends no upgrade"))),
-            // The connection was not to outlive the image.
             None => self.next_image().await.ok_or_else(|| self.ended()),
         }
     }
@@ -286,9 +311,10 @@ impl Client {
         method: Method,
         path: &str,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.primary.path)
+        let Found { pid, path: socket, .. } = &self.primary;
+        let stream = connect(socket, *pid, Instant::now() + BETWEEN_IMAGES)
             .await
-            .map_err(|source| ClientError::Connect { path: self.primary.path.clone(), source })?;
+            .map_err(|source| ClientError::Connect { path: socket.clone(), source })?;
         let gone = |_: hyper::Error| self.ended();
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;

@@ -76,14 +76,18 @@ fn bind(path: &Path) -> Result<Bound, ServeError> {
     bind_file(path).map_err(|source| ServeError::Bind { path: path.to_owned(), source })
 }
 
+/// In one step: whoever looks finds a socket at any time, and one that only the user may open.
 fn bind_file(path: &Path) -> io::Result<Bound> {
-    match fs::remove_file(path) {
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, Permissions::from_mode(MODE))?;
-    Ok(Bound { listener, file: identity(path)? })
+    let listener = UnixListener::bind(&new)?;
+    fs::set_permissions(&new, Permissions::from_mode(MODE))?;
+    let file = identity(&new)?;
+    fs::rename(&new, path)?;
+    Ok(Bound { listener, file })
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

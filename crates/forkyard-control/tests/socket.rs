@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::slice::from_ref;
 use std::time::Duration;
 
@@ -105,7 +106,13 @@ async fn next_image(dir: &Path, outcome: &UpgradeOutcome, reload: &[Option<Reloa
     if let Some(Wish::Reload(watcher) | Wish::Upgrade(watcher)) = wishes.recv().await {
         watcher.tell(progress(1));
     }
-    drop(server);
+    // What was told is on its way by then.
+    server.finish().await;
+    image_after(dir, outcome, reload).await;
+}
+
+/// It knows of its upgrade and of a reload what is given.
+async fn image_after(dir: &Path, outcome: &UpgradeOutcome, reload: &[Option<ReloadState>]) {
     let (_server, mut wishes) = Server::start(dir, "web").unwrap();
     // At first it does not know itself.
     let mut known = [(None, None)].into_iter().chain(reload.iter().flat_map(|reload| {
@@ -134,6 +141,26 @@ async fn an_upgrade_is_told_by_the_image_after_it() {
         }
     }
     assert_eq!(heard, [progress(1)]);
+}
+
+/// Its connection waited to be accepted, and was lost with the image.
+#[tokio::test]
+async fn an_upgrade_that_was_not_heard_of_is_told_by_the_image_after_it() {
+    let (_keeps, dir) = place();
+    let outcome = UpgradeOutcome::Finished { version: "1.2.3".into(), pause_ms: 7 };
+    let path = folder::socket_path(&dir, "web", std::process::id());
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let images = async {
+        drop(listener.accept().await.unwrap());
+        drop(listener);
+        image_after(&dir, &outcome, &[None]).await;
+    };
+    let asker = client(&dir);
+    let told = tokio::select! {
+        () = images => panic!("it serves for good"),
+        told = asker.upgrade(|_| {}) => told,
+    };
+    assert_eq!(told.unwrap(), outcome);
 }
 
 /// What whoever follows a reload is told, if there is an upgrade meanwhile and the next image
@@ -242,19 +269,55 @@ fn nobody() -> u32 {
     child.id()
 }
 
-#[tokio::test]
+/// A socket of this process, which nobody listens on.
+fn between_images(dir: &Path) -> PathBuf {
+    let path = folder::socket_path(dir, "web", std::process::id());
+    drop(UnixListener::bind(&path).unwrap());
+    path
+}
+
+/// The clock advances by itself when there is nothing else to do.
+#[tokio::test(start_paused = true)]
 async fn what_the_dead_have_left_is_cleaned_up_and_the_rest_left_alone() {
     let (_keeps, dir) = place();
     let left = folder::socket_path(&dir, "old", nobody());
     drop(UnixListener::bind(&left).unwrap());
     // Its process lives, and may be about to listen again.
-    let between_images = folder::socket_path(&dir, "web", std::process::id());
-    drop(UnixListener::bind(&between_images).unwrap());
+    let between_images = between_images(&dir);
     let other = dir.join("agent-123.cjs");
     fs::write(&other, "").unwrap();
     assert_eq!(find(from_ref(&dir)).await.unwrap(), []);
     assert!(!left.exists() && between_images.exists() && other.exists());
     assert_eq!(find(&[dir.join("not-there")]).await.unwrap(), []);
+}
+
+/// Makes an image listen once `asked` has been refused, and returns the answer.
+async fn listened_to_afterwards<T>(dir: &Path, asked: impl Future<Output = T>) -> T {
+    let mut asked = pin!(asked);
+    tokio::select! {
+        // Asked first, and once.
+        biased;
+        _ = &mut asked => panic!("nobody listens yet"),
+        () = std::future::ready(()) => {}
+    }
+    let (_server, wishes) = Server::start(dir, "web").unwrap();
+    let driving = tokio::spawn(drive(wishes));
+    let answer = asked.await;
+    driving.abort();
+    answer
+}
+
+#[tokio::test]
+async fn a_primary_between_two_images_is_found_and_asked() {
+    let (_keeps, dir) = place();
+    between_images(&dir);
+    let found = listened_to_afterwards(&dir, find(from_ref(&dir))).await.unwrap();
+    assert_eq!(found.len(), 1);
+    // Another one has come and gone in between.
+    between_images(&dir);
+    let asker = client(&dir);
+    let told = listened_to_afterwards(&dir, asker.reload(|_| {})).await.unwrap();
+    assert_eq!(told, Update::Finished { took_ms: 3 });
 }
 
 #[tokio::test]

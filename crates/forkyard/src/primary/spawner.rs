@@ -10,7 +10,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use forkyard_core::{SlotId, WorkerId};
+use forkyard_core::{ReadyRule, SlotId, WorkerId};
 use forkyard_ipc::Dialect;
 use forkyard_sys::notify::NotifySocket;
 use forkyard_sys::process::{Core, Process, Spawn};
@@ -45,8 +45,8 @@ pub(crate) struct Spawned {
     pub(crate) worker: WorkerId,
     pub(crate) process: Process,
     pub(crate) channel: OwnedFd,
-    /// Where it may say that it is ready.
-    pub(crate) notify: NotifySocket,
+    /// Where it may say that it is ready, if that is looked at.
+    pub(crate) notify: Option<NotifySocket>,
     /// Its output, if that is captured.
     pub(crate) output_done: Option<Capture>,
 }
@@ -57,28 +57,39 @@ pub(crate) struct Recipe {
     dialect: Dialect,
     nofile_soft: Option<u64>,
     pinning: Pinning,
+    ready: ReadyRule,
     pump: Option<OutputPump>,
 }
 
 impl Recipe {
     pub(crate) fn new(settings: &PrimarySettings, pump: Option<OutputPump>) -> Self {
         let PrimarySettings { dialect, nofile_soft, pinning, .. } = *settings;
-        Self { dialect, nofile_soft, pinning, pump }
+        let ready = settings.core.supervise.ready;
+        Self { dialect, nofile_soft, pinning, ready, pump }
     }
 
     fn spawn(&self, job: &Job, sockets: Vec<OwnedFd>) -> io::Result<Spawned> {
         let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
-        let notify = NotifySocket::bind()?;
+        let notify = self.notify_socket()?;
         let spawn = Spawn {
             channel: Some(theirs),
             sockets,
             nofile_soft: self.nofile_soft,
             core: self.core(job.slot)?,
         };
-        let command = self.command(job, &notify.address()?, spawn.channel_number());
+        let command = self.command(job, notify.as_ref(), spawn.channel_number())?;
         let mut process = forkyard_sys::process::spawn(command, spawn)?;
         let output_done = self.pump.as_ref().map(|pump| capture(pump, job, &mut process));
         Ok(Spawned { worker: job.worker, process, channel, notify, output_done })
+    }
+
+    /// Some programs end when they are to notify an abstract socket, so there is one only where
+    /// somebody listens to what they say.
+    fn notify_socket(&self) -> io::Result<Option<NotifySocket>> {
+        match self.ready {
+            ReadyRule::Listening | ReadyRule::Notify => NotifySocket::bind().map(Some),
+            ReadyRule::Message | ReadyRule::Started => Ok(None),
+        }
     }
 
     /// Of the cores that this thread may use, which nobody pins.
@@ -89,18 +100,27 @@ impl Recipe {
         }
     }
 
-    fn command(&self, job: &Job, notify: &str, channel: RawFd) -> Command {
+    fn command(
+        &self,
+        job: &Job,
+        notify: Option<&NotifySocket>,
+        channel: RawFd,
+    ) -> io::Result<Command> {
         let mut command = job.program.command();
         command
             .env(ID_VARIABLE, job.worker.to_string())
             .env(CHANNEL_VARIABLE, channel.to_string())
             .env(DIALECT_VARIABLE, self.dialect.to_string())
-            .env(SLOT_VARIABLE, job.slot.to_string())
-            .env(NOTIFY_VARIABLE, notify);
+            .env(SLOT_VARIABLE, job.slot.to_string());
+        match notify {
+            Some(socket) => command.env(NOTIFY_VARIABLE, socket.address()?),
+            // The primary's own is not for its workers to speak to.
+            None => command.env_remove(NOTIFY_VARIABLE),
+        };
         if self.pump.is_some() {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
-        command
+        Ok(command)
     }
 }
 
@@ -171,3 +191,35 @@ const E2BIG: i32 = 7;
 const EAGAIN: i32 = 11;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    /// What a worker is given as its notification socket, if anything.
+    fn notify_variable(rule: ReadyRule) -> Option<String> {
+        let (settings, ..) = crate::Cluster::builder().ready(rule).settings(None).unwrap();
+        let recipe = Recipe::new(&settings, None);
+        let program = Program::new("/bin/true").env(NOTIFY_VARIABLE, "/run/systemd/notify");
+        let (slot, worker, sockets) = (SlotId(0), WorkerId(1), Vec::new());
+        let job = Job { slot, worker, program: Arc::new(program), sockets };
+        let notify = recipe.notify_socket().unwrap();
+        let command = recipe.command(&job, notify.as_ref(), 3).unwrap();
+        let mut given = command.get_envs().filter(|(name, _)| *name == NOTIFY_VARIABLE);
+        let (_, value) = given.next().expect("it is given, or taken out of what it inherits");
+        value.and_then(OsStr::to_str).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_worker_has_a_notification_socket_where_the_ready_rule_looks_at_it() {
+        for rule in [ReadyRule::Listening, ReadyRule::Notify] {
+            let address = notify_variable(rule);
+            assert!(address.is_some_and(|address| address.starts_with('@')), "{rule:?}");
+        }
+        for rule in [ReadyRule::Message, ReadyRule::Started] {
+            assert_eq!(notify_variable(rule), None, "{rule:?}");
+        }
+    }
+}

@@ -112,12 +112,13 @@ impl Driver {
             agent: Agent::Absent,
             tail: output_done.as_ref().map(Capture::tail),
             // Without it a worker can still be ready by other means.
-            notify: self
-                .listen_for_readiness(worker, notify)
-                .inspect_err(|error| {
-                    tracing::warn!(%worker, %error, "failed to listen for readiness");
-                })
-                .ok(),
+            notify: notify.and_then(|socket| {
+                self.listen_for_readiness(worker, socket)
+                    .inspect_err(|error| {
+                        tracing::warn!(%worker, %error, "failed to listen for readiness");
+                    })
+                    .ok()
+            }),
             probe: None,
         };
         self.seats.started(worker, running);
