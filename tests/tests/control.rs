@@ -402,6 +402,23 @@ fn a_reload_is_followed_through_an_upgrade() {
 }
 
 #[test]
+fn an_app_that_is_stopped_after_an_upgrade_says_so() {
+    let (place, on_disk) = (Place::new(), OnDisk::new());
+    let forkyard = started(place.before_slow_one().on_disk(&on_disk));
+    let first = place.reload_slowly(&forkyard);
+    let second = place.ask("reload").start();
+    forkyard.wait("reload_put_off");
+    forkyard.upgrade();
+    for reload in [&first, &second] {
+        reload.wait_for("it to follow the next image", |event| event.raw.contains("was upgraded"));
+    }
+    forkyard.stop().assert_code(0);
+    for reload in [first, second] {
+        reload.wait_exit().assert_code(4).assert_says(&["the app is stopping"]);
+    }
+}
+
+#[test]
 fn settings_that_make_no_sense_are_refused() {
     let place = Place::new();
     let file = place.temp.path().join("env");

@@ -61,8 +61,11 @@ impl Control {
         if let Some((_, wishes)) = &mut self.served {
             wishes.close();
             while let Ok(wish) = wishes.try_recv() {
-                if let Wish::Reload(watcher) | Wish::Upgrade(watcher) = wish {
-                    watcher.tell(Update::Refused { reason: STOPPING.to_owned() });
+                match wish {
+                    Wish::Reload(watcher) | Wish::Follow(watcher) | Wish::Upgrade(watcher) => {
+                        watcher.tell(Update::Refused { reason: STOPPING.to_owned() });
+                    }
+                    Wish::Status(_) => {}
                 }
             }
         }

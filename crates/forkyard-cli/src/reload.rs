@@ -91,6 +91,19 @@ impl Reloads {
         }
     }
 
+    /// Somebody has lost sight of a reload at an upgrade, and wants to know how it goes on. If one
+    /// waits, it may be that one.
+    pub(crate) fn follow(&mut self, watcher: Watcher) {
+        match self.state {
+            State::UnderWay => {
+                self.watching.retain(|watcher| !watcher.is_gone());
+                self.watching.push(watcher);
+            }
+            State::OneWaits => self.wait(Some(watcher)),
+            State::Idle => self.last.iter().for_each(|outcome| watcher.tell(outcome.clone())),
+        }
+    }
+
     /// Goes on where the image before was: a roll may be under way, and a reload wait for its
     /// end, or for being planned.
     pub(crate) fn take_over(&mut self, rolling: Option<RollReason>, note: Option<&str>) {
@@ -123,9 +136,7 @@ impl Reloads {
             (State::UnderWay | State::OneWaits, WhenBusy::Wait) => {
                 self.state = State::OneWaits;
                 watcher.iter().for_each(|watcher| watcher.tell(Update::Waiting));
-                // The control socket bounds how many are there.
-                self.waiting.retain(|watcher| !watcher.is_gone());
-                self.waiting.extend(watcher);
+                self.wait(watcher);
                 reporter.reload_put_off("a reload is under way; the next one begins after it");
             }
             (State::UnderWay | State::OneWaits, WhenBusy::Refuse) => {
@@ -136,6 +147,12 @@ impl Reloads {
                 reporter.reload_put_off("refused a reload, because one is under way");
             }
         }
+    }
+
+    /// The control socket bounds how many are there.
+    fn wait(&mut self, watcher: Option<Watcher>) {
+        self.waiting.retain(|watcher| !watcher.is_gone());
+        self.waiting.extend(watcher);
     }
 
     /// What is found on disk is what it begins with, however long it had to wait.

@@ -127,6 +127,7 @@ impl Watch<'_, '_> {
                 drop(answer.send(status));
             }
             Wish::Reload(watcher) => self.reload(Some(watcher)),
+            Wish::Follow(watcher) => self.desk.reloads.follow(watcher),
             Wish::Upgrade(watcher) => self.upgrade.ask(Some(watcher), &self.handle),
         }
     }

@@ -188,7 +188,7 @@ impl Client {
     }
 
     /// Has it reload, and follows that to its end, through upgrades of the primary. Returns the
-    /// last update, which is the outcome; `heard` gets those before it, up to an upgrade.
+    /// last update, which is the outcome; `heard` gets those before it.
     ///
     /// # Errors
     ///
@@ -205,8 +205,11 @@ impl Client {
 
     /// How the reload ends that an image before was asked for. Of those that are known there by
     /// then, it is the last.
-    async fn reload_afterwards(&self, heard: impl FnMut(&Update)) -> Result<Update, ClientError> {
-        let mut heard = Some(heard);
+    async fn reload_afterwards(
+        &self,
+        mut heard: impl FnMut(&Update),
+    ) -> Result<Update, ClientError> {
+        let mut news = Some(upgraded_meanwhile());
         while self.next_image().await.is_some() {
             match self.status().await {
                 Ok(Status { reload: Some(ReloadState::Over { outcome }), .. }) => {
@@ -215,12 +218,16 @@ impl Client {
                 Ok(Status { reload: None, .. }) => {
                     return Err(ClientError::NotBegun { pid: self.primary.pid });
                 }
-                Ok(_) => {
-                    if let Some(mut heard) = heard.take() {
-                        heard(&upgraded_meanwhile());
+                Ok(_) => match self.ask(Method::GET, "/v1/reload").await {
+                    Ok(answer) => {
+                        news.take().iter().for_each(&mut heard);
+                        // Without an outcome it is perhaps upgraded once more.
+                        if let Some(outcome) = told_by(answer, &mut heard).await? {
+                            return Ok(outcome);
+                        }
                     }
-                }
-                // Perhaps it is upgraded once more.
+                    Err(error) => tracing::debug!(%error, "failed to follow a reload"),
+                },
                 Err(error) => tracing::debug!(%error, "failed to ask the next image"),
             }
             sleep(WATCH_AGAIN).await;
@@ -275,26 +282,9 @@ impl Client {
     async fn follow(
         &self,
         path: &str,
-        mut heard: impl FnMut(&Update),
+        heard: impl FnMut(&Update),
     ) -> Result<Option<Update>, ClientError> {
-        let mut body = self.ask(Method::POST, path).await?.into_body();
-        let mut lines = Vec::new();
-        // A connection that breaks off has come to its end as well.
-        while let Some(Ok(frame)) = body.frame().await {
-            lines.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-            while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = lines.drain(..=end).collect();
-                let update: Update = serde_json::from_slice(&line).map_err(nonsense)?;
-                if update.is_last() {
-                    return Ok(Some(update));
-                }
-                heard(&update);
-            }
-            if lines.len() > LONGEST_LINE {
-                return Err(ClientError::Nonsense("a line has no end".into()));
-            }
-        }
-        Ok(None)
+        told_by(self.ask(Method::POST, path).await?, heard).await
     }
 
     async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, ClientError> {
@@ -325,6 +315,31 @@ impl Client {
         request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
         sender.send_request(request).await.map_err(gone)
     }
+}
+
+/// The last update of an answer, if it has one; `heard` gets those before it.
+async fn told_by(
+    answer: Response<Incoming>,
+    mut heard: impl FnMut(&Update),
+) -> Result<Option<Update>, ClientError> {
+    let mut body = answer.into_body();
+    let mut lines = Vec::new();
+    // A connection that breaks off has come to its end as well.
+    while let Some(Ok(frame)) = body.frame().await {
+        lines.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = lines.drain(..=end).collect();
+            let update: Update = serde_json::from_slice(&line).map_err(nonsense)?;
+            if update.is_last() {
+                return Ok(Some(update));
+            }
+            heard(&update);
+        }
+        if lines.len() > LONGEST_LINE {
+            return Err(ClientError::Nonsense("a line has no end".into()));
+        }
+    }
+    Ok(None)
 }
 
 fn upgraded_meanwhile() -> Update {

@@ -56,6 +56,8 @@ pub enum Wish {
     Status(oneshot::Sender<Status>),
     /// The next generation.
     Reload(Watcher),
+    /// To know how the reload goes that is under way, and how it ends; or how the last one has.
+    Follow(Watcher),
     /// The next version of the primary.
     Upgrade(Watcher),
 }
@@ -200,7 +202,7 @@ async fn talk(stream: UnixStream, routes: Router) {
 fn routes(wishes: mpsc::Sender<Wish>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
-        .route("/v1/reload", post(reload))
+        .route("/v1/reload", get(follow).post(reload))
         .route("/v1/upgrade", post(upgrade))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -222,6 +224,10 @@ async fn reload(State(wishes): State<mpsc::Sender<Wish>>) -> Response {
     followed(&wishes, Wish::Reload).await
 }
 
+async fn follow(State(wishes): State<mpsc::Sender<Wish>>) -> Response {
+    followed(&wishes, Wish::Follow).await
+}
+
 async fn upgrade(State(wishes): State<mpsc::Sender<Wish>>) -> Response {
     followed(&wishes, Wish::Upgrade).await
 }
@@ -238,8 +244,8 @@ async fn followed(wishes: &mpsc::Sender<Wish>, wish: impl FnOnce(Watcher) -> Wis
 
 async fn unknown(method: Method, uri: Uri) -> Response {
     let error = format!(
-        "there is no {method} {} in forkyard {}; there are GET /v1/status, POST /v1/reload and \
-         POST /v1/upgrade",
+        "there is no {method} {} in forkyard {}; there are GET /v1/status, GET and POST /v1/reload \
+         and POST /v1/upgrade",
         uri.path(),
         env!("CARGO_PKG_VERSION")
     );

@@ -32,7 +32,7 @@ async fn drive(mut wishes: mpsc::Receiver<Wish>) {
         match wish {
             // Who asked may have gone.
             Wish::Status(answer) => drop(answer.send(status())),
-            Wish::Reload(watcher) | Wish::Upgrade(watcher) => {
+            Wish::Reload(watcher) | Wish::Follow(watcher) | Wish::Upgrade(watcher) => {
                 // More than a client that does not read has room for.
                 for step in 0..1000 {
                     watcher.tell(progress(step));
@@ -102,13 +102,18 @@ async fn whoever_asks_a_stopping_primary_is_told() {
 /// The connection breaks off, and there is another image of the primary afterwards, which knows
 /// of a reload what `reload` tells, one after the other.
 async fn next_image(dir: &Path, outcome: &UpgradeOutcome, reload: &[Option<ReloadState>]) {
+    first_image(dir).await;
+    image_after(dir, outcome, reload).await;
+}
+
+/// It is gone once it has told something of what it was asked for.
+async fn first_image(dir: &Path) {
     let (server, mut wishes) = Server::start(dir, "web").unwrap();
     if let Some(Wish::Reload(watcher) | Wish::Upgrade(watcher)) = wishes.recv().await {
         watcher.tell(progress(1));
     }
     // What was told is on its way by then.
     server.finish().await;
-    image_after(dir, outcome, reload).await;
 }
 
 /// It knows of its upgrade and of a reload what is given.
@@ -119,7 +124,9 @@ async fn image_after(dir: &Path, outcome: &UpgradeOutcome, reload: &[Option<Relo
         // It is asked for either.
         [(); 2].map(|()| (Some(outcome.clone()), reload.clone()))
     }));
-    while let Some(Wish::Status(answer)) = wishes.recv().await {
+    while let Some(wish) = wishes.recv().await {
+        // Whoever follows is told nothing: it may be gone once more.
+        let Wish::Status(answer) = wish else { continue };
         let (upgrade, reload) = known.next().expect("it is not asked again");
         let _ = answer.send(Status { upgrade, reload, ..status() });
     }
@@ -193,6 +200,37 @@ async fn a_reload_is_followed_through_an_upgrade() {
 }
 
 #[tokio::test]
+async fn the_next_image_tells_how_a_reload_goes_on() {
+    let (_keeps, dir) = place();
+    let outcome = Update::Refused { reason: "r".into() };
+    let images = async {
+        first_image(&dir).await;
+        let (_server, mut wishes) = Server::start(&dir, "web").unwrap();
+        let upgrade = Some(UpgradeOutcome::Finished { version: "1.2.3".into(), pause_ms: 7 });
+        let under_way = Status { upgrade, reload: Some(ReloadState::UnderWay), ..status() };
+        loop {
+            match wishes.recv().await {
+                Some(Wish::Status(answer)) => drop(answer.send(under_way.clone())),
+                Some(Wish::Follow(watcher)) => {
+                    watcher.tell(progress(2));
+                    watcher.tell(outcome.clone());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let (asker, mut heard) = (client(&dir), Vec::new());
+    let told = tokio::select! {
+        biased;
+        () = images => unreachable!(),
+        told = asker.reload(|update| heard.push(update.clone())) => told,
+    };
+    assert_eq!(told.unwrap(), outcome);
+    let [first, Update::Progress { event, .. }, last] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((first, event.as_str(), last), (&progress(1), "primary_upgraded", &progress(2)));
+}
+
+#[tokio::test]
 async fn a_reload_that_the_next_image_does_not_know_has_not_begun() {
     let (told, _) = reload_through_upgrade(&[None]).await;
     assert!(matches!(told, Err(ClientError::NotBegun { .. })), "{told:?}");
@@ -252,12 +290,12 @@ async fn what_there_is_not_is_answered_with_what_there_is() {
     let (_keeps, dir) = place();
     let (_server, _wishes) = Server::start(&dir, "web").unwrap();
     let path = folder::socket_path(&dir, "web", std::process::id());
-    for line in ["GET /v2/status", "GET /v1/reload", "POST /v1/stop"] {
+    for line in ["GET /v2/status", "GET /v1/upgrade", "POST /v1/stop"] {
         let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let answer = raw(&path, &request).await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
         assert!(answer.contains(&format!("there is no {line}")), "{answer}");
-        assert!(answer.contains("POST /v1/reload"), "{answer}");
+        assert!(answer.contains("POST /v1/upgrade"), "{answer}");
     }
     assert!(raw(&path, "nonsense\r\n\r\n").await.starts_with("HTTP/1.1 400"));
 }
