@@ -12,8 +12,9 @@ use forkyard_sys::process::Scheduling;
 
 /// Before nobody is suspected, and the system is not asked, which takes its time.
 const SUSPICIOUS: Duration = Duration::from_millis(8);
-/// Whoever has run for so long and has taken nothing had its chance.
-const CHANCE: Duration = Duration::from_millis(1);
+/// Whoever has run for so long and has taken nothing had its chance. Longer than an event loop that
+/// is busy takes for what it has accepted, on a machine whose processors are all busy.
+const CHANCE: Duration = Duration::from_millis(8);
 /// Whoever has taken nothing for so long is not waited for any more.
 const LONGEST: Duration = Duration::from_millis(100);
 
@@ -80,8 +81,9 @@ mod tests {
             // Noticed first, and never having run since.
             (10, 0, runs(70), true),
             (15, 0, runs(70), true),
-            // It runs, and takes nothing.
-            (20, 0, runs(71), false),
+            // It is busy, and then runs for longer than that and takes nothing.
+            (18, 0, runs(77), true),
+            (20, 0, runs(78), false),
             // It has taken something and gets behind once more.
             (28, 20, runs(80), true),
             (90, 20, runs(80), true),
