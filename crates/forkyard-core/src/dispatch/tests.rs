@@ -31,11 +31,17 @@ fn app_with_window(window: usize) -> Script {
 }
 
 /// Workers 1 to `workers` in slots from 0, all of them serving L0, which is TCP port 80.
-fn serving(mut script: Script, workers: u32) -> Script {
+fn serving(script: Script, workers: u32) -> Script {
+    dealt(script, workers, "")
+}
+
+/// The same, with L0 dealt as told; see `opened` in [`crate::script`].
+fn dealt(mut script: Script, workers: u32, dealing: &str) -> Script {
+    let opened = format!("opened L0 {dealing}");
     for worker in 1..=workers {
         script.given(&["fork"]);
         start(&mut script, worker);
-        script.given(&[&format!("query {worker} tcp:80"), "opened L0"]);
+        script.given(&[&format!("query {worker} tcp:80"), &opened]);
         script.given(&[&format!("listening {worker}")]);
     }
     script

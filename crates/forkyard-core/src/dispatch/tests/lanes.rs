@@ -1,22 +1,6 @@
 //! Lanes: who accepts where, to whom the kernel deals, and what becomes of what waits there.
 
-use super::{app, start};
-use crate::script::Script;
-
-/// Workers 1 to `workers` in slots from 0, all of them with a lane of L0.
-fn dealt(workers: u32, dealing: &str) -> Script {
-    let mut script = app();
-    for worker in 1..=workers {
-        script.given(&["fork"]);
-        start(&mut script, worker);
-        script.given(&[&format!("query {worker} tcp:80")]);
-        if worker == 1 {
-            script.given(&[&format!("opened L0 {dealing}")]);
-        }
-        script.given(&[&format!("listening {worker}")]);
-    }
-    script
-}
+use super::{app, dealt, start};
 
 #[test]
 fn every_worker_gets_a_lane_and_is_dealt_to() {
@@ -33,7 +17,7 @@ fn every_worker_gets_a_lane_and_is_dealt_to() {
 
 #[test]
 fn a_successor_has_a_lane_of_its_own_and_is_dealt_to_when_it_is_seated() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.given(&["replace 0"]);
     start(&mut script, 3);
     script.check(&[
@@ -53,7 +37,7 @@ fn a_successor_has_a_lane_of_its_own_and_is_dealt_to_when_it_is_seated() {
 
 #[test]
 fn the_lane_of_the_dead_is_the_primarys_at_once() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.check(&[
         ("channel-ended 1", "deal L0 to 1, reclaim L0 0"),
         ("accept L0", "hand c0 to 2"),
@@ -64,7 +48,7 @@ fn the_lane_of_the_dead_is_the_primarys_at_once() {
 /// A worker that has hung up may go on accepting: nobody else gets its lane meanwhile.
 #[test]
 fn nobody_gets_the_lane_of_one_that_lives() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.check(&[("closed 1 L0", "deal L0 to 1, reclaim L0 0")]);
     script.given(&["fork"]);
     start(&mut script, 3);
@@ -77,7 +61,7 @@ fn nobody_gets_the_lane_of_one_that_lives() {
 
 #[test]
 fn the_last_to_leave_leaves_nobody_to_deal_to() {
-    let mut script = dealt(1, "kernel");
+    let mut script = dealt(app(), 1, "kernel");
     script.check(&[
         ("channel-ended 1", "deal L0 to, reclaim L0 0"),
         ("accept L0", "no capacity"),
@@ -92,7 +76,7 @@ fn the_last_to_leave_leaves_nobody_to_deal_to() {
 
 #[test]
 fn a_blocked_worker_is_left_out_until_it_answers() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.check(&[
         ("seen L0 0 1/10", ""),
         ("+9ms", ""),
@@ -112,7 +96,7 @@ fn a_blocked_worker_is_left_out_until_it_answers() {
 
 #[test]
 fn a_worker_that_takes_what_waits_is_not_blocked_however_much_waits() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.check(&[
         ("seen L0 0 5/10", ""),
         ("+9ms", ""),
@@ -132,7 +116,7 @@ fn a_worker_that_takes_what_waits_is_not_blocked_however_much_waits() {
 /// Nobody could take it either: there is nothing to be won.
 #[test]
 fn the_last_worker_awake_is_dealt_to_whatever_it_does() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.given(&["seen L0 0 1/1", "seen L0 1 1/1", "+10ms"]);
     script.check(&[
         ("seen L0 0 1/1", "probe 1, deal L0 to 1, reclaim L0 0"),
@@ -146,7 +130,7 @@ fn the_last_worker_awake_is_dealt_to_whatever_it_does() {
 
 #[test]
 fn a_blocked_worker_that_cannot_answer_is_tried_again() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.given(&["seen L0 0 1/1", "+10ms"]);
     script.check(&[
         ("seen L0 0 1/1", "probe 1, deal L0 to 1, reclaim L0 0"),
@@ -160,7 +144,7 @@ fn a_blocked_worker_that_cannot_answer_is_tried_again() {
 /// Whether it is blocked too cannot be told, and what it is handed cannot be taken back.
 #[test]
 fn nobody_is_handed_a_connection_who_leaves_others_waiting() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.given(&["seen L0 0 1/1", "seen L0 1 1/1", "+10ms"]);
     script.check(&[
         ("seen L0 0 1/1", "probe 1, deal L0 to 1, reclaim L0 0"),
@@ -175,7 +159,7 @@ fn nobody_is_handed_a_connection_who_leaves_others_waiting() {
 
 #[test]
 fn nobody_is_handed_a_connection_on_trial() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.given(&["seen L0 0 1/1", "+10ms", "seen L0 0 1/1"]);
     script.check(&[
         ("+1s", "give back L0 0, deal L0 to 0 1"),
@@ -191,7 +175,7 @@ fn nobody_is_handed_a_connection_on_trial() {
 
 #[test]
 fn a_blocked_worker_is_blocked_on_all_its_lanes() {
-    let mut script = dealt(2, "kernel");
+    let mut script = dealt(app(), 2, "kernel");
     script.given(&["query 1 tcp:81", "opened L1 kernel", "query 2 tcp:81", "seen L1 0 1/1"]);
     script.check(&[
         ("+10ms", ""),
@@ -203,14 +187,14 @@ fn a_blocked_worker_is_blocked_on_all_its_lanes() {
 /// No other worker knows the client.
 #[test]
 fn under_ip_hash_connections_wait_for_the_blocked() {
-    let mut script = dealt(2, "kernel hash");
+    let mut script = dealt(app(), 2, "kernel hash");
     script.given(&["seen L0 0 1/1", "+10s"]);
     script.check(&[("seen L0 0 1/1", "")]);
 }
 
 #[test]
 fn a_spare_that_is_needed_gets_its_lane_then() {
-    let mut script = dealt(1, "kernel");
+    let mut script = dealt(app(), 1, "kernel");
     script.given(&["spare"]);
     start(&mut script, 2);
     script.check(&[

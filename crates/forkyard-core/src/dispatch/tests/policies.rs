@@ -1,21 +1,11 @@
 //! Whom the primary chooses, by policy.
 
-use super::{app_with_window, start};
+use super::{app_with_window, dealt, start};
 use crate::script::Script;
 
 /// Workers 1 to 3 in slots 0 to 2, all of them serving L0.
 fn three(dealing: &str) -> Script {
-    let mut script = app_with_window(2);
-    for worker in 1..=3 {
-        script.given(&["fork"]);
-        start(&mut script, worker);
-        script.given(&[&format!("query {worker} tcp:80")]);
-        if worker == 1 {
-            script.given(&[&format!("opened L0 {dealing}")]);
-        }
-        script.given(&[&format!("listening {worker}")]);
-    }
-    script
+    dealt(app_with_window(2), 3, dealing)
 }
 
 #[test]
