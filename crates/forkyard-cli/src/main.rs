@@ -12,6 +12,8 @@ mod directory;
 mod env_file;
 mod exit_code;
 mod find;
+#[expect(dead_code, reason = "its users are yet to come")]
+mod home;
 mod interpreter;
 mod keys;
 mod launch;
