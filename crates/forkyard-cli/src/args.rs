@@ -51,11 +51,22 @@ impl Verb {
 
 /// What `forkyard run` can be told.
 #[derive(Clone, Debug, Parser)]
-#[command(override_usage = "forkyard run [OPTIONS] PROGRAM [ARGS]...")]
+#[command(
+    override_usage = "forkyard run [OPTIONS] PROGRAM [ARGS]...\n       forkyard run --app NAME"
+)]
 pub(crate) struct Run {
     /// The app's name; by default PROGRAM's without its ending
     #[arg(long)]
     pub(crate) name: Option<String>,
+
+    /// Run the app of that name as it was last started by `forkyard start`, here in the
+    /// foreground
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "program"])]
+    app: Option<String>,
+
+    /// Be a background app: in a session of its own.
+    #[arg(long, hide = true, requires = "app")]
+    pub(crate) detached: bool,
 
     /// How to print what happens and what workers write
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -70,13 +81,23 @@ pub(crate) struct Run {
 
     /// The program's file, or its name in PATH, and its arguments
     // One list, because only the last positional may be followed by what looks like options.
-    #[arg(required = true, num_args = 1.., trailing_var_arg = true)]
+    #[arg(required_unless_present = "app", num_args = 1.., trailing_var_arg = true)]
     program: Vec<OsString>,
 }
 
 impl Run {
-    /// The app's settings.
-    pub(crate) fn app(&self) -> App {
+    /// The app that is run by its name.
+    pub(crate) fn app_name(&self) -> Option<&str> {
+        self.app.as_deref()
+    }
+
+    /// Whether something is set here, and not where the app is kept.
+    pub(crate) fn has_settings(&self) -> bool {
+        self.settings != App::default()
+    }
+
+    /// The settings of an app that is named by its program.
+    pub(crate) fn settings(&self) -> App {
         let mut program = self.program.iter().cloned();
         let named = program.next().map(PathBuf::from);
         let args = program.map(Argument::from).collect();
@@ -150,7 +171,7 @@ mod tests {
     fn arguments_after_the_program_are_the_programs() {
         let args = Args::parse_from(["forkyard", "run", "-w", "2", "app.js", "-w", "9", "--x"]);
         let Verb::Run(run) = args.verb else { panic!("not run") };
-        let app = run.app();
+        let app = run.settings();
         assert_eq!(app.workers.map(|workers| workers.to_string()).as_deref(), Some("2"));
         assert_eq!(app.program.as_deref(), Some(Path::new("app.js")));
         let args: Vec<_> = app.args.iter().map(|arg| arg.0.as_os_str()).collect();

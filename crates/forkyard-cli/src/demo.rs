@@ -45,7 +45,8 @@ pub(crate) fn demo(
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, ControlRule::Serve),
     };
-    serve(builder, Some(staff), signals, &opening, desk)
+    let ended = serve(builder, Some(staff), signals, &opening, desk)?;
+    Ok(ExitCode::from(ended.code))
 }
 
 /// As a worker serves the page.

@@ -34,6 +34,11 @@ impl Failure {
         Self { code: UNEXPECTED, message: format!("{what}: {}", chain(cause)) }
     }
 
+    /// Something that the message tells, which is nobody's fault.
+    pub(crate) fn because(message: String) -> Self {
+        Self { code: UNEXPECTED, message }
+    }
+
     pub(crate) fn usage(message: String) -> Self {
         Self { code: USAGE, message }
     }

@@ -15,16 +15,20 @@ mod find;
 #[expect(dead_code, reason = "its users are yet to come")]
 mod home;
 mod interpreter;
+mod kept;
 mod keys;
 mod launch;
 mod log;
+mod names;
 mod planning;
+mod records;
 mod reload;
 mod report;
 mod run;
 mod settings;
 mod signals;
 mod sink;
+mod subject;
 mod terminal;
 mod upgrade;
 mod version;
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
     if forkyard::is_worker() || !is_primary() {
         return command(None);
     }
+    kept::enter_environment();
     let signals = HeldSignals::hold();
     // Also without signals: a former image may have to be gone back to.
     forkyard::host(move || match signals {

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::args::LogFormat;
 use crate::console::Console;
 use crate::exit_code::Failure;
+pub(crate) use describe::given_up;
 use describe::{counted, describe};
 pub(crate) use roll::{describe_failure, shown, with_tail};
 
@@ -242,12 +243,16 @@ fn as_json(entry: &Entry) -> String {
 /// An event as machines read it.
 pub(crate) fn json_line(level: &str, event: &str, fields: Map<String, Value>) -> String {
     let mut object = Map::new();
-    let now = humantime::format_rfc3339_millis(SystemTime::now());
-    object.insert("time".into(), now.to_string().into());
+    object.insert("time".into(), now().into());
     object.insert("level".into(), level.into());
     object.insert("event".into(), event.into());
     object.extend(fields);
     format!("{}\n", Value::Object(object))
+}
+
+/// The time, as machines read it.
+pub(crate) fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 #[cfg(test)]

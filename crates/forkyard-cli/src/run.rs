@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard::{
@@ -12,7 +11,6 @@ use forkyard::{
 
 use crate::args::Run;
 use crate::control::Control;
-use crate::directory;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
 use crate::planning::Source;
@@ -21,6 +19,7 @@ use crate::report::{Opening, Reporter};
 use crate::settings::App;
 use crate::signals::{HeldSignals, Signals};
 use crate::sink::Printer;
+use crate::subject::Subject;
 use crate::watch::{Ended, watch};
 
 /// How long whoever asked twice to stop waits for readers of the output.
@@ -33,8 +32,27 @@ pub(crate) fn run(
     signals: HeldSignals,
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
-    let launch = Launch::of(run.name.clone(), run.app(), directory::start()?)?;
-    let app = launch.app().clone();
+    let subject = Subject::of(run)?;
+    if run.detached {
+        // Whoever leads a session already is nobody's shell's.
+        let _ = rustix::process::setsid();
+    }
+    let ended = subject.launch().and_then(|launch| {
+        run_launch(run, &launch, subject.source(), inherited, signals, reporter)
+    });
+    subject.ended(&ended, reporter);
+    ended.map(|ended| ExitCode::from(ended.code))
+}
+
+fn run_launch(
+    run: &Run,
+    launch: &Launch,
+    source: Source,
+    inherited: InheritedFds,
+    signals: HeldSignals,
+    reporter: &Reporter,
+) -> Result<Ended, Failure> {
+    let app = launch.app();
     let opening = Opening {
         app: launch.name().to_owned(),
         program: launch.shown(),
@@ -45,12 +63,11 @@ pub(crate) fn run(
         true => None,
         false => Some(launch.plan()?),
     };
-    let source: Source = Arc::new(move || launch.plan());
     let rule = ReloadRule { surge: app.roll.surge(), second: app.roll.second_reload() };
     let listen: Vec<_> = app.listen.iter().map(|address| address.value.clone()).collect();
     let (listen, spares) = (&*listen, app.roll.spares());
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
-    let builder = settings(&app)
+    let builder = settings(app)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
@@ -127,7 +144,7 @@ pub(crate) fn serve(
     signals: HeldSignals,
     opening: &Opening,
     mut desk: Desk<'_>,
-) -> Result<ExitCode, Failure> {
+) -> Result<Ended, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -154,7 +171,7 @@ pub(crate) fn serve(
         desk.reloads.refuse();
         leave(&cluster, &ended, &mut signals, desk.reporter).await;
         desk.control.finish().await;
-        ended.map(|ended| ended.code)
+        ended
     })
 }
 

@@ -1,6 +1,5 @@
 //! One running app: what happens in it, and what its operator wants.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use forkyard::{Cluster, ClusterHandle, Event, Outcome, Stage};
@@ -20,7 +19,11 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
 /// The app is over.
 pub(crate) struct Ended {
-    pub(crate) code: ExitCode,
+    /// The exit code.
+    pub(crate) code: u8,
+    pub(crate) outcome: Outcome,
+    /// The last lines of the worker whose end was one too many.
+    pub(crate) stderr_tail: Vec<String>,
     /// How the next signal would have hurried it.
     pub(crate) next_stop: Stage,
 }
@@ -33,7 +36,9 @@ pub(crate) async fn watch(
 ) -> Result<Ended, Failure> {
     let (handle, keys) = (cluster.handle(), read_keys(desk.reporter));
     let (upgrade, next_stop) = (Upgrade::default(), Stage::Disconnect);
-    Watch { handle, desk, upgrade, keys, next_stop }.until_over(cluster, signals).await
+    Watch { handle, desk, upgrade, keys, next_stop, stderr_tail: Vec::new() }
+        .until_over(cluster, signals)
+        .await
 }
 
 /// Goes through what happens in an app, and through what its operator wants.
@@ -44,6 +49,8 @@ struct Watch<'a, 'd> {
     keys: Option<Keys>,
     /// How the next signal to stop is meant.
     next_stop: Stage,
+    /// The last lines of the worker whose end was one too many.
+    stderr_tail: Vec<String>,
 }
 
 impl Watch<'_, '_> {
@@ -59,7 +66,7 @@ impl Watch<'_, '_> {
             let goes_on = !self.upgrade.is_imminent();
             tokio::select! {
                 event = cluster.next_event() => match event {
-                    Some(Event::Over(outcome)) => return Ok(self.ended(&outcome).await),
+                    Some(Event::Over(outcome)) => return Ok(self.ended(outcome).await),
                     Some(event) => self.happened(&event, signals).await,
                     None => return Err(primary_died()),
                 },
@@ -75,9 +82,11 @@ impl Watch<'_, '_> {
         }
     }
 
-    async fn ended(&mut self, outcome: &Outcome) -> Ended {
+    async fn ended(mut self, outcome: Outcome) -> Ended {
         self.upgrade.refuse().await;
-        Ended { code: close(self.desk.reporter, outcome), next_stop: self.next_stop }
+        let code = number_of(&outcome);
+        self.desk.reporter.closing(&outcome, code);
+        Ended { code, outcome, stderr_tail: self.stderr_tail, next_stop: self.next_stop }
     }
 
     async fn happened(&mut self, event: &Event, signals: &Signals) {
@@ -89,6 +98,7 @@ impl Watch<'_, '_> {
         match event {
             // The next image is to find the terminal as this one did.
             Event::Upgrading => self.keys = None,
+            Event::Failed { stderr_tail, .. } => self.stderr_tail.clone_from(stderr_tail),
             Event::UpgradeFailed { .. } if self.keys.is_none() => self.keys = read_keys(reporter),
             Event::Exited { .. } if signals.is_init() => {
                 reap_after_worker(&self.handle, reporter).await;
@@ -163,12 +173,6 @@ fn reap(reporter: &Reporter) {
     if let Err(error) = signals::reap() {
         reporter.warning(format!("failed to reap orphans: {error}"));
     }
-}
-
-fn close(reporter: &Reporter, outcome: &Outcome) -> ExitCode {
-    let code = number_of(outcome);
-    reporter.closing(outcome, code);
-    ExitCode::from(code)
 }
 
 fn primary_died() -> Failure {
