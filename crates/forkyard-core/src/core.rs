@@ -7,7 +7,7 @@ use crate::dispatch::{DispatchSettings, Dispatcher, LaneView, Seat};
 use crate::id::{Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied, Input, Request};
 use crate::snapshot::Snapshot;
-use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor};
+use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor, WorkerView};
 
 /// All that the core can be told beforehand.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +160,24 @@ impl Core {
         self.supervisor.seated(slot)
     }
 
+    /// How many slots there may yet be.
+    #[must_use]
+    pub fn free_slots(&self) -> usize {
+        self.supervisor.free_slots()
+    }
+
+    /// Whether every slot but those of spares has had a ready worker at some time.
+    #[must_use]
+    pub fn has_been_ready(&self) -> bool {
+        self.supervisor.has_been_ready()
+    }
+
+    /// How a worker stands; `None` once its process has ended.
+    #[must_use]
+    pub fn view(&self, worker: WorkerId) -> Option<WorkerView> {
+        self.supervisor.view(worker)
+    }
+
     /// Whether a worker of this generation may yet be started.
     #[must_use]
     pub fn needs(&self, generation: Generation) -> bool {
@@ -208,6 +226,7 @@ impl Core {
     }
 
     fn pass_notices(&mut self, now: Instant) {
+        self.supervisor.may_app_be_ready(&mut self.actions);
         while let Some(notice) = self.supervisor.next_notice() {
             let (dispatcher, out) = (&mut self.dispatcher, &mut self.actions);
             match notice {

@@ -2,11 +2,13 @@
 
 mod extremes;
 mod leaving;
+mod readiness;
 mod restarting;
 mod rolling;
 mod spares;
 mod starting;
 mod stopping;
+mod viewing;
 
 use std::time::Duration;
 

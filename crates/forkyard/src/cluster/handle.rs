@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::num::NonZeroUsize;
 
 use forkyard_core::{Admission, Denied, Generation, Request, Role, SlotId, Stage};
 use forkyard_ipc::Value;
 use forkyard_sys::process::Signal;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::{ListenerInfo, WorkerInfo};
+use crate::event::{ListenerInfo, WorkerStatus};
 use crate::listen::{BindError, ListenAddress};
 use crate::primary::upgrade::UpgradeFailure;
 use crate::primary::{Command, Handle, Mail, UpgradeRefusal, Wanted};
@@ -73,6 +74,18 @@ impl ClusterHandle {
     /// If the app is stopping, a roll is under way, or there are as many slots as there can be.
     pub async fn fork(&self) -> Result<SlotId, RequestError> {
         self.fork_as(Role::Serving).await
+    }
+
+    /// Adds so many slots at a stroke, each as by [`fork`](Self::fork). So an app that is started
+    /// this way is not [ready](crate::Event::AppReady) before all of them are.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, a roll is under way, or there would be more slots than there can
+    /// be. None is added then.
+    pub async fn fork_many(&self, count: NonZeroUsize) -> Result<Vec<SlotId>, RequestError> {
+        let answer = self.ask(|answer| Command::Fork(count, answer)).await?;
+        answer.map_err(RequestError::Denied)
     }
 
     /// Adds a slot with a spare in it: a worker that is booted up to its `listen()` call and
@@ -177,13 +190,23 @@ impl ClusterHandle {
         Ok(self.ask(|answer| Command::Send(slot, message, handle, answer)).await??)
     }
 
-    /// The workers that exist now.
+    /// The workers that exist now, successors and those that are leaving among them.
     ///
     /// # Errors
     ///
     /// If the primary has ended.
-    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, RequestError> {
+    pub async fn workers(&self) -> Result<Vec<WorkerStatus>, RequestError> {
         self.ask(Command::Workers).await
+    }
+
+    /// Whether the app has got ready, as [`Event::AppReady`](crate::Event::AppReady) tells. An
+    /// upgrade of the primary changes nothing about it.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended.
+    pub async fn has_been_ready(&self) -> Result<bool, RequestError> {
+        self.ask(Command::HasBeenReady).await
     }
 
     /// The generation that serves; the one before while a roll is under way.

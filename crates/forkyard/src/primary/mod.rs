@@ -37,6 +37,7 @@ mod starvation;
 pub(crate) mod upgrade;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub(crate) use rolls::Wanted;
 pub(crate) use starting::{Beginning, PrimaryHandle, prepare};
 use upgrade::UpgradeFailure;
 
-use crate::event::{ListenerInfo, WorkerInfo};
+use crate::event::{ListenerInfo, WorkerInfo, WorkerStatus};
 use crate::listen::{BindError, ListenAddress};
 use crate::roll::RollTicket;
 
@@ -189,10 +190,12 @@ pub(crate) struct CheckPair {
 #[derive(Debug)]
 pub(crate) enum Command {
     Request(Request, oneshot::Sender<Admission>),
+    Fork(NonZeroUsize, oneshot::Sender<Result<Vec<SlotId>, Denied>>),
     Roll(Wanted, oneshot::Sender<Result<RollTicket, Denied>>),
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
-    Workers(oneshot::Sender<Vec<WorkerInfo>>),
+    Workers(oneshot::Sender<Vec<WorkerStatus>>),
+    HasBeenReady(oneshot::Sender<bool>),
     Generation(oneshot::Sender<Generation>),
     Listen(ListenAddress, oneshot::Sender<Result<ListenerInfo, BindError>>),
     Listeners(oneshot::Sender<Vec<ListenerInfo>>),
