@@ -19,6 +19,7 @@ mod own_turn;
 mod processor;
 mod signal;
 mod spawn;
+mod usage;
 
 use std::fmt;
 use std::io;
@@ -39,6 +40,7 @@ pub use own_turn::wait_for_own_turn;
 pub use processor::{Scheduling, scheduling};
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{CHANNEL, Spawn, spawn};
+pub use usage::{Usage, usage};
 
 /// A child process that has not been reaped, started by [`spawn`].
 ///
@@ -229,6 +231,17 @@ pub fn own_user() -> u32 {
 pub fn is_running(pid: u32) -> bool {
     let tested = to_rustix(pid).map(rustix::process::test_kill_process);
     tested.is_some_and(|tested| tested != Err(Errno::SRCH)) && !has_ended(pid)
+}
+
+/// A pidfd of a process that need not be a child, which polls readable from the moment it has
+/// exited. Whoever has a number from elsewhere makes sure afterwards that it still means the same.
+///
+/// # Errors
+///
+/// `ESRCH` if there is no such process.
+pub fn open(pid: u32) -> io::Result<OwnedFd> {
+    let pid = to_rustix(pid).ok_or(Errno::SRCH)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// As proc(5) has it: the state is the first field behind the name, which is in parentheses.
