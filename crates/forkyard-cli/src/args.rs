@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
+use crate::commands::{
+    Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets,
+};
 use crate::control::ControlRule;
 use crate::settings::{App, Argument, Text, Workers};
 
@@ -29,11 +32,34 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Run a program in the foreground, with many workers behind one port
     Run(Box<Run>),
-    /// Replace all workers of a running app by new ones, and wait for the end
-    Reload(Ask),
-    /// Have a running app's primary execute this command as it is on disk now, and wait for
+    /// Start apps in the background: a program, a settings file, or what was started before
+    Start(Box<Start>),
+    /// List the apps and how they are
+    #[command(visible_aliases = ["list", "status"])]
+    Ls(List),
+    /// Show all that is known of apps
+    Show(Show),
+    /// Stop apps; they stay known, and can be started again
+    Stop(Stop),
+    /// End apps and start them again; or replace the worker of one slot
+    Restart(Restart),
+    /// Replace all workers of running apps by new ones, and wait for the end
+    Reload(Targets),
+    /// Have an app keep more or fewer workers
+    Scale(Scale),
+    /// Stop apps and forget them
+    Delete(Delete),
+    /// Send a signal to the workers of apps
+    Signal(Signal),
+    /// Empty the log files of apps
+    Flush(Targets),
+    /// Keep what runs now, for `resurrect`
+    Save(Saved),
+    /// Start what was saved and does not run
+    Resurrect(Saved),
+    /// Have running apps' primaries execute this command as it is on disk now, and wait for
     /// the end; the workers stay
-    Upgrade(Ask),
+    Upgrade(Targets),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -43,7 +69,18 @@ impl Verb {
     pub(crate) fn log_format(&self) -> LogFormat {
         match self {
             Self::Run(run) => run.log_format,
-            Self::Reload(ask) | Self::Upgrade(ask) => ask.log_format(),
+            Self::Start(start) => start.log_format(),
+            Self::Ls(list) => list.log_format(),
+            Self::Show(show) => show.targets.log_format(),
+            Self::Stop(stop) => stop.targets.log_format(),
+            Self::Restart(restart) => restart.targets.log_format(),
+            Self::Scale(scale) => scale.targets().log_format(),
+            Self::Delete(delete) => delete.targets.log_format(),
+            Self::Signal(signal) => signal.targets.log_format(),
+            Self::Save(saved) | Self::Resurrect(saved) => saved.log_format(),
+            Self::Reload(targets) | Self::Flush(targets) | Self::Upgrade(targets) => {
+                targets.log_format()
+            }
             Self::Demo(demo) => demo.log_format,
         }
     }
@@ -106,23 +143,6 @@ impl Run {
 
     pub(crate) fn control_rule(&self) -> ControlRule {
         if self.no_control { ControlRule::LeaveOut } else { ControlRule::Serve }
-    }
-}
-
-/// What a command that asks a running app for something can be told.
-#[derive(Clone, Debug, Parser)]
-pub(crate) struct Ask {
-    /// The app's name, or its primary's process id; not needed if only one is running
-    pub(crate) app: Option<String>,
-
-    /// Print what the app answers as it is, one JSON object a line
-    #[arg(long)]
-    json: bool,
-}
-
-impl Ask {
-    pub(crate) fn log_format(&self) -> LogFormat {
-        if self.json { LogFormat::Json } else { LogFormat::Text }
     }
 }
 

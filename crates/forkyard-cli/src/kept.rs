@@ -1,6 +1,5 @@
 //! An app that is run by its name: what it is is kept in the home folder.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -11,7 +10,7 @@ use crate::args::{Args, Verb};
 use crate::exit_code::Failure;
 use crate::launch::Launch;
 use crate::names;
-use crate::records::{End, Record, Store, is_of_one_process};
+use crate::records::{End, Record, Store, environment_of, text_environment};
 use crate::settings::App;
 
 /// One app's place in the home folder.
@@ -69,25 +68,10 @@ pub(crate) fn enter_environment() {
     let Some(Ok(kept)) = run.app_name().map(Kept::of) else { return };
     let Ok(record) = kept.record() else { return };
     let Ok(image) = env::current_exe() else { return };
-    let wanted = environment(&record);
-    if wanted == present() {
+    let wanted = environment_of(&record);
+    if wanted == text_environment() {
         return;
     }
     // It returns only if it failed.
     let _ = Command::new(image).args(env::args_os().skip(1)).env_clear().envs(&wanted).exec();
-}
-
-/// What is not text is nobody's who was started by name.
-fn present() -> BTreeMap<String, String> {
-    env::vars_os()
-        .map(|(name, value)| {
-            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
-        })
-        .collect()
-}
-
-/// The app's own variables, and what this very process was told.
-fn environment(record: &Record) -> BTreeMap<String, String> {
-    let own = present().into_iter().filter(|(name, _)| is_of_one_process(name));
-    record.environment.clone().into_iter().chain(own).collect()
 }

@@ -108,16 +108,27 @@ impl Record {
     }
 }
 
-/// What of it is not text cannot be kept.
-fn present_environment() -> BTreeMap<String, String> {
+/// The environment to start an app in: its own variables, and what this very process was told.
+pub(crate) fn environment_of(record: &Record) -> BTreeMap<String, String> {
+    let own = text_environment().into_iter().filter(|(name, _)| is_of_one_process(name));
+    record.environment.clone().into_iter().chain(own).collect()
+}
+
+/// This process's environment. What of it is not text cannot be kept.
+pub(crate) fn text_environment() -> BTreeMap<String, String> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    env::vars_os().filter_map(text).filter(|(name, _)| !is_of_one_process(name)).collect()
+    env::vars_os().filter_map(text).collect()
+}
+
+/// What of it is an app's that is started from here.
+fn present_environment() -> BTreeMap<String, String> {
+    text_environment().into_iter().filter(|(name, _)| !is_of_one_process(name)).collect()
 }
 
 /// What is said to one process, or one session, and not to an app for good.
-pub(crate) fn is_of_one_process(name: &str) -> bool {
+fn is_of_one_process(name: &str) -> bool {
     const NAMES: [&str; 14] = [
         "_",
         "SHLVL",
