@@ -22,6 +22,7 @@ mod planning;
 mod reload;
 mod report;
 mod run;
+mod settings;
 mod signals;
 mod sink;
 mod terminal;
