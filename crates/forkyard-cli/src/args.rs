@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
 use crate::control::ControlRule;
+use crate::logs::{Destination, LogRules, LogsOptions};
 use crate::settings::{App, Argument, Text, Workers};
 
 /// Run a server on all cores of a machine: many workers behind one port, restarted when
@@ -34,6 +35,8 @@ pub(crate) enum Verb {
     /// Have a running app's primary execute this command as it is on disk now, and wait for
     /// the end; the workers stay
     Upgrade(Ask),
+    /// Show what apps wrote and what happened to them
+    Logs(LogsOptions),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -45,6 +48,7 @@ impl Verb {
             Self::Run(run) => run.log_format,
             Self::Reload(ask) | Self::Upgrade(ask) => ask.log_format(),
             Self::Demo(demo) => demo.log_format,
+            Self::Logs(_) => LogFormat::Text,
         }
     }
 }
@@ -61,6 +65,11 @@ pub(crate) struct Run {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 
+    /// Keep what workers write, and what happens, in out.log, err.log and forkyard.log in this
+    /// folder. They are rotated, and rotated ones compressed and in the end removed
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+
     /// Do without the control socket, by which `forkyard reload` and `upgrade` find the app
     #[arg(long)]
     no_control: bool,
@@ -75,6 +84,17 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    pub(crate) fn log_rules(&self) -> LogRules {
+        let destination = match &self.log_dir {
+            None => Destination::Streams,
+            // Where a link leads is settled now. What cannot be found is told when it is used.
+            Some(dir) => Destination::Files(
+                dir.canonicalize().or_else(|_| std::path::absolute(dir)).unwrap_or(dir.clone()),
+            ),
+        };
+        LogRules { destination, format: self.log_format, ..LogRules::default() }
+    }
+
     /// The app's settings.
     pub(crate) fn app(&self) -> App {
         let mut program = self.program.iter().cloned();

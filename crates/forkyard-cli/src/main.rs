@@ -12,12 +12,13 @@ mod directory;
 mod env_file;
 mod exit_code;
 mod find;
-#[expect(dead_code, reason = "its users are yet to come")]
 mod home;
 mod interpreter;
+mod kept_logs;
 mod keys;
 mod launch;
 mod log;
+mod logs;
 mod planning;
 mod reload;
 mod report;
@@ -108,6 +109,10 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
             log::start(options.log_format(), std::io::stderr);
             ask::upgrade(&options)
         }
+        (Verb::Logs(options), _) => {
+            log::start(LogFormat::Text, std::io::stderr);
+            kept_logs::show(&options)
+        }
         (Verb::Demo(options), Some(signals)) => {
             demo::demo(&options, signals, &reporter(options.log_format)?)
         }
@@ -118,7 +123,7 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
 fn reporter(format: LogFormat) -> Result<Reporter, Failure> {
     let reporter =
         Reporter::start(format).map_err(|error| Failure::unexpected("failed to start", &error))?;
-    let console = reporter.console().clone();
-    log::start(format, move || console.clone());
+    let writer = reporter.clone();
+    log::start(format, move || writer.clone());
     Ok(reporter)
 }

@@ -15,12 +15,12 @@ use crate::control::Control;
 use crate::directory;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
+use crate::logs;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::settings::App;
 use crate::signals::{HeldSignals, Signals};
-use crate::sink::Printer;
 use crate::watch::{Ended, watch};
 
 /// How long whoever asked twice to stop waits for readers of the output.
@@ -51,7 +51,7 @@ pub(crate) fn run(
     let (listen, spares) = (&*listen, app.roll.spares());
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
     let builder = settings(&app)
-        .output(Output::Lines(Box::new(Printer::new(run.log_format))))
+        .output(Output::Lines(logs::open(&run.log_rules(), &opening.app, reporter)?))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
     let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
