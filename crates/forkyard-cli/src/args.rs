@@ -10,6 +10,7 @@ use crate::commands::{
     Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets,
 };
 use crate::control::ControlRule;
+use crate::logs::{Destination, LogRules, LogsOptions};
 use crate::settings::{App, Argument, Text, Workers};
 
 /// Run a server on all cores of a machine: many workers behind one port, restarted when
@@ -60,6 +61,8 @@ pub(crate) enum Verb {
     /// Have running apps' primaries execute this command as it is on disk now, and wait for
     /// the end; the workers stay
     Upgrade(Targets),
+    /// Show what apps wrote and what happened to them
+    Logs(LogsOptions),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -82,6 +85,7 @@ impl Verb {
                 targets.log_format()
             }
             Self::Demo(demo) => demo.log_format,
+            Self::Logs(_) => LogFormat::Text,
         }
     }
 }
@@ -109,6 +113,11 @@ pub(crate) struct Run {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 
+    /// Keep what workers write, and what happens, in out.log, err.log and forkyard.log in this
+    /// folder. They are rotated, and rotated ones compressed and in the end removed
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+
     /// Do without the control socket, by which `forkyard reload` and `upgrade` find the app
     #[arg(long)]
     no_control: bool,
@@ -131,6 +140,17 @@ impl Run {
     /// Whether something is set here, and not where the app is kept.
     pub(crate) fn has_settings(&self) -> bool {
         self.settings != App::default()
+    }
+
+    pub(crate) fn log_rules(&self) -> LogRules {
+        let destination = match &self.log_dir {
+            None => Destination::Streams,
+            // Where a link leads is settled now. What cannot be found is told when it is used.
+            Some(dir) => Destination::Files(
+                dir.canonicalize().or_else(|_| std::path::absolute(dir)).unwrap_or(dir.clone()),
+            ),
+        };
+        LogRules { destination, format: self.log_format, ..LogRules::default() }
     }
 
     /// The settings of an app that is named by its program.

@@ -2,12 +2,14 @@
 
 use std::env;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Parser;
 
 use crate::args::{Args, Verb};
 use crate::exit_code::Failure;
+use crate::home::log_dir;
 use crate::launch::Launch;
 use crate::names;
 use crate::records::{End, Record, Store, environment_of, text_environment};
@@ -26,8 +28,8 @@ impl Kept {
         Ok(Self { store: Store::open()?, name: name.to_owned() })
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        log_dir(self.store.home(), &self.name)
     }
 
     pub(crate) fn record(&self) -> Result<Record, Failure> {

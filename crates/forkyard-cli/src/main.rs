@@ -16,13 +16,14 @@ mod directory;
 mod env_file;
 mod exit_code;
 mod find;
-#[expect(dead_code, reason = "its users are yet to come")]
 mod home;
 mod interpreter;
 mod kept;
+mod kept_logs;
 mod keys;
 mod launch;
 mod log;
+mod logs;
 mod names;
 mod planning;
 mod records;
@@ -136,6 +137,7 @@ fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Save(options) => commands::save(options),
         Verb::Resurrect(options) => commands::resurrect(options),
         Verb::Upgrade(targets) => commands::upgrade(targets),
+        Verb::Logs(options) => kept_logs::show(options),
         Verb::Run(_) | Verb::Demo(_) => Ok(ExitCode::SUCCESS),
     }
 }
@@ -144,7 +146,7 @@ fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
 fn reporter(format: LogFormat) -> Result<Reporter, Failure> {
     let reporter =
         Reporter::start(format).map_err(|error| Failure::unexpected("failed to start", &error))?;
-    let console = reporter.console().clone();
-    log::start(format, move || console.clone());
+    let writer = reporter.clone();
+    log::start(format, move || writer.clone());
     Ok(reporter)
 }

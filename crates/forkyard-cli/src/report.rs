@@ -3,8 +3,9 @@
 mod describe;
 mod roll;
 
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
@@ -13,9 +14,10 @@ use forkyard_control::types::Update;
 use serde_json::{Map, Value, json};
 
 use crate::args::LogFormat;
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::exit_code::Failure;
 pub(crate) use describe::given_up;
+use crate::logs::{Diary, Notice, Priority};
 use describe::{counted, describe};
 pub(crate) use roll::{describe_failure, shown, with_tail};
 
@@ -33,6 +35,14 @@ impl Level {
             Self::Info => "info",
             Self::Warn => "warn",
             Self::Error => "error",
+        }
+    }
+
+    fn priority(self) -> Priority {
+        match self {
+            Self::Info => Priority::Info,
+            Self::Warn => Priority::Warning,
+            Self::Error => Priority::Error,
         }
     }
 
@@ -83,33 +93,43 @@ pub(crate) struct Opening {
     pub(crate) policy: Policy,
 }
 
-/// Prints on stderr, where programs put what is not their output.
-/// Never blocks.
-#[derive(Debug)]
+/// Prints on stderr, where programs put what is not their output, and to the app's logs if there
+/// are any. Never blocks. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     format: LogFormat,
     console: Console,
+    diary: Arc<OnceLock<Diary>>,
 }
 
 impl Reporter {
     /// Starts the thread that prints.
     pub(crate) fn start(format: LogFormat) -> io::Result<Self> {
         let tell_lost = move |lost| formatted(&lines_lost(lost), format);
-        Ok(Self { format, console: Console::start(tell_lost)? })
+        let console = Console::start(console::to_stderr, tell_lost)?;
+        Ok(Self { format, console, diary: Arc::default() })
     }
 
-    /// Where to print other lines.
-    pub(crate) fn console(&self) -> &Console {
-        &self.console
+    /// From now on what is told is kept there, too. The first one counts.
+    pub(crate) fn keep(&self, diary: Diary) {
+        // There is one log for an app.
+        let _ = self.diary.set(diary);
     }
 
     /// Nothing more is told: waits until all that was is printed.
     pub(crate) async fn finish(&self) {
         self.console.finish().await;
+        if let Some(diary) = self.diary.get() {
+            diary.finish().await;
+        }
     }
 
     /// Waits until all that was told by now is printed.
     pub(crate) async fn flush(&self) {
+        // What is kept is not to wait for whoever reads stderr.
+        if let Some(diary) = self.diary.get() {
+            diary.flush().await;
+        }
         self.console.flush().await;
     }
 
@@ -184,8 +204,42 @@ impl Reporter {
         self.print(&Entry::new(Level::Warn, "warning", message, fields));
     }
 
+    /// Something has become of the logs.
+    pub(crate) fn log_notice(&self, notice: &Notice) {
+        let (level, event, fields) = match notice {
+            Notice::Failed { what, why } => {
+                (Level::Error, "log_failed", json!({ "log": what, "reason": why }))
+            }
+            Notice::Works { what, lost } => {
+                (Level::Warn, "log_works_again", json!({ "log": what, "lines_lost": lost }))
+            }
+            Notice::NotTidied { what, why } => {
+                (Level::Warn, "log_not_tidied", json!({ "log": what, "reason": why }))
+            }
+        };
+        self.print(&Entry::new(level, event, notice.to_string(), fields));
+    }
+
     fn print(&self, entry: &Entry) {
         self.console.say(formatted(entry, self.format).as_bytes());
+        if let Some(diary) = self.diary.get() {
+            diary.note(entry.level.priority(), &entry.text, || as_json(entry));
+        }
+    }
+}
+
+/// For the program's own log, which writes a line at once.
+impl Write for Reporter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.console.say(line);
+        if let Some(diary) = self.diary.get() {
+            diary.log(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -13,12 +13,11 @@ use crate::args::Run;
 use crate::control::Control;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
-use crate::planning::Source;
+use crate::logs;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::settings::App;
 use crate::signals::{HeldSignals, Signals};
-use crate::sink::Printer;
 use crate::subject::Subject;
 use crate::watch::{Ended, watch};
 
@@ -38,7 +37,7 @@ pub(crate) fn run(
         let _ = rustix::process::setsid();
     }
     let ended = subject.launch().and_then(|launch| {
-        run_launch(run, &launch, subject.source(), inherited, signals, reporter)
+        run_launch(run, &subject, &launch, inherited, signals, reporter)
     });
     subject.ended(&ended, reporter);
     ended.map(|ended| ExitCode::from(ended.code))
@@ -46,8 +45,8 @@ pub(crate) fn run(
 
 fn run_launch(
     run: &Run,
+    subject: &Subject,
     launch: &Launch,
-    source: Source,
     inherited: InheritedFds,
     signals: HeldSignals,
     reporter: &Reporter,
@@ -67,14 +66,15 @@ fn run_launch(
     let listen: Vec<_> = app.listen.iter().map(|address| address.value.clone()).collect();
     let (listen, spares) = (&*listen, app.roll.spares());
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
+    let rules = subject.log_rules(run.log_rules());
     let builder = settings(app)
-        .output(Output::Lines(Box::new(Printer::new(run.log_format))))
+        .output(Output::Lines(logs::open(&rules, &opening.app, reporter)?))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
     let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
     let desk = Desk {
         reporter,
-        reloads: Reloads::new(source, rule),
+        reloads: Reloads::new(subject.source(), rule),
         control: Control::of(&opening.app, run.control_rule()),
     };
     serve(builder, staff, signals, &opening, desk)

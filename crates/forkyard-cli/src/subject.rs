@@ -9,6 +9,7 @@ use crate::directory;
 use crate::exit_code::Failure;
 use crate::kept::Kept;
 use crate::launch::Launch;
+use crate::logs::{Destination, LogRules};
 use crate::planning::Source;
 use crate::records::End;
 use crate::report::{self, Reporter};
@@ -51,6 +52,16 @@ impl Subject {
     pub(crate) fn source(&self) -> Source {
         let subject = self.clone();
         Arc::new(move || subject.launch()?.plan())
+    }
+
+    /// What its logs are like. Nobody sees the streams of an app that is kept.
+    pub(crate) fn log_rules(&self, rules: LogRules) -> LogRules {
+        match (self, &rules.destination) {
+            (Self::Kept(kept), Destination::Streams) => {
+                LogRules { destination: Destination::Files(kept.log_dir()), ..rules }
+            }
+            _ => rules,
+        }
     }
 
     /// That is how it ended, for whoever looks at it afterwards.
