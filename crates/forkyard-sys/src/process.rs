@@ -9,8 +9,10 @@
 //!               └── signal, signal_group: always reach this process or nobody
 //! ```
 
+mod account;
 mod affinity;
 mod announced;
+mod childhood;
 mod children;
 mod exit_status;
 mod limits;
@@ -31,14 +33,15 @@ use rustix::process::{
     waitid,
 };
 
+pub use account::{Account, AccountError};
 pub use affinity::Core;
 pub use exit_status::ExitStatus;
-pub use limits::raise_nofile_limit;
+pub use limits::{OpenFiles, raise_nofile_limit};
 pub use orphans::{is_init, reap_orphans};
 pub use own_turn::wait_for_own_turn;
 pub use processor::{Scheduling, scheduling};
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
-pub use spawn::{CHANNEL, Spawn, spawn};
+pub use spawn::{CHANNEL, NewPrivileges, Spawn, SpawnError, Step, spawn};
 
 /// A child process that has not been reaped, started by [`spawn`].
 ///
