@@ -11,9 +11,11 @@
 use std::error::Error;
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
+use std::fs::Metadata;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::ptr;
 
@@ -160,6 +162,19 @@ impl Account {
             true => Ok(()),
             false => Err(AccountError::NotPermitted { user: self.name.clone() }),
         }
+    }
+
+    /// Whether the bits of a folder's mode let this user enter it. Access control lists are not
+    /// looked at.
+    #[must_use]
+    pub fn may_enter(&self, folder: &Metadata) -> bool {
+        let enters = match () {
+            () if self.uid == Uid::ROOT.as_raw() => return true,
+            () if folder.uid() == self.uid => 0o100,
+            () if self.gid == folder.gid() || self.groups.contains(&folder.gid()) => 0o010,
+            () => 0o001,
+        };
+        folder.mode() & enters != 0
     }
 
     /// What a child has to do, if anything.
@@ -328,6 +343,9 @@ fn groups_of(name: &str, gid: u32) -> Result<Vec<u32>, AccountError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -366,6 +384,27 @@ mod tests {
         for group in ["no-such-group", "4294967295"] {
             let error = Account::find("root", Some(group)).unwrap_err();
             assert!(error.to_string().contains(group), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_first_set_of_bits_that_fits_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let metadata = || std::fs::metadata(dir.path()).unwrap();
+        let (uid, gid) = (metadata().uid() + 1, metadata().gid() + 1);
+        let stranger = Account { name: "a".into(), uid, gid, groups: vec![], home: None };
+        let owner = Account { uid: metadata().uid(), ..stranger.clone() };
+        let member = Account { groups: vec![metadata().gid()], ..stranger.clone() };
+        for (mode, who, may) in [
+            (0o701, &stranger, true),
+            (0o770, &stranger, false),
+            (0o711, &member, true),
+            (0o701, &member, false),
+            (0o700, &owner, true),
+            (0o011, &owner, owner.uid == 0),
+        ] {
+            std::fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(who.may_enter(&metadata()), may, "{mode:o} {who:?}");
         }
     }
 

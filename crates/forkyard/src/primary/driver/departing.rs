@@ -132,6 +132,7 @@ impl Driver {
             WorkerState {
                 worker,
                 slot,
+                index: self.seats.index(worker).unwrap_or_default().0,
                 pid: process.pid(),
                 pidfd: luggage.pack(process.pidfd()),
                 channel: luggage.pack(outgoing.channel().get_ref().as_fd()),
