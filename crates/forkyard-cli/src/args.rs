@@ -1,5 +1,6 @@
 //! The command line.
 
+mod limits;
 mod roll;
 
 use std::ffi::OsString;
@@ -8,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use forkyard::{Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule};
+use forkyard::{Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule, Signal};
 
+pub(crate) use limits::LimitOptions;
 pub(crate) use roll::RollOptions;
 
 use crate::control::ControlRule;
@@ -140,11 +142,15 @@ pub(crate) struct Run {
     #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = parse_code)]
     pub(crate) no_restart_codes: Vec<i32>,
 
-    /// How long a worker may take to finish what it serves before it gets SIGTERM
+    /// How long a worker may take to finish what it serves before it gets the stop signal
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_timeout: Duration,
 
-    /// How long a worker may take after SIGTERM before it is killed
+    /// The signal for a worker that has to go: SIGTERM, SIGINT or another one
+    #[arg(long, value_name = "SIGNAL", default_value = "SIGTERM", value_parser = parse_signal)]
+    pub(crate) stop_signal: Signal,
+
+    /// How long a worker may take after the stop signal before it is killed
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) term_timeout: Duration,
 
@@ -155,6 +161,9 @@ pub(crate) struct Run {
     /// Do without the control socket, by which `forkyard reload` and `upgrade` find the app
     #[arg(long)]
     no_control: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
 
     #[command(flatten)]
     pub(crate) roll: RollOptions,
@@ -303,6 +312,10 @@ fn parse_dialect(text: &str) -> Result<Dialect, String> {
     text.parse().map_err(|_| "there are `json` and `advanced`".into())
 }
 
+fn parse_signal(text: &str) -> Result<Signal, String> {
+    text.parse().map_err(|_| "write a signal's name, as in SIGINT, or its number".into())
+}
+
 fn parse_duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let time = humantime::parse_duration(text)
@@ -353,6 +366,14 @@ mod tests {
         assert_eq!(rule("8443=round-robin"), expected);
         assert_eq!(rule(":8443=round-robin"), expected);
         assert!(parse_policy("fair").is_err());
+    }
+
+    #[test]
+    fn workers_may_get_another_stop_signal() {
+        let signal = |words: &[&str]| Run::parse_from([&["run"], words].concat()).stop_signal;
+        assert_eq!(signal(&["app.js"]), Signal::TERM);
+        assert_eq!(signal(&["--stop-signal", "int", "app.js"]), Signal::INT);
+        assert!(parse_signal("SIGSTOPIT").unwrap_err().contains("SIGINT"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod find;
 mod interpreter;
 mod keys;
 mod launch;
+mod limits;
 mod log;
 mod planning;
 mod reload;

@@ -14,6 +14,7 @@ use crate::args::{RollOptions, Run};
 use crate::control::Control;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
+use crate::limits::{AppGroup, Limits};
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
@@ -34,12 +35,18 @@ pub(crate) fn run(
     let launch = Launch::of(run)?;
     let opening =
         Opening { app: launch.name(), program: launch.shown(), policy: run.general_policy() };
+    let rules = run.limits.rules();
     // What is there already needs nothing that may be gone from the disk by now.
-    let plan = match forkyard::is_upgrade() {
-        true => None,
-        false => Some(launch.plan()?),
+    let (plan, group) = match forkyard::is_upgrade() {
+        true => (None, AppGroup::find(&opening.app, &rules)),
+        false => {
+            let plan = launch.plan()?;
+            let group = AppGroup::make(&opening.app, &rules, reporter);
+            (Some(plan.housed(&group)), group)
+        }
     };
-    let source: Source = Arc::new(move || launch.plan());
+    let house = group.clone();
+    let source: Source = Arc::new(move || Ok(launch.plan()?.housed(&house)));
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
     let (listen, spares) = (&*run.listen, run.roll.spares);
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
@@ -52,6 +59,7 @@ pub(crate) fn run(
         reporter,
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, run.control_rule()),
+        limits: Limits::new(&rules, group),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -82,6 +90,7 @@ fn settings(run: &Run) -> ClusterBuilder {
         .when_idle(IdleRule::Finish)
         .drain_timeout(run.drain_timeout)
         .term_timeout(run.term_timeout)
+        .stop_signal(run.stop_signal)
         .upgrade_timeout(run.upgrade_timeout);
     let builder = match run.start_timeout {
         Some(limit) => builder.start_timeout(limit),
@@ -122,6 +131,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) reporter: &'a Reporter,
     pub(crate) reloads: Reloads,
     pub(crate) control: Control,
+    pub(crate) limits: Limits,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff
@@ -151,6 +161,7 @@ pub(crate) fn serve(
             }
             (Origin::TakenOver { rolling }, _) => {
                 desk.reloads.take_over(rolling, cluster.note());
+                desk.limits.take_over(rolling.is_some());
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),
@@ -159,6 +170,7 @@ pub(crate) fn serve(
         desk.reloads.refuse();
         leave(&cluster, &ended, &mut signals, desk.reporter).await;
         desk.control.finish().await;
+        desk.limits.finish().await;
         ended.map(|ended| ended.code)
     })
 }

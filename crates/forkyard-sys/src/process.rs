@@ -19,6 +19,7 @@ mod limits;
 mod orphans;
 mod own_turn;
 mod processor;
+mod resident;
 mod signal;
 mod spawn;
 
@@ -40,6 +41,7 @@ pub use limits::{OpenFiles, raise_nofile_limit};
 pub use orphans::{is_init, reap_orphans};
 pub use own_turn::wait_for_own_turn;
 pub use processor::{Scheduling, scheduling};
+pub use resident::resident_bytes;
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
 pub use spawn::{CHANNEL, NewPrivileges, Spawn, SpawnError, Step, spawn};
 
