@@ -11,6 +11,7 @@ use crate::args::Demo;
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
+use crate::limits::Limits;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
@@ -44,6 +45,7 @@ pub(crate) fn demo(
         reporter,
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, ControlRule::Serve),
+        limits: Limits::default(),
     };
     let ended = serve(builder, Some(staff), signals, &opening, desk)?;
     Ok(ExitCode::from(ended.code))

@@ -22,6 +22,7 @@ mod kept;
 mod kept_logs;
 mod keys;
 mod launch;
+mod limits;
 mod log;
 mod logs;
 mod names;

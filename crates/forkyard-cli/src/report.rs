@@ -1,6 +1,7 @@
 //! Tells people and machines what happens: the same events as text or as JSON.
 
 mod describe;
+mod limits;
 mod roll;
 
 use std::io::{self, Write};
@@ -18,6 +19,7 @@ use crate::console::{self, Console};
 use crate::exit_code::Failure;
 pub(crate) use describe::given_up;
 use crate::logs::{Diary, Notice, Priority};
+use crate::limits::ByteSize;
 use describe::{counted, describe};
 pub(crate) use roll::{describe_failure, shown, with_tail};
 
@@ -196,6 +198,21 @@ impl Reporter {
     pub(crate) fn reload_failed(&self, why: &str) {
         let text = format!("reload failed, and the workers serve on: {why}");
         self.print(&Entry::new(Level::Error, "reload_failed", text, json!({ "reason": why })));
+    }
+
+    /// A worker is replaced, because it uses more memory than it may.
+    pub(crate) fn memory_limit_exceeded(
+        &self,
+        info: WorkerInfo,
+        used_and_limit: (ByteSize, ByteSize),
+        pause: Duration,
+    ) {
+        self.print(&limits::memory_limit_exceeded(info, used_and_limit, pause));
+    }
+
+    /// A worker was killed, because all workers together use more memory than they may.
+    pub(crate) fn memory_exhausted(&self, info: WorkerInfo) {
+        self.print(&limits::memory_exhausted(info));
     }
 
     /// Something went wrong that does not keep the app from running.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard::{
@@ -13,7 +14,9 @@ use crate::args::Run;
 use crate::control::Control;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
+use crate::limits::{AppGroup, Limits};
 use crate::logs;
+use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::settings::App;
@@ -57,11 +60,18 @@ fn run_launch(
         program: launch.shown(),
         policy: app.general_policy(),
     };
+    let limits = app.limit_rules();
     // What is there already needs nothing that may be gone from the disk by now.
-    let plan = match forkyard::is_upgrade() {
-        true => None,
-        false => Some(launch.plan()?),
+    let (plan, group) = match forkyard::is_upgrade() {
+        true => (None, AppGroup::find(&opening.app, &limits)),
+        false => {
+            let plan = launch.plan()?;
+            let group = AppGroup::make(&opening.app, &limits, reporter);
+            (Some(plan.housed(&group)), group)
+        }
     };
+    let (planned, house) = (subject.clone(), group.clone());
+    let source: Source = Arc::new(move || Ok(planned.launch()?.plan()?.housed(&house)));
     let rule = ReloadRule { surge: app.roll.surge(), second: app.roll.second_reload() };
     let listen: Vec<_> = app.listen.iter().map(|address| address.value.clone()).collect();
     let (listen, spares) = (&*listen, app.roll.spares());
@@ -74,8 +84,9 @@ fn run_launch(
     let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
     let desk = Desk {
         reporter,
-        reloads: Reloads::new(subject.source(), rule),
+        reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, run.control_rule()),
+        limits: Limits::new(&limits, group),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -101,6 +112,7 @@ fn settings(app: &App) -> ClusterBuilder {
         .drain_grace(app.drain.grace())
         .ready(ready_rule(app))
         .ready_timeout(app.ready.timeout())
+        .stop_signal(app.drain.signal())
         .settle(app.ready.settle());
     let builder =
         app.start_timeout.iter().fold(builder, |builder, limit| builder.start_timeout(limit.value));
@@ -134,6 +146,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) reporter: &'a Reporter,
     pub(crate) reloads: Reloads,
     pub(crate) control: Control,
+    pub(crate) limits: Limits,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff
@@ -163,6 +176,7 @@ pub(crate) fn serve(
             }
             (Origin::TakenOver { rolling }, _) => {
                 desk.reloads.take_over(rolling, cluster.note());
+                desk.limits.take_over(rolling.is_some());
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),
@@ -171,6 +185,7 @@ pub(crate) fn serve(
         desk.reloads.refuse();
         leave(&cluster, &ended, &mut signals, desk.reporter).await;
         desk.control.finish().await;
+        desk.limits.finish().await;
         ended
     })
 }

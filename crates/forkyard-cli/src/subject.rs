@@ -10,7 +10,6 @@ use crate::exit_code::Failure;
 use crate::kept::Kept;
 use crate::launch::Launch;
 use crate::logs::{Destination, LogRules};
-use crate::planning::Source;
 use crate::records::End;
 use crate::report::{self, Reporter};
 use crate::watch::Ended;
@@ -46,12 +45,6 @@ impl Subject {
             Self::Named(launch) => Ok(Launch::clone(launch)),
             Self::Kept(kept) => kept.launch(),
         }
-    }
-
-    /// What each generation is started from.
-    pub(crate) fn source(&self) -> Source {
-        let subject = self.clone();
-        Arc::new(move || subject.launch()?.plan())
     }
 
     /// What its logs are like. Nobody sees the streams of an app that is kept.

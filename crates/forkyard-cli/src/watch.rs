@@ -77,6 +77,9 @@ impl Watch<'_, '_> {
                 planned = self.desk.reloads.planned(), if goes_on => {
                     self.desk.reloads.begin(planned, &self.handle, self.desk.reporter).await;
                 }
+                () = self.desk.limits.due(), if goes_on => {
+                    self.desk.limits.look(&self.handle, self.desk.reporter).await;
+                }
                 _ = reminder.tick() => self.desk.reloads.remind(self.desk.reporter),
             }
         }
@@ -92,6 +95,7 @@ impl Watch<'_, '_> {
     async fn happened(&mut self, event: &Event, signals: &Signals) {
         let reporter = self.desk.reporter;
         reporter.event(event);
+        self.desk.limits.event(event, reporter);
         self.upgrade.take_note(event);
         self.desk.control.take_note(event);
         self.desk.reloads.event(event);

@@ -23,7 +23,8 @@ use crate::args::LogFormat;
 use super::housekeeping::Nudge;
 use super::line::write_gap;
 use super::rotation::{LogKind, rotate};
-use super::rules::{ByteSize, LogRules};
+use super::rules::LogRules;
+use crate::limits::ByteSize;
 use super::stored;
 use super::trouble::{Notice, Tell, Trouble};
 

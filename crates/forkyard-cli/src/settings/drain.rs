@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use forkyard::Signal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,15 +14,21 @@ use super::{is_default, time_or};
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Drain {
-    /// How long a worker may take to finish what it serves before it gets SIGTERM [default: 30s]
+    /// How long a worker may take to finish what it serves before it gets the stop signal
+    /// [default: 30s]
     #[arg(long = "drain-timeout", id = "drain_timeout", value_name = "TIME")]
     #[serde(skip_serializing_if = "is_default")]
     timeout: Option<Text<Duration>>,
 
-    /// How long a worker may take after SIGTERM before it is killed [default: 5s]
+    /// How long a worker may take after the stop signal before it is killed [default: 5s]
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "is_default")]
     term_timeout: Option<Text<Duration>>,
+
+    /// The signal for a worker that has to go: SIGTERM, SIGINT or another one [default: SIGTERM]
+    #[arg(long = "stop-signal", value_name = "SIGNAL")]
+    #[serde(skip_serializing_if = "is_default")]
+    signal: Option<Text<Signal>>,
 
     /// How long idle connections of a worker that leaves are still served, told to close
     /// [default: 2s]
@@ -49,6 +56,11 @@ impl Drain {
     /// How long it may take after its stop signal.
     pub(crate) fn term_timeout(&self) -> Duration {
         time_or(self.term_timeout.as_ref(), Duration::from_secs(5))
+    }
+
+    /// The signal for a worker that has to go.
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal.as_ref().map_or(Signal::TERM, |signal| signal.value)
     }
 
     /// How long idle connections are still served.

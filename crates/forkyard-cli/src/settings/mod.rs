@@ -13,6 +13,7 @@
 
 mod drain;
 mod env;
+mod limits;
 mod list;
 mod ready;
 mod restart;
@@ -28,9 +29,12 @@ use forkyard::{Dialect, ListenAddress, Policy, PolicyRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LimitRules;
 pub(crate) use drain::Drain;
 pub(crate) use env::Env;
+use limits::{Limits, Port, RunAs, VariableName};
 use list::{OneOrMany, one_or_many};
+
 pub(crate) use ready::Ready;
 pub(crate) use restart::Restart;
 pub(crate) use roll::Roll;
@@ -142,6 +146,26 @@ pub(crate) struct App {
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) roll: Roll,
 
+    /// The workers' user
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) run_as: RunAs,
+
+    /// What workers may use
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    limits: Limits,
+
+    /// A port for each worker, for programs that do not share one
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    port: Port,
+
+    /// The variable that tells a worker its slot [default: NODE_APP_INSTANCE]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "is_default")]
+    instance_var: Option<Text<VariableName>>,
+
     /// Apps of the same file that have to be ready before this one is started
     #[arg(skip)]
     #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
@@ -179,6 +203,11 @@ impl App {
         let rules = self.policies();
         let rule = rules.iter().rev().find(|rule| rule.listener.is_none());
         rule.map_or(Policy::default(), |rule| rule.policy)
+    }
+
+    /// As whom workers run, and what they may use.
+    pub(crate) fn limit_rules(&self) -> LimitRules {
+        limits::rules(&self.run_as, &self.limits, &self.port, self.instance_var.as_ref())
     }
 
     /// What the app is called if nobody says so.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use forkyard::{CheckSettings, Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule, Surge};
+use forkyard::{CheckSettings, Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule, Signal, Surge};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -181,6 +181,15 @@ impl FromText for Dialect {
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| "there are `json` and `advanced`".into())
+    }
+}
+
+impl FromText for Signal {
+    const HINT: &'static str = "a signal's name or number";
+    const EXAMPLE: &'static str = "SIGINT";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "write a signal's name, as in SIGINT, or its number".into())
     }
 }
 

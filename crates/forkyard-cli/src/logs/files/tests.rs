@@ -5,7 +5,7 @@ use forkyard::{SlotId, WorkerId, WorkerInfo};
 
 use super::*;
 use crate::logs::rotation::{Packing, rotated};
-use crate::logs::rules::ByteSize;
+use crate::limits::ByteSize;
 
 fn line(stream: StreamKind, text: &[u8]) -> OutputLine<'_> {
     let info = WorkerInfo { slot: SlotId(0), worker: WorkerId(1), pid: 7 };
