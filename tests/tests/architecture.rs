@@ -34,7 +34,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
         &[
             "axum",
             "forkyard-sys",
-            "futures-core",
+            "futures-util",
             "http-body-util",
             "hyper",
             "hyper-util",
@@ -43,6 +43,8 @@ const MAY_USE: [(&str, &[&str]); 6] = [
             "thiserror",
             "tokio",
             "tracing",
+            "utoipa",
+            "utoipa-axum",
         ],
     ),
     (
@@ -57,6 +59,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
             "forkyard-sys",
             "humantime",
             "rustix",
+            "schemars",
             "serde",
             "serde_json",
             "strsim",

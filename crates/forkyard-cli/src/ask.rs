@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use forkyard_control::client::{Client, ClientError, Found, find};
 use forkyard_control::folder::{file_name, runtime_dirs};
-use forkyard_control::types::{Update, UpgradeOutcome, Worker};
+use forkyard_control::types::{Update, UpgradeOutcome, WorkerRef};
 use serde::Serialize;
 
 use crate::args::{Ask, LogFormat};
@@ -34,9 +34,11 @@ pub(crate) fn reload(options: &Ask) -> Result<ExitCode, Failure> {
             Update::Refused { reason } => {
                 Err(Failure::not_done(format!("the reload was refused: {reason}")))
             }
-            Update::Finished { .. } | Update::Progress { .. } | Update::Waiting => {
-                Ok(ExitCode::SUCCESS)
-            }
+            // The client returns none that is not the last.
+            Update::Finished { .. }
+            | Update::Progress { .. }
+            | Update::Waiting
+            | Update::Unknown => Ok(ExitCode::SUCCESS),
         }
     })
 }
@@ -56,6 +58,9 @@ pub(crate) fn upgrade(options: &Ask) -> Result<ExitCode, Failure> {
                 let what = format!("the upgrade failed, and has changed nothing: {reason}");
                 Err(Failure::not_done(answers.with_tail(what, stderr_tail)))
             }
+            UpgradeOutcome::Unknown => Err(Failure::not_done(
+                "the upgrade ended in a way that only a newer forkyard has a word for".to_owned(),
+            )),
         }
     })
 }
@@ -81,9 +86,10 @@ async fn app(options: &Ask) -> Result<Found, Failure> {
 /// Why there is no outcome.
 fn broken_off(what: &str, error: &ClientError) -> Failure {
     match error {
-        ClientError::Denied(_) | ClientError::NotBegun { .. } => {
-            Failure::not_done(format!("{what}: {error}"))
-        }
+        ClientError::Denied(_)
+        | ClientError::Misasked(_)
+        | ClientError::Unknown { .. }
+        | ClientError::NotBegun { .. } => Failure::not_done(format!("{what}: {error}")),
         _ => Failure::unexpected(what, error),
     }
 }
@@ -97,7 +103,10 @@ impl Answers {
         let text = match update {
             Update::Waiting => "another reload is under way; this one begins after it",
             Update::Progress { text, .. } => text,
-            Update::Finished { .. } | Update::Failed { .. } | Update::Refused { .. } => "",
+            Update::Finished { .. }
+            | Update::Failed { .. }
+            | Update::Refused { .. }
+            | Update::Unknown => "",
         };
         self.print(update, text);
     }
@@ -144,12 +153,12 @@ fn upgraded(pid: u32, outcome: &UpgradeOutcome) -> String {
         UpgradeOutcome::Finished { version, pause_ms } => {
             format!("primary {pid} runs forkyard {version} now, after {pause_ms} ms of pause")
         }
-        UpgradeOutcome::Failed { .. } => String::new(),
+        UpgradeOutcome::Failed { .. } | UpgradeOutcome::Unknown => String::new(),
     }
 }
 
-fn subject(worker: Option<Worker>) -> String {
-    let shown = |worker: Worker| format!("worker {} in slot {} ", worker.worker, worker.slot);
+fn subject(worker: Option<WorkerRef>) -> String {
+    let shown = |worker: WorkerRef| format!("worker {} in slot {} ", worker.worker, worker.slot);
     worker.map_or_else(String::new, shown)
 }
 

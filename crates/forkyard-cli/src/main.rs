@@ -5,6 +5,7 @@
 
 mod args;
 mod ask;
+mod belongings;
 mod console;
 mod control;
 mod demo;
@@ -16,10 +17,12 @@ mod interpreter;
 mod keys;
 mod launch;
 mod log;
+mod note;
 mod planning;
 mod reload;
 mod report;
 mod run;
+mod scale;
 mod settings;
 mod signals;
 mod sink;

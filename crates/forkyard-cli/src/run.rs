@@ -11,10 +11,12 @@ use forkyard::{
 };
 
 use crate::args::Run;
+use crate::belongings::{Belongings, Plain};
 use crate::control::Control;
 use crate::directory;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
+use crate::note::Note;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
@@ -58,7 +60,8 @@ pub(crate) fn run(
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),
-        control: Control::of(&opening.app, run.control_rule()),
+        control: Control::of(&opening.app, run.control_rule(), reporter),
+        belongings: Box::new(Plain::of(app.clone())),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -117,6 +120,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) reporter: &'a Reporter,
     pub(crate) reloads: Reloads,
     pub(crate) control: Control,
+    pub(crate) belongings: Box<dyn Belongings>,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff
@@ -145,7 +149,9 @@ pub(crate) fn serve(
                 supervise(&mut cluster, staff, &mut signals, &mut desk).await
             }
             (Origin::TakenOver { rolling }, _) => {
-                desk.reloads.take_over(rolling, cluster.note());
+                let note = Note::read(cluster.note());
+                desk.control.take_over(&note);
+                desk.reloads.take_over(rolling, &note);
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),
