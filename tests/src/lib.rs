@@ -13,6 +13,7 @@
 pub mod cgroups;
 pub mod client;
 pub mod command;
+pub mod control;
 pub mod events;
 mod http2;
 pub mod load;

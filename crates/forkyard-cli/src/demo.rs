@@ -8,6 +8,7 @@ use axum::routing::get;
 use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
+use crate::belongings::Plain;
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
@@ -44,8 +45,9 @@ pub(crate) fn demo(
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),
-        control: Control::of(&opening.app, ControlRule::Serve),
         limits: Limits::default(),
+        control: Control::of(&opening.app, ControlRule::Serve, reporter),
+        belongings: Box::new(Plain::default()),
     };
     let ended = serve(builder, Some(staff), signals, &opening, desk)?;
     Ok(ExitCode::from(ended.code))

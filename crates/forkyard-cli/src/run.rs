@@ -11,11 +11,13 @@ use forkyard::{
 };
 
 use crate::args::Run;
+use crate::belongings::{Belongings, Plain};
 use crate::control::Control;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
 use crate::limits::{AppGroup, Limits};
 use crate::logs;
+use crate::note::Note;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
@@ -85,8 +87,9 @@ fn run_launch(
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),
-        control: Control::of(&opening.app, run.control_rule()),
         limits: Limits::new(&limits, group),
+        control: Control::of(&opening.app, run.control_rule(), reporter),
+        belongings: Box::new(Plain::of(app.clone())),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -147,6 +150,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) reloads: Reloads,
     pub(crate) control: Control,
     pub(crate) limits: Limits,
+    pub(crate) belongings: Box<dyn Belongings>,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff
@@ -175,8 +179,10 @@ pub(crate) fn serve(
                 supervise(&mut cluster, staff, &mut signals, &mut desk).await
             }
             (Origin::TakenOver { rolling }, _) => {
-                desk.reloads.take_over(rolling, cluster.note());
                 desk.limits.take_over(rolling.is_some());
+                let note = Note::read(cluster.note());
+                desk.control.take_over(&note);
+                desk.reloads.take_over(rolling, &note);
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),

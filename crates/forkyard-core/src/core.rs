@@ -1,13 +1,14 @@
 //! The supervisor and the dispatcher as one machine.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use crate::dispatch::{DispatchSettings, Dispatcher, LaneView, Seat};
 use crate::id::{Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied, Input, Request};
 use crate::snapshot::Snapshot;
-use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor, WorkerView};
+use crate::supervise::{Notice, Refill, Scaled, SuperviseSettings, Supervisor, WorkerView};
 
 /// All that the core can be told beforehand.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +125,19 @@ impl Core {
         };
         self.pass_notices(now);
         admission
+    }
+
+    /// Keeps so many slots that serve, from now on: adds what is missing, takes the highest away
+    /// that are too many. All of it, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, a roll is under way, or there would be more slots than there can be.
+    pub fn scale(&mut self, now: Instant, workers: NonZeroUsize) -> Result<Scaled, Denied> {
+        self.dispatcher.have_renewed();
+        let scaled = self.supervisor.scale(now, workers, &mut self.actions);
+        self.pass_notices(now);
+        scaled
     }
 
     /// Does what was due by `now`.

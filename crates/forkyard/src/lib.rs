@@ -75,8 +75,8 @@ pub use event::{
     WorkerInfo, WorkerState, WorkerStatus,
 };
 pub use forkyard_core::{
-    Denied, Generation, IdleRule, MAX_SLOTS, ReadyRule, RestartMode, RestartSettings, Surge,
-    WorkerId,
+    Denied, Generation, IdleRule, MAX_SLOTS, ReadyRule, RestartMode, RestartSettings, Scaled,
+    Surge, WorkerId,
 };
 pub use forkyard_ipc::{Dialect, HandleKind, Value};
 pub use forkyard_sys::cgroup::{Cgroup, CgroupError, CgroupLimits};

@@ -11,7 +11,7 @@ use super::targets::conversation;
 use crate::answers::Answers;
 use crate::apps::{KnownApp, chosen, known};
 use crate::args::LogFormat;
-use crate::condition::{Condition, Look};
+use crate::condition::Look;
 use crate::exit_code::Failure;
 use crate::records::Store;
 use crate::units::{age, bytes};

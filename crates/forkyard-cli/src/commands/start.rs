@@ -104,7 +104,7 @@ async fn records(options: &Start) -> Result<Vec<Record>, Failure> {
     let Some(first) = options.targets.first() else {
         return from_file(options, None, &[]);
     };
-    if is_settings_file(first) {
+    if file::is_settings_file(Path::new(first)) {
         let apps: Vec<_> = options.targets[1..].iter().map(text).collect::<Result<_, _>>()?;
         return from_file(options, Some(Path::new(first)), &apps);
     }
@@ -116,11 +116,6 @@ async fn records(options: &Start) -> Result<Vec<Record>, Failure> {
         }
     }
     from_program(options).map(|record| vec![record])
-}
-
-fn is_settings_file(target: &OsString) -> bool {
-    let ending = Path::new(target).extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| ["toml", "yaml", "yml", "json"].contains(&ending))
 }
 
 fn text(target: &OsString) -> Result<String, Failure> {
@@ -164,17 +159,39 @@ fn from_file(
                 .into(),
         ));
     }
-    let found = match named {
-        Some(path) => SettingsFile::read(path)?,
+    let path = match named {
+        Some(path) => directory::start()?.join(path),
         None => file::find(&directory::start()?)?,
     };
-    let chosen = found.in_order(apps)?;
-    let origin = Origin { file: found.path().to_owned(), environment: options.environment.clone() };
-    let record = |(name, app): (&str, &App)| Record {
+    let found = file::read(&path)?;
+    let origin = Origin { file: found.path.clone(), environment: options.environment.clone() };
+    let record = |name: &str| Record {
         origin: Some(origin.clone()),
-        ..Record::new(name, app.clone(), found.folder().to_owned())
+        ..Record::new(name, found.apps[name].clone(), found.folder().to_owned())
     };
-    Ok(chosen.into_iter().map(record).collect())
+    Ok(chosen_of(&found, apps)?.into_iter().map(record).collect())
+}
+
+/// Those that are named and what they depend on, or all.
+fn chosen_of<'a>(found: &'a SettingsFile, named: &[String]) -> Result<Vec<&'a str>, Failure> {
+    if let Some(odd) = named.iter().find(|name| !found.apps.contains_key(*name)) {
+        let names: Vec<_> = found.apps.keys().map(String::as_str).collect();
+        return Err(Failure::no_such_app(format!(
+            "there is no app {odd:?} in {}; there are {}",
+            found.path.display(),
+            names.join(", ")
+        )));
+    }
+    let mut wanted: Vec<&str> = named.iter().map(String::as_str).collect();
+    let mut looked_at = 0;
+    while let Some(name) = wanted.get(looked_at) {
+        let needed = found.apps[*name].depends_on.iter().map(String::as_str);
+        let new: Vec<_> = needed.filter(|needed| !wanted.contains(needed)).collect();
+        wanted.extend(new);
+        looked_at += 1;
+    }
+    let order = found.in_order().into_iter();
+    Ok(order.filter(|name| named.is_empty() || wanted.contains(name)).collect())
 }
 
 fn from_records(apps: Vec<KnownApp>) -> Result<Vec<Record>, Failure> {

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use forkyard::{ClusterHandle, RollTicket, SlotId, WorkerInfo};
+use forkyard::{ClusterHandle, RollTicket, SlotId, WorkerInfo, WorkerState, WorkerStatus};
 use forkyard_sys::process::resident_bytes;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -78,16 +78,9 @@ async fn ended(ticket: RollTicket) {
     drop(ticket.finished().await);
 }
 
-/// The worker that has the seat, of each slot: while there is no roll, the one that was started
-/// last. Others there are leaving.
-fn seated(workers: &[WorkerInfo]) -> impl Iterator<Item = WorkerInfo> {
-    let mut seated = BTreeMap::new();
-    let mut by_age: Vec<_> = workers.iter().filter(|info| info.pid != 0).collect();
-    by_age.sort_by_key(|info| info.worker);
-    for info in by_age {
-        seated.insert(info.slot, *info);
-    }
-    seated.into_values()
+/// The workers that serve.
+fn seated(workers: &[WorkerStatus]) -> impl Iterator<Item = WorkerInfo> {
+    workers.iter().filter(|worker| worker.state == WorkerState::Ready).map(|worker| worker.info)
 }
 
 /// Which slots are left alone for a while.

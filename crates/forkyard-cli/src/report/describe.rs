@@ -225,7 +225,7 @@ fn escalated(info: WorkerInfo, stage: Stage) -> Entry {
     Entry::about(Level::Warn, "stop_escalated", info, text).with("stage", stage_name(stage))
 }
 
-fn stage_name(stage: Stage) -> &'static str {
+pub(super) fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Disconnect => "disconnect",
         Stage::Terminate => "terminate",

@@ -1,59 +1,17 @@
-//! What is said over the control socket.
+//! How something goes that takes its time, and how it went.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-/// The answer to `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// The app's name.
-    pub app: String,
-    /// The primary's process id.
-    pub pid: u32,
-    /// The primary's version.
-    pub version: String,
-    /// The generation that serves, counted from 0; the one before while a reload is under way.
-    pub generation: u32,
-    /// How the last upgrade of the primary went, if this image of it knows of one.
-    #[serde(default)]
-    pub upgrade: Option<UpgradeOutcome>,
-    /// The addresses that are bound.
-    #[serde(default)]
-    pub listeners: Vec<Listener>,
-    /// How the last reload goes or went, if this image of the primary knows of one.
-    #[serde(default)]
-    pub reload: Option<ReloadState>,
-    /// The workers that exist, successors and those that are leaving among them.
-    pub workers: Vec<Worker>,
-}
+use super::WorkerRef;
 
-/// One worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Worker {
-    /// Its seat.
-    pub slot: u32,
-    /// Its number.
-    pub worker: u32,
-    /// Its process id; 0 when it has none yet.
-    pub pid: u32,
-}
-
-/// One address that is bound.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listener {
-    /// Where: `127.0.0.1:8000`, `unix:/run/app.sock`, `udp:0.0.0.0:53`.
-    pub address: String,
-    /// The policy in force: how its connections reach the workers.
-    pub policy: String,
-    /// Why it is that one, if it is not simply what was asked for.
-    pub reason: Option<String>,
-}
-
-/// One line of the answer to `POST /v1/reload` and `POST /v1/upgrade`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One event of an answer that takes its time: how it goes, and in the end how it went. The name
+/// of the server-sent event is that in `update`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "update", rename_all = "snake_case")]
 pub enum Update {
-    /// Another reload is under way; this one begins after it.
+    /// Another reload or restart is under way; this one begins after it.
     Waiting,
     /// Something happened in the app.
     Progress {
@@ -65,26 +23,30 @@ pub enum Update {
         #[serde(flatten)]
         fields: Map<String, Value>,
     },
-    /// Every worker has been replaced. The last line.
+    /// What was asked for has been done. The last one.
     Finished {
         /// How long it took, in milliseconds.
         took_ms: u64,
     },
     /// A successor, or the new version of the primary, was no good, and everything is as it
-    /// was before; or the app is being stopped. The last line.
+    /// was before; or the app is being stopped. The last one.
     Failed {
         /// Which worker failed, if one did.
-        worker: Option<Worker>,
+        worker: Option<WorkerRef>,
         /// Why, and the way out.
         reason: String,
         /// The last lines that it wrote to stderr.
+        #[serde(default)]
         stderr_tail: Vec<String>,
     },
-    /// It was not begun. The last line.
+    /// It was not begun. The last one.
     Refused {
         /// Why.
         reason: String,
     },
+    /// Something that this version has no word for.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Update {
@@ -93,10 +55,23 @@ impl Update {
     pub fn is_last(&self) -> bool {
         matches!(self, Self::Finished { .. } | Self::Failed { .. } | Self::Refused { .. })
     }
+
+    /// What it is called, in `update` and as a server-sent event.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Progress { .. } => "progress",
+            Self::Finished { .. } => "finished",
+            Self::Failed { .. } => "failed",
+            Self::Refused { .. } => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// How an upgrade of the primary went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "update", rename_all = "snake_case")]
 pub enum UpgradeOutcome {
     /// The image that says so has taken over from the one before.
@@ -111,12 +86,16 @@ pub enum UpgradeOutcome {
         /// Why.
         reason: String,
         /// The last lines that the new program wrote to stderr.
+        #[serde(default)]
         stderr_tail: Vec<String>,
     },
+    /// Something that this version has no word for.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How a reload goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum ReloadState {
     /// It is under way; another one may be waiting for its end.
@@ -126,13 +105,9 @@ pub enum ReloadState {
         /// What whoever asked for it was told last.
         outcome: Update,
     },
-}
-
-/// The body of every answer that is an error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// What is wrong, and the way out.
-    pub error: String,
+    /// Something that this version has no word for.
+    #[serde(other)]
+    Unknown,
 }
 
 #[cfg(test)]
@@ -142,7 +117,7 @@ mod tests {
     /// A client of another version reads these.
     #[test]
     fn the_lines_are_as_documented() {
-        let worker = Some(Worker { slot: 0, worker: 7, pid: 4242 });
+        let worker = Some(WorkerRef { slot: 0, worker: 7, pid: 4242 });
         let fields = Map::from_iter([("slot".to_owned(), 0.into())]);
         for (update, line) in [
             (Update::Waiting, r#"{"update":"waiting"}"#),
@@ -160,6 +135,12 @@ mod tests {
             assert_eq!(serde_json::to_string(&update).unwrap(), line);
             assert_eq!(serde_json::from_str::<Update>(line).unwrap(), update);
         }
+    }
+
+    #[test]
+    fn what_this_version_has_no_word_for_ends_nothing() {
+        let update: Update = serde_json::from_str(r#"{"update":"paused","for_ms":5}"#).unwrap();
+        assert_eq!((update.name(), update.is_last()), ("unknown", false));
     }
 
     #[test]

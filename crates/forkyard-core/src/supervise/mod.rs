@@ -21,6 +21,7 @@
 //! | [`leaving`] | how a process is ended, step by step |
 //! | [`succession`] | how a successor comes to a seat that is taken |
 //! | [`roll`] | all seats, one after the other |
+//! | [`scale`] | another number of seats |
 //! | [`spares`] | seats whose workers wait to take over another's part |
 //! | [`view`] | how a worker stands, for whoever asks |
 //! | [`snapshot`] | all of this, for another process to go on with |
@@ -30,6 +31,7 @@
 mod leaving;
 mod readiness;
 mod roll;
+mod scale;
 mod seats;
 mod settings;
 mod slot;
@@ -52,6 +54,7 @@ use crate::jitter::Jitter;
 use crate::timers::Timers;
 use readiness::Readiness;
 use roll::Roll;
+pub use scale::Scaled;
 pub use settings::{
     CheckRule, ExitStatus, IdleRule, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
 };

@@ -145,7 +145,7 @@ impl Supervisor {
     }
 
     /// Those that stay, in order.
-    fn slots_by_role(&self) -> (Vec<SlotId>, Vec<SlotId>) {
+    pub(super) fn slots_by_role(&self) -> (Vec<SlotId>, Vec<SlotId>) {
         let staying = self.slots.iter().filter(|(_, slot)| !slot.is_retiring());
         let (serving, spare): (Vec<_>, Vec<_>) =
             staying.partition(|(_, slot)| slot.role == Role::Serving);

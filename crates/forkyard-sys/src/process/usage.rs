@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
-use rustix::time::{ClockId, clock_gettime};
 
 /// What the system says of a process. Its children are not in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +14,6 @@ pub struct Usage {
     /// For how long its threads have run so far, to the tick of the system's clock, which is
     /// 10 ms as a rule.
     pub cpu: Duration,
-    /// When it began, to the tick. Executing another program does not change it.
-    pub started: SystemTime,
     /// How much of it is in memory, shared pages included, in bytes. May lag behind by a few
     /// dozen pages for each of its threads.
     pub resident_bytes: u64,
@@ -36,12 +33,9 @@ pub fn usage(pid: u32) -> io::Result<Usage> {
         stat => stat?,
     };
     let fields = Fields::of(&stat).ok_or(io::ErrorKind::InvalidData)?;
-    let up = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
-    let age = up.saturating_sub(ticks(fields.started));
     Ok(Usage {
         parent: fields.parent,
         cpu: ticks(fields.user.saturating_add(fields.system)),
-        started: SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
         resident_bytes: fields.resident_pages.saturating_mul(page_size() as u64),
     })
 }
@@ -58,7 +52,6 @@ struct Fields {
     parent: u32,
     user: u64,
     system: u64,
-    started: u64,
     resident_pages: u64,
 }
 
@@ -73,7 +66,6 @@ impl Fields {
             parent: u32::try_from(number(4)?).ok()?,
             user: number(14)?,
             system: number(15)?,
-            started: number(22)?,
             resident_pages: number(24)?,
         })
     }
@@ -86,7 +78,7 @@ mod tests {
     #[test]
     fn the_fields_are_counted_behind_the_name() {
         let stat = b"7 (a) R 9 (b)) S 4 7 7 0 -1 0 1 2 3 4 50 60 5 6 20 0 3 0 800 9 120 18446744073709551615 1";
-        let fields = Fields { parent: 4, user: 50, system: 60, started: 800, resident_pages: 120 };
+        let fields = Fields { parent: 4, user: 50, system: 60, resident_pages: 120 };
         assert_eq!(Fields::of(stat), Some(fields));
         assert_eq!(Fields::of(b"7 (a) S 4 7"), None);
         assert_eq!(Fields::of(b""), None);
@@ -94,11 +86,9 @@ mod tests {
 
     #[test]
     fn this_process_is_there_and_nobody_is_not() {
-        let before = SystemTime::now();
         let own = usage(std::process::id()).unwrap();
         assert_eq!(own.parent, std::os::unix::process::parent_id());
         assert!(own.resident_bytes > 100_000, "{own:?}");
-        assert!(own.started <= before, "{own:?}");
         assert_eq!(usage(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

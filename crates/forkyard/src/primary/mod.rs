@@ -44,8 +44,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard_core::{
-    Admission, Denied, ExitStatus, Generation, ListenerId, Policy, ReadySignal, Request, SlotId,
-    WorkerId,
+    Admission, Denied, ExitStatus, Generation, ListenerId, Policy, ReadySignal, Request, Scaled,
+    SlotId, WorkerId,
 };
 use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
 use forkyard_sys::inherited::InheritedFds;
@@ -191,6 +191,7 @@ pub(crate) struct CheckPair {
 #[derive(Debug)]
 pub(crate) enum Command {
     Request(Request, oneshot::Sender<Admission>),
+    Scale(NonZeroUsize, oneshot::Sender<Result<Scaled, Denied>>),
     Fork(NonZeroUsize, oneshot::Sender<Result<Vec<SlotId>, Denied>>),
     Roll(Wanted, oneshot::Sender<Result<RollTicket, Denied>>),
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),

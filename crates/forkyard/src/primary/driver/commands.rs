@@ -23,6 +23,9 @@ impl Driver {
             Command::Fork(count, answer) => {
                 let _ = answer.send(self.fork(count));
             }
+            Command::Scale(workers, answer) => {
+                let _ = answer.send(self.core.scale(Instant::now(), workers));
+            }
             Command::Roll(wanted, answer) => {
                 let _ = answer.send(self.ask_for_roll(wanted));
             }
