@@ -11,12 +11,16 @@
 //! What nobody has said is absent (`None`, or an empty list); what holds then is decided where the
 //! setting is used, once.
 
+mod conflict;
 mod drain;
 mod env;
+pub(crate) mod file;
 mod list;
 mod ready;
 mod restart;
 mod roll;
+pub(crate) mod schema;
+pub(crate) mod secrets;
 mod text;
 
 use std::ffi::OsStr;
@@ -28,6 +32,7 @@ use forkyard::{Dialect, ListenAddress, Policy, PolicyRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use conflict::Conflict;
 pub(crate) use drain::Drain;
 pub(crate) use env::Env;
 use list::{OneOrMany, one_or_many};
