@@ -98,7 +98,9 @@ impl Yard {
             .env("PATH", path)
             .env("FORKYARD_HOME", self.home())
             .env("FORKYARD_RUNTIME_DIR", self.sockets());
-        FOREIGN.iter().for_each(|name| drop(command.env_remove(name)));
+        FOREIGN.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command
     }
 
@@ -207,11 +209,18 @@ impl Yard {
         waiting::until(wanted, || (self.state(name) == wanted).then_some(()));
     }
 
+    /// The control sockets that are there.
+    #[must_use]
+    pub fn socket_names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.sockets()).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| name.ends_with(".sock")).collect()
+    }
+
     /// The primaries that have a socket here.
     fn primaries(&self) -> Vec<i32> {
-        let entries = fs::read_dir(self.sockets()).into_iter().flatten().flatten();
         let pid = |name: String| name.strip_suffix(".sock")?.rsplit('.').next()?.parse().ok();
-        entries.filter_map(|entry| pid(entry.file_name().into_string().ok()?)).collect()
+        self.socket_names().into_iter().filter_map(pid).collect()
     }
 }
 
@@ -226,7 +235,9 @@ impl Drop for Yard {
     fn drop(&mut self) {
         for primary in self.primaries() {
             processes::signal(primary, Signal::KILL);
-            waiting::until("the end of a primary", || (!processes::is_alive(primary)).then_some(()));
+            waiting::until("the end of a primary", || {
+                (!processes::is_alive(primary)).then_some(())
+            });
         }
     }
 }

@@ -101,8 +101,7 @@ fn a_program_that_the_user_cannot_get_to_is_told_with_the_way_out() {
 #[test]
 fn workers_have_their_limits() {
     let launch = Launch::run("limits.js").workers(1).option("--nice", "4");
-    let launch =
-        launch.option("--open-files", "300").worker_env("INSTANCE_NAME", "MY_INSTANCE");
+    let launch = launch.option("--open-files", "300").worker_env("INSTANCE_NAME", "MY_INSTANCE");
     let forkyard = launch.option("--instance-var", "MY_INSTANCE").start();
     let worker = said(&forkyard, 1).remove(0);
     assert_eq!(worker["nice"], json!(4));

@@ -121,7 +121,9 @@ fn finished(what: &str, outcome: &Update) -> String {
 }
 
 fn subject(worker: Option<WorkerRef>) -> String {
-    worker.map(|worker| format!("worker {} of slot {} ", worker.worker, worker.slot)).unwrap_or_default()
+    worker
+        .map(|worker| format!("worker {} of slot {} ", worker.worker, worker.slot))
+        .unwrap_or_default()
 }
 
 /// Why there is no outcome.

@@ -12,7 +12,7 @@ use forkyard_control::client::{Client, Found, find};
 use forkyard_control::folder::runtime_dirs;
 
 use crate::exit_code::Failure;
-use crate::records::{Record, Store, Wanted};
+use crate::records::{Record, Store};
 
 /// From how alike a name is on it may be a slip of the pen: 1 is the same, 0 has nothing in common.
 const ALIKE: f64 = 0.5;
@@ -50,11 +50,6 @@ impl KnownApp {
         self.record.as_ref().and_then(|record| record.as_ref().ok())
     }
 
-    /// Whether it is one that should run.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.kept().is_some_and(|record| record.wanted == Wanted::Running)
-    }
-
     fn is_in(&self, group: &str) -> bool {
         self.kept().is_some_and(|record| record.settings.groups.iter().any(|name| name == group))
     }
@@ -83,10 +78,7 @@ fn kept(store: &Store) -> Result<BTreeMap<String, Result<Record, String>>, Failu
     Ok(store.names()?.into_iter().filter_map(loaded).collect())
 }
 
-fn joined(
-    kept: BTreeMap<String, Result<Record, String>>,
-    running: Vec<Found>,
-) -> Vec<KnownApp> {
+fn joined(kept: BTreeMap<String, Result<Record, String>>, running: Vec<Found>) -> Vec<KnownApp> {
     let mut apps: Vec<_> = kept
         .into_iter()
         .map(|(name, record)| KnownApp { name, record: Some(record), primary: None })
@@ -153,9 +145,8 @@ fn meant_by(apps: &[KnownApp], target: &str) -> Result<Vec<bool>, Failure> {
 
 fn unknown(target: &str, apps: &[KnownApp]) -> String {
     let likeness = |name: &str| strsim::normalized_damerau_levenshtein(name, target);
-    let nearest = apps.iter().map(|app| app.name.as_str()).max_by(|a, b| {
-        likeness(a).total_cmp(&likeness(b))
-    });
+    let nearest =
+        apps.iter().map(|app| app.name.as_str()).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     match (nearest, nearest.filter(|name| likeness(name) >= ALIKE)) {
         (None, _) => format!("there is no app {target:?}; there is none at all"),
         (_, Some(nearest)) => format!(
@@ -253,8 +244,10 @@ mod tests {
         let found = |app: &str, pid| Found { app: app.into(), pid, path: "/x".into() };
         let kept = BTreeMap::from([("web".to_owned(), Ok(record))]);
         let apps = joined(kept, vec![found("web", 7), found("web", 8), found("jobs", 9)]);
-        let shown: Vec<_> =
-            apps.iter().map(|app| (app.name.as_str(), app.record.is_some(), app.primary.is_some())).collect();
+        let shown: Vec<_> = apps
+            .iter()
+            .map(|app| (app.name.as_str(), app.record.is_some(), app.primary.is_some()))
+            .collect();
         assert_eq!(shown, [("jobs", false, true), ("web", true, true), ("web", false, true)]);
     }
 }

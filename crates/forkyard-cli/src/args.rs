@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
-use crate::commands::{
-    Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets,
-};
+use crate::commands::{Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets};
 use crate::control::ControlRule;
 use crate::logs::{Destination, LogRules, LogsOptions};
 use crate::settings::{App, Argument, Text, Workers};

@@ -18,7 +18,7 @@ use forkyard_control::folder::{runtime_dir, socket_path};
 use forkyard_control::types::{AppEvent, AppState, Status};
 use serde_json::json;
 use tokio::process::{Child, Command};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::answers::{Answers, broken_off};
 use crate::apps::known;
@@ -65,8 +65,9 @@ impl Background<'_> {
         self.store.keep(&record)?;
         self.store.forget_end(&name)?;
         // What can be said without starting anything is said here, and with its own exit code.
-        Kept::of(&name)?.launch()?.plan()?;
-        self.follow(&name, &mut self.spawn(&record)?).await
+        Kept::of(&name)?.former_launch()?.plan()?;
+        let limit = record.settings.ready.timeout();
+        self.follow(&name, &mut self.spawn(&record)?, limit).await
     }
 
     fn spawn(&self, record: &Record) -> Result<Child, Failure> {
@@ -95,7 +96,12 @@ impl Background<'_> {
         OpenOptions::new().create(true).append(true).mode(0o600).open(path)
     }
 
-    async fn follow(&self, name: &str, primary: &mut Child) -> Result<(), Failure> {
+    async fn follow(
+        &self,
+        name: &str,
+        primary: &mut Child,
+        limit: Duration,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
         let pid = primary.id().unwrap_or_default();
         let path = socket_path(&runtime_dir(), name, pid);
@@ -111,7 +117,14 @@ impl Background<'_> {
             return Ok(());
         }
         let client = Client::of(Found { app: name.to_owned(), pid, path });
-        match self.until_ready(&client).await {
+        let Ok(ready) = timeout(limit, self.until_ready(&client)).await else {
+            return Err(Failure::not_done(format!(
+                "{name} (pid {pid}) is not ready after {}, and goes on starting: a worker is ready \
+                 when it listens, if nothing else is said by --ready; see `forkyard logs {name}`",
+                shown(limit)
+            )));
+        };
+        match ready {
             Ok(true) => {
                 let text = format!("{name} is ready (pid {pid}) after {}", shown(began.elapsed()));
                 self.started(pid, &text);

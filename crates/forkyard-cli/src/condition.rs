@@ -98,15 +98,17 @@ impl Look {
 
     /// What all its workers take, in bytes.
     pub(crate) fn memory(&self, status: &Status) -> Option<u64> {
-        let known: Vec<_> = status.workers.iter().filter_map(|worker| worker.memory_bytes).collect();
+        let known: Vec<_> =
+            status.workers.iter().filter_map(|worker| worker.memory_bytes).collect();
         (!known.is_empty()).then(|| known.iter().sum())
     }
 
     /// Where it is served, in one line.
     pub(crate) fn listeners(&self, status: &Status) -> String {
-        let shown = status.listeners.iter().map(|listener| {
-            format!("{} ({})", listener.address, listener.policy)
-        });
+        let shown = status
+            .listeners
+            .iter()
+            .map(|listener| format!("{} ({})", listener.address, listener.policy));
         shown.collect::<Vec<_>>().join(", ")
     }
 
@@ -125,7 +127,9 @@ impl Look {
             Condition::Running(status) => {
                 let status = serde_json::to_value(status).unwrap_or_default();
                 let fields = status.as_object().cloned().unwrap_or_default();
-                object.extend(fields.into_iter().filter(|(name, _)| name != "app" && name != "state"));
+                object.extend(
+                    fields.into_iter().filter(|(name, _)| name != "app" && name != "state"),
+                );
             }
             Condition::Ended(end) => drop(object.insert("end".into(), json!(end))),
             Condition::Silent(why) | Condition::Broken(why) => {
@@ -248,7 +252,8 @@ pub(crate) mod tests {
     pub(crate) fn looks() -> Vec<Look> {
         let found = Found { app: "web".into(), pid: 42, path: "/run/web.42.sock".into() };
         let web = KnownApp { primary: Some(found), ..app("web", Wanted::Running) };
-        let broken = KnownApp { record: Some(Err("no JSON".into())), ..app("odd", Wanted::Running) };
+        let broken =
+            KnownApp { record: Some(Err("no JSON".into())), ..app("odd", Wanted::Running) };
         let left_of = |app: KnownApp, end| {
             let condition = left(&app, end);
             Look::of(app, condition)
@@ -267,8 +272,7 @@ pub(crate) mod tests {
     #[test]
     fn each_condition_has_its_word() {
         let words: Vec<_> = looks().iter().map(|look| look.condition().to_string()).collect();
-        let expected =
-            ["running", "silent", "stopped", "finished", "failed (3)", "dead", "broken"];
+        let expected = ["running", "silent", "stopped", "finished", "failed (3)", "dead", "broken"];
         assert_eq!(words, expected);
     }
 }

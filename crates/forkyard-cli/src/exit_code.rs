@@ -48,7 +48,8 @@ impl Failure {
     /// What became of several apps, each told by its name; the first one counts.
     pub(crate) fn several(failures: Vec<(&str, Failure)>) -> Self {
         let code = failures.first().map_or(UNEXPECTED, |(_, failure)| failure.code);
-        let told: Vec<_> = failures.iter().map(|(app, failure)| format!("{app}: {failure}")).collect();
+        let told: Vec<_> =
+            failures.iter().map(|(app, failure)| format!("{app}: {failure}")).collect();
         Self { code, message: told.join("\n") }
     }
 

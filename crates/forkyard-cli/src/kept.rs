@@ -13,7 +13,7 @@ use crate::home::log_dir;
 use crate::launch::Launch;
 use crate::names;
 use crate::records::{End, Record, Store, environment_of, text_environment};
-use crate::settings::App;
+use crate::settings::{App, file};
 
 /// One app's place in the home folder.
 #[derive(Clone, Debug)]
@@ -49,8 +49,25 @@ impl Kept {
         Launch::of(Some(self.name.clone()), app, record.directory)
     }
 
+    /// As it was when it last came up, for when the settings file is no good any more.
+    pub(crate) fn former_launch(&self) -> Result<Launch, Failure> {
+        let record = self.record()?;
+        let app = record.with_scale(record.settings.clone());
+        Launch::of(Some(self.name.clone()), app, record.directory)
+    }
+
     fn present_settings(&self, record: &Record) -> Result<App, Failure> {
-        Ok(record.settings.clone())
+        let Some(origin) = &record.origin else { return Ok(record.settings.clone()) };
+        let found = file::read(&origin.file)?;
+        let gone = || {
+            Failure::usage(format!(
+                "there is no app {:?} in {} any more",
+                self.name,
+                found.path.display()
+            ))
+        };
+        let app = found.apps.get(&self.name).ok_or_else(gone)?;
+        Ok(app.clone().in_environment(origin.environment.as_deref()))
     }
 
     /// That is how it ended.

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use end::End;
-pub(crate) use store::{Store, StoreError};
+pub(crate) use store::Store;
 
 use crate::settings::App;
 
@@ -30,7 +30,7 @@ const FORMAT: u32 = 1;
 /// What was started under a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    format: u32,
+    pub(crate) format: u32,
     /// The app's name.
     pub(crate) name: String,
     /// The settings file it comes from; none if it was named on the command line.

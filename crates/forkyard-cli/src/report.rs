@@ -18,9 +18,9 @@ use serde_json::{Map, Value, json};
 use crate::args::LogFormat;
 use crate::console::{self, Console};
 use crate::exit_code::Failure;
-pub(crate) use describe::given_up;
-use crate::logs::{Diary, Notice, Priority};
 use crate::limits::ByteSize;
+use crate::logs::{Diary, Notice, Priority};
+pub(crate) use describe::given_up;
 use describe::{counted, describe};
 pub(crate) use roll::{describe_failure, shown, with_tail};
 

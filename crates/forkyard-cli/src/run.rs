@@ -41,9 +41,9 @@ pub(crate) fn run(
         // Whoever leads a session already is nobody's shell's.
         let _ = rustix::process::setsid();
     }
-    let ended = subject.launch().and_then(|launch| {
-        run_launch(run, &subject, &launch, inherited, signals, reporter)
-    });
+    let ended = subject
+        .first_launch(reporter)
+        .and_then(|launch| run_launch(run, &subject, &launch, inherited, signals, reporter));
     subject.ended(&ended, reporter);
     ended.map(|ended| ExitCode::from(ended.code))
 }

@@ -47,6 +47,18 @@ impl Subject {
         }
     }
 
+    /// What it is now; if its settings file is no good any more, what it was when it last came up.
+    pub(crate) fn first_launch(&self, reporter: &Reporter) -> Result<Launch, Failure> {
+        match (self, self.launch()) {
+            (Self::Kept(kept), Err(failure)) => {
+                let launch = kept.former_launch()?;
+                reporter.warning(format!("{failure}\nthe settings from the last start are used"));
+                Ok(launch)
+            }
+            (_, launch) => launch,
+        }
+    }
+
     /// What its logs are like. Nobody sees the streams of an app that is kept.
     pub(crate) fn log_rules(&self, rules: LogRules) -> LogRules {
         match (self, &rules.destination) {

@@ -69,6 +69,20 @@ impl fmt::Display for ListenAddress {
 }
 
 impl ListenAddress {
+    /// Whether two programs could not both listen, one here and one there.
+    #[must_use]
+    pub fn clashes_with(&self, other: &Self) -> bool {
+        match (&self.endpoint, &other.endpoint) {
+            (Endpoint::Tcp { host, port, .. }, Endpoint::Tcp { host: other, port: same, .. })
+            | (Endpoint::Udp { host, port, .. }, Endpoint::Udp { host: other, port: same, .. }) => {
+                // Port 0 is another one for each.
+                port == same && *port != 0 && overlap(host, other)
+            }
+            (Endpoint::Unix { path, .. }, Endpoint::Unix { path: other, .. }) => path == other,
+            _ => false,
+        }
+    }
+
     /// Its names in rules: its port and its address, or its path.
     pub(crate) fn names(&self) -> [Option<String>; 2] {
         match &self.endpoint {
@@ -83,6 +97,23 @@ impl ListenAddress {
             Endpoint::Unix { path, .. } => [Some(path.clone()), None],
             Endpoint::Abstract { .. } | Endpoint::Descriptor { .. } => [None, None],
         }
+    }
+}
+
+/// `[::]` takes IPv4 connections too, unless it is told otherwise.
+fn overlap(one: &Host, other: &Host) -> bool {
+    let is_any = |host: &Host| match host {
+        Host::Any => true,
+        Host::V4(ip) => ip.is_unspecified(),
+        Host::V6(ip, _) => ip.is_unspecified(),
+    };
+    match (one, other) {
+        (Host::V4(any), Host::V6(ip, _)) | (Host::V6(ip, _), Host::V4(any))
+            if any.is_unspecified() =>
+        {
+            ip.is_unspecified()
+        }
+        _ => is_any(one) || is_any(other) || one == other,
     }
 }
 

@@ -32,7 +32,9 @@ async fn upgrade_one(app: KnownApp, answers: Answers) -> Result<(), Failure> {
     match &outcome {
         UpgradeOutcome::Finished { version, pause_ms } => {
             let pause = shown(std::time::Duration::from_millis(*pause_ms));
-            let text = format!("the primary (pid {pid}) runs forkyard {version} now; nothing was accepted for {pause}");
+            let text = format!(
+                "the primary (pid {pid}) runs forkyard {version} now; nothing was accepted for {pause}"
+            );
             answers.print(&outcome, &text);
             Ok(())
         }

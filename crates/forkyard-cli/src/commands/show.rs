@@ -55,7 +55,8 @@ fn described(look: &Look) -> String {
             line("generation", &status.generation);
             line("workers", &look.workers(status));
             for listener in &status.listeners {
-                let why = listener.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                let why =
+                    listener.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
                 line("serves", &format!("{} ({}{why})", listener.address, listener.policy));
             }
             past(status).iter().for_each(|(name, value)| line(name, value));
@@ -67,7 +68,10 @@ fn described(look: &Look) -> String {
             end.stderr_tail.iter().for_each(|last| line("stderr", last));
         }
         Condition::Dead => {
-            line("because", &"its primary is gone without a word: it was killed, or the machine stopped");
+            line(
+                "because",
+                &"its primary is gone without a word: it was killed, or the machine stopped",
+            );
         }
         Condition::Silent(why) | Condition::Broken(why) => line("because", why),
         Condition::Stopped => {}
@@ -107,9 +111,10 @@ fn outcome_of(outcome: &Update) -> String {
 fn workers(status: &Status) -> String {
     let mut workers: Vec<_> = status.workers.iter().collect();
     workers.sort_by_key(|worker| (worker.slot, worker.worker));
-    let mut text =
-        format!("\n  {:>4} {:>6} {:>8}  {:<9} {:>8} {:>8} {:>10} {:>8}\n", "slot", "worker", "pid",
-            "state", "up", "crashes", "memory", "cpu");
+    let mut text = format!(
+        "\n  {:>4} {:>6} {:>8}  {:<9} {:>8} {:>8} {:>10} {:>8}\n",
+        "slot", "worker", "pid", "state", "up", "crashes", "memory", "cpu"
+    );
     workers.iter().for_each(|worker| text.push_str(&worker_line(worker)));
     text
 }

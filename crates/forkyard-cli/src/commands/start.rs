@@ -26,10 +26,8 @@ use crate::settings::{App, Argument};
 
 /// What `forkyard start` can be told.
 #[derive(Clone, Debug, Parser)]
-#[command(
-    override_usage = "forkyard start [OPTIONS] PROGRAM [ARGS]...\n       \
-    forkyard start [OPTIONS] [FILE [APP]...]\n       forkyard start APP..."
-)]
+#[command(override_usage = "forkyard start [OPTIONS] PROGRAM [-- ARGS...]\n       \
+    forkyard start [OPTIONS] [FILE [APP]...]\n       forkyard start APP...")]
 pub(crate) struct Start {
     /// The app's name; by default PROGRAM's without its ending
     #[arg(long)]
@@ -50,9 +48,9 @@ pub(crate) struct Start {
     #[command(flatten)]
     settings: App,
 
-    /// A program and its arguments; or a settings file (.toml, .yaml, .json), by default
+    /// A program and its arguments, after `--` if they begin with a dash; or a settings file (.toml, .yaml, .json), by default
     /// forkyard.toml here, and which of its apps; or apps that were started before, `all`
-    #[arg(num_args = 0.., trailing_var_arg = true, value_name = "TARGET")]
+    #[arg(num_args = 0.., value_name = "TARGET")]
     targets: Vec<OsString>,
 }
 
@@ -143,8 +141,7 @@ fn from_program(options: &Start) -> Result<Record, Failure> {
     let args = words.map(Argument::from).collect();
     let settings = App { program, args, ..options.settings.clone() };
     let name = options.name.clone().unwrap_or_else(|| settings.default_name());
-    names::check(&name)
-        .map_err(|why| Failure::usage(format!("{why}; name the app by --name")))?;
+    names::check(&name).map_err(|why| Failure::usage(format!("{why}; name the app by --name")))?;
     Ok(Record::new(&name, settings, directory::start()?))
 }
 
@@ -165,9 +162,11 @@ fn from_file(
     };
     let found = file::read(&path)?;
     let origin = Origin { file: found.path.clone(), environment: options.environment.clone() };
+    let app_of =
+        |name: &str| found.apps[name].clone().in_environment(options.environment.as_deref());
     let record = |name: &str| Record {
         origin: Some(origin.clone()),
-        ..Record::new(name, found.apps[name].clone(), found.folder().to_owned())
+        ..Record::new(name, app_of(name), found.folder().to_owned())
     };
     Ok(chosen_of(&found, apps)?.into_iter().map(record).collect())
 }

@@ -108,7 +108,8 @@ pub(crate) async fn end(client: &Client, stage: Stage, answers: &Answers) -> Res
     client.stop(stage).await.map_err(failed)?;
     while !ending.ended_within(REMINDER).await {
         let waited = shown(started.elapsed());
-        let text = format!("{name} has not ended for {waited}; `forkyard stop --force {name}` hurries it");
+        let text =
+            format!("{name} has not ended for {waited}; `forkyard stop --force {name}` hurries it");
         answers.print(&json!({ "waiting": "end" }), &text);
     }
     answers.done("stopped", &format!("{name} stopped after {}", shown(started.elapsed())));

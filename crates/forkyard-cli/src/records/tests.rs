@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 
+use super::store::StoreError;
 use super::*;
 use crate::exit_code::Failure;
 

@@ -11,13 +11,17 @@
 //! What nobody has said is absent (`None`, or an empty list); what holds then is decided where the
 //! setting is used, once.
 
+mod conflict;
 mod drain;
 mod env;
+pub(crate) mod file;
 mod limits;
 mod list;
 mod ready;
 mod restart;
 mod roll;
+pub(crate) mod schema;
+pub(crate) mod secrets;
 mod text;
 
 use std::ffi::OsStr;
@@ -30,9 +34,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::LimitRules;
+pub(crate) use conflict::Conflict;
 pub(crate) use drain::Drain;
 pub(crate) use env::Env;
-use limits::{Limits, Port, RunAs, VariableName};
+pub(crate) use limits::{Limits, Port, RunAs, VariableName};
 use list::{OneOrMany, one_or_many};
 
 pub(crate) use ready::Ready;
@@ -154,17 +159,17 @@ pub(crate) struct App {
     /// What workers may use
     #[command(flatten)]
     #[serde(skip_serializing_if = "is_default")]
-    limits: Limits,
+    pub(crate) limits: Limits,
 
     /// A port for each worker, for programs that do not share one
     #[command(flatten)]
     #[serde(skip_serializing_if = "is_default")]
-    port: Port,
+    pub(crate) port: Port,
 
     /// The variable that tells a worker its slot [default: NODE_APP_INSTANCE]
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "is_default")]
-    instance_var: Option<Text<VariableName>>,
+    pub(crate) instance_var: Option<Text<VariableName>>,
 
     /// Apps of the same file that have to be ready before this one is started
     #[arg(skip)]
@@ -180,6 +185,12 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// As it is in the environment of that name, with nothing left of the others.
+    pub(crate) fn in_environment(mut self, name: Option<&str>) -> Self {
+        self.env = Env { variables: self.env.of(name).cloned().collect(), ..Env::default() };
+        self
+    }
+
     /// The policies asked for, the later ones outranking the earlier.
     ///
     /// By default, and by `auto`, workers of Deno get a policy by which they only ever are handed connections:

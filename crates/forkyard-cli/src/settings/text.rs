@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use forkyard::{CheckSettings, Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule, Signal, Surge};
+use forkyard::{
+    CheckSettings, Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule, Signal, Surge,
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
