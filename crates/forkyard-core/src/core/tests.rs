@@ -5,6 +5,7 @@ mod leaving;
 mod readiness;
 mod restarting;
 mod rolling;
+mod routing;
 mod spares;
 mod starting;
 mod stopping;
