@@ -9,14 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::place::{
-    asked, client, drive, event, grant, place, raw, request, request_with, socket, status,
+    asked, client, drive, event, grant, in_time, place, raw, request, request_with, socket, status,
 };
 
 /// The first line of an answer.
 async fn first_line(stream: &mut UnixStream) -> String {
     let mut line = Vec::new();
     while !line.ends_with(b"\r\n") {
-        line.push(stream.read_u8().await.unwrap());
+        line.push(in_time(stream.read_u8()).await.unwrap());
     }
     String::from_utf8(line).unwrap().trim_end().to_owned()
 }
@@ -24,8 +24,7 @@ async fn first_line(stream: &mut UnixStream) -> String {
 /// How much there is to read until the connection ends.
 async fn read_to_end(stream: &mut UnixStream) -> usize {
     let mut bytes = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut bytes));
-    read.await.expect("the connection ends").unwrap()
+    in_time(stream.read_to_end(&mut bytes)).await.unwrap()
 }
 
 /// More than are served at a time. They are given up in time for those who wait.
@@ -87,7 +86,7 @@ async fn who_has_gone_leaves_a_place_to_others() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), follows).await.expect("there is a place");
+        in_time(follows).await;
     }
     driving.abort();
 }

@@ -142,10 +142,13 @@ async fn a_primary_that_is_stopped_is_noticed() {
         stream.write_all(head.as_bytes()).await.unwrap();
         std::future::pending::<()>().await;
     };
-    let next = tokio::select! {
-        next = events.next() => next,
-        () = stopped => unreachable!(),
+    let next = async {
+        tokio::select! {
+            next = events.next() => next,
+            () = stopped => unreachable!(),
+        }
     };
+    let next = tokio::time::timeout(Duration::from_secs(300), next).await.expect("it is noticed");
     assert!(matches!(next, Err(ClientError::Silent { .. })), "{next:?}");
 }
 

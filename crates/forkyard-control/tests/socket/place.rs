@@ -1,6 +1,7 @@
 //! A folder for sockets, somebody who drives a primary, and clients.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use forkyard_control::client::{Client, Found};
 use forkyard_control::folder;
@@ -125,10 +126,16 @@ pub(crate) async fn asked(dir: &Path, request: &str) -> UnixStream {
     stream
 }
 
+/// What has to come, in the end.
+pub(crate) async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), awaited).await.expect("it comes in time")
+}
+
 /// The whole answer.
 pub(crate) async fn raw(dir: &Path, request: &str) -> String {
     let mut answer = Vec::new();
-    asked(dir, request).await.read_to_end(&mut answer).await.unwrap();
+    let mut stream = asked(dir, request).await;
+    in_time(stream.read_to_end(&mut answer)).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
