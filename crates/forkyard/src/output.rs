@@ -11,8 +11,8 @@
 //!                      └── the process has ended: read what is there, and no further
 //! ```
 //!
-//! Whoever writes line after line would wake the thread for each. So what follows closely on
-//! what was read is left in the pipe for a moment ([`Pace`]), unless it would fill it.
+//! Whoever writes line after line would wake the thread for each. So what follows closely is left
+//! in the pipe for a moment ([`Naps`]), unless it would fill it.
 //!
 //! For an upgrade of the primary the thread can be brought to rest between two reads: it
 //! gives away its pipes with the lines that have begun, and takes them back if the upgrade
@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use lines::Lines;
-use pace::Pace;
+use pace::{Naps, Pace};
 
 use crate::engine;
 use crate::event::WorkerInfo;
@@ -205,10 +205,14 @@ impl OutputPump {
         let (jobs, inbox) = mpsc::channel(forkyard_core::MAX_SLOTS);
         let (alive, drained) = watch::channel(());
         let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_io().enable_time();
+        let naps = Naps::default();
+        runtime.enable_io().on_thread_park({
+            let naps = naps.clone();
+            move || naps.take()
+        });
         let sink = Arc::new(Mutex::new(sink));
         let runtime = engine::start("forkyard-output", runtime, move |runtime| {
-            runtime.block_on(pump(inbox, &sink));
+            runtime.block_on(pump(inbox, &sink, &naps));
             drop(alive);
         })?;
         Ok((Self { jobs, runtime }, Drained(drained)))
@@ -282,10 +286,10 @@ pub(crate) fn pair(
     (Pipes { info, stdout, stderr, finish: finished, done, tail }, capture)
 }
 
-async fn pump(mut inbox: mpsc::Receiver<Job>, sink: &SharedSink) {
+async fn pump(mut inbox: mpsc::Receiver<Job>, sink: &SharedSink, naps: &Naps) {
     let (mut workers, switch) = (JoinSet::new(), RestSwitch::default());
     let follow = |workers: &mut JoinSet<_>, pipes| {
-        workers.spawn(read_worker(pipes, Arc::clone(sink), switch.signal()));
+        workers.spawn(read_worker(pipes, (Arc::clone(sink), naps.clone()), switch.signal()));
         while workers.try_join_next().is_some() {}
     };
     while let Some(job) = inbox.recv().await {
@@ -315,7 +319,11 @@ async fn join_all(workers: &mut JoinSet<Option<Pipes>>) -> Vec<Pipes> {
 }
 
 /// Reads to the end; returns the pipes if it comes to rest before.
-async fn read_worker(pipes: Pipes, sink: SharedSink, mut rest: RestSignal) -> Option<Pipes> {
+async fn read_worker(
+    pipes: Pipes,
+    (sink, naps): (SharedSink, Naps),
+    mut rest: RestSignal,
+) -> Option<Pipes> {
     let Pipes { info, stdout, stderr, mut finish, done, tail } = pipes;
     let mut out = Stream::new(stdout, Lines::new(info, StreamKind::Stdout, None));
     let mut err = Stream::new(stderr, Lines::new(info, StreamKind::Stderr, Some(tail.clone())));
@@ -324,7 +332,7 @@ async fn read_worker(pipes: Pipes, sink: SharedSink, mut rest: RestSignal) -> Op
         () = rest.wait() => false,
         // Whoever would have told us is gone, which tells the same.
         _ = &mut finish => true,
-        _ = async { tokio::join!(out.follow(&sink), err.follow(&sink)) } => true,
+        _ = async { tokio::join!(out.follow(&sink, &naps), err.follow(&sink, &naps)) } => true,
     };
     if !is_over {
         let (stdout, stderr) = (out.into_resting(), err.into_resting());
@@ -360,13 +368,13 @@ impl Stream {
     }
 
     /// Reads to the end, which may never come. May be dropped at any await.
-    async fn follow(&mut self, sink: &SharedSink) {
-        let mut pace = Pace::new();
+    async fn follow(&mut self, sink: &SharedSink, naps: &Naps) {
+        let mut pace = Pace::new(naps.clone());
         while let Some(pipe) = &self.pipe {
             match pipe.readable().await {
                 Ok(()) => {
                     let length = self.pass_on(&mut **lock(sink));
-                    pace.after(length).await;
+                    pace.looked(length);
                 }
                 Err(_) => self.pipe = None,
             }
@@ -506,7 +514,7 @@ mod tests {
         let Capture { finish, done, tail } = capture;
         finish.send(()).unwrap();
         let (rest, runtime) = (RestSwitch::default().signal(), Handle::current());
-        let read = move || runtime.block_on(read_worker(pipes, sink, rest));
+        let read = move || runtime.block_on(read_worker(pipes, (sink, Naps::default()), rest));
         let reading = tokio::task::spawn_blocking(read);
         // The sink takes this once it has come to the first line.
         hurry.send(()).unwrap();
