@@ -149,7 +149,8 @@ fn a_worker_that_uses_too_much_memory_is_replaced() {
     });
     let told = forkyard.wait("memory_limit_exceeded");
     assert_eq!((told.pid(), told.slot()), (hog.pid(), hog.slot()));
-    assert!(told.number("bytes").is_some_and(|bytes| bytes > 300 << 20), "{told:?}");
+    // It may have been in the midst of taking it.
+    assert!(told.number("bytes").is_some_and(|bytes| bytes > 200 << 20), "{told:?}");
     assert_eq!(told.number("limit_bytes"), Some(200 << 20));
     forkyard.wait_rolled(1);
     forkyard.wait_exited(hog.pid());
