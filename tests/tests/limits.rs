@@ -149,7 +149,8 @@ fn a_worker_that_uses_too_much_memory_is_replaced() {
     });
     let told = forkyard.wait("memory_limit_exceeded");
     assert_eq!((told.pid(), told.slot()), (hog.pid(), hog.slot()));
-    assert!(told.number("bytes").is_some_and(|bytes| bytes > 300 << 20), "{told:?}");
+    // It may have been in the midst of taking it.
+    assert!(told.number("bytes").is_some_and(|bytes| bytes > 200 << 20), "{told:?}");
     assert_eq!(told.number("limit_bytes"), Some(200 << 20));
     forkyard.wait_rolled(1);
     forkyard.wait_exited(hog.pid());
@@ -164,36 +165,33 @@ fn own_port(base: u16) -> Launch {
     launch.option("--port-from", base.to_string())
 }
 
-fn port_of(bound: &[Value], pid: i32) -> i64 {
-    let bound = bound.iter().find(|bound| bound["pid"] == json!(pid)).expect("it has said so");
-    bound["port"].as_i64().expect("a number")
+fn holder(bound: &[Value], port: i64) -> i32 {
+    let bound = bound.iter().find(|bound| bound["port"] == json!(port)).expect("somebody has it");
+    bound["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a process")
 }
 
 /// No two that live have the same, and a port that is free is used again, also by the next image.
 #[test]
 fn each_worker_binds_a_port_of_its_own() {
     let base = ports::free();
-    let forkyard = own_port(base).start();
+    // So that a worker that has ended is replaced at once.
+    let forkyard = own_port(base).option("--restart-reset-after", "1ms").start();
     let first = forkyard.wait_json("port", 2);
     let mut ports: Vec<_> = first.iter().map(|bound| bound["port"].as_i64()).collect();
     ports.sort_unstable();
     assert_eq!(ports, [0, 1].map(|index| Some(i64::from(base) + index)));
 
-    forkyard.reload_through(1);
-    let second = forkyard.wait_json("port", 4);
-    first.iter().for_each(|bound| {
-        let pid = bound["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-        forkyard.wait_exited(pid.expect("a process"));
-    });
-    assert!(port_of(&second, forkyard.seated()[0]) > i64::from(base) + 1, "beside its predecessor");
-
     forkyard.upgrade();
-    let victim = forkyard.seated()[1];
+    let victim = holder(&first, i64::from(base) + 1);
     processes::signal(victim, Signal::KILL);
-    let third = forkyard.wait_json("port", 5);
-    let live = port_of(&third, forkyard.seated()[0]);
-    let lowest = [0, 1].map(|index| i64::from(base) + index).into_iter().find(|port| *port != live);
-    assert_eq!(third[4]["port"].as_i64(), lowest);
+    let again = forkyard.wait_json("port", 3);
+    assert_eq!(again[2]["port"].as_i64(), Some(i64::from(base) + 1), "the other one lives");
+
+    let before = forkyard.seated();
+    forkyard.reload_through(1);
+    let second = forkyard.wait_json("port", 5);
+    before.iter().for_each(|pid| drop(forkyard.wait_exited(*pid)));
+    assert_eq!(second[3]["port"].as_i64(), Some(i64::from(base) + 2), "beside its predecessor");
     let ended = forkyard.stop();
     ended.assert_code(0).assert_nobody_left();
     assert_eq!(ended.all("worker_exited").filter(|event| is_crash(event)).count(), 1);
@@ -254,7 +252,7 @@ fn a_worker_of_another_user_can_say_that_it_is_ready() {
     if !is_root() {
         return;
     }
-    let launch = Launch::run("says-ready.py").interpreter("python3").workers(1);
+    let launch = Launch::run("says-ready.py").interpreter("/usr/bin/python3").workers(1);
     let launch = launch.option("--ready", "notify").option("--user", "nobody").impatient();
     let forkyard = launch.worker_env("RELEASE", "/").start();
     let first = forkyard.wait("worker_started").pid();
