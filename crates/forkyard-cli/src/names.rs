@@ -3,6 +3,9 @@
 /// The longest name, in bytes: it is part of a socket's path, which has to fit into 107.
 const LONGEST: usize = 40;
 
+/// The same as [`check`], for editors.
+pub(crate) const PATTERN: &str = "^(?!all$)[A-Za-z0-9_@+][A-Za-z0-9_@+.-]{0,39}$";
+
 /// Makes sure that something may be an app's name, or says what is wrong with it.
 pub(crate) fn check(name: &str) -> Result<(), String> {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.@+".contains(c);

@@ -11,12 +11,19 @@
 //! What nobody has said is absent (`None`, or an empty list); what holds then is decided where the
 //! setting is used, once.
 
+mod conflict;
 mod drain;
 mod env;
+#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
+pub(crate) mod file;
 mod list;
 mod ready;
 mod restart;
 mod roll;
+#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
+pub(crate) mod schema;
+#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
+pub(crate) mod secrets;
 mod text;
 
 use std::ffi::OsStr;
@@ -28,6 +35,7 @@ use forkyard::{Dialect, ListenAddress, Policy, PolicyRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use conflict::Conflict;
 pub(crate) use drain::Drain;
 pub(crate) use env::Env;
 use list::{OneOrMany, one_or_many};
