@@ -171,6 +171,29 @@ mod tests {
     }
 
     #[test]
+    fn addresses_clash_where_both_want_the_same() {
+        for (one, other, clash) in [
+            ("8000", "8000", true),
+            ("8000", "8001", false),
+            ("0", "0", false),
+            ("8000", "127.0.0.1:8000", true),
+            ("127.0.0.1:8000", "127.0.0.2:8000", false),
+            ("0.0.0.0:8000", "127.0.0.1:8000", true),
+            ("0.0.0.0:8000", "[::1]:8000", false),
+            ("0.0.0.0:8000", "[::]:8000", true),
+            ("udp:8000", "8000", false),
+            ("udp:53", "udp:53", true),
+            ("/run/x", "unix:/run/x", true),
+            ("/run/x", "/run/y", false),
+        ] {
+            let address = |text: &str| text.parse::<ListenAddress>().unwrap();
+            let (one, other) = (address(one), address(other));
+            assert_eq!(one.clashes_with(&other), clash, "{one} {other}");
+            assert_eq!(other.clashes_with(&one), clash, "{other} {one}");
+        }
+    }
+
+    #[test]
     fn what_is_no_address_is_said_with_the_way_out() {
         for text in ["", "x", "70000", "example.org:80", "1.2.3.4", "udp:", "udp:/x", "unix:"] {
             let error = text.parse::<ListenAddress>().unwrap_err();

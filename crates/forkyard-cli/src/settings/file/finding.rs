@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Renderer, Snippet};
+use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use super::mask::{Quote, Secrets};
@@ -63,19 +64,32 @@ impl Finding {
     /// As people read it, in colour. Ends with a new line.
     pub(crate) fn as_text(&self, file: &Path) -> String {
         let renderer = Renderer::styled().decor_style(DecorStyle::Ascii);
-        let file = file.display().to_string();
         let level = match self.gravity() {
             Gravity::Error => Level::ERROR,
             Gravity::Warning => Level::WARNING,
         };
-        let origin = Origin::path(file.as_str());
-        let origin = match &self.place {
-            Some(place) => origin.line(place.line).char_column(place.column),
-            None => origin,
+        let title = level.clone().primary_title(self.mistake.what.as_str());
+        let title = renderer.render(&[Group::with_title(title)]);
+        let content = Group::with_level(level).elements(self.quote()).elements(self.notes());
+        let content = match content.is_empty() {
+            true => String::new(),
+            false => format!("{}\n", renderer.render(&[content])),
         };
-        let group = Group::with_title(level.primary_title(self.mistake.what.as_str()));
-        let group = group.element(origin).elements(self.quote()).elements(self.notes());
-        format!("{}\n", renderer.render(&[group]))
+        format!("{title}\n{}\n{content}", self.origin(file))
+    }
+
+    /// Told here and not by the renderer, which would count the columns of what is left of a line
+    /// whose secrets are hidden.
+    fn origin(&self, file: &Path) -> String {
+        const STYLE: Style = AnsiColor::BrightBlue.on_default().bold();
+        let file = file.display();
+        match &self.place {
+            Some(Place { line, column, .. }) => {
+                let indent = line.to_string().len();
+                format!("{:indent$}{STYLE}-->{STYLE:#} {file}:{line}:{column}", "")
+            }
+            None => format!(" {STYLE}-->{STYLE:#} {file}"),
+        }
     }
 
     fn quote(&self) -> Option<Element<'_>> {

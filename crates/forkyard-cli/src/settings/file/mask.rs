@@ -43,12 +43,12 @@ impl Secrets {
         let line = text[line_start..].lines().next().unwrap_or_default();
         let local = |at: usize| at.clamp(line_start, line_start + line.len()) - line_start;
         let mark = local(start)..local(span.end.max(start));
-        let hidden = match self {
+        let hidden: Vec<_> = match self {
             Self::Known(spans) => {
                 let spans = spans.iter().map(|span| local(span.start)..local(span.end));
                 spans.filter(|span| !span.is_empty()).collect()
             }
-            Self::Unknown => suspicious(&text[..line_start], line),
+            Self::Unknown => suspicious(&text[..line_start], line).into_iter().collect(),
         };
         shortened(without(line, &hidden, &mark))
     }
@@ -65,7 +65,7 @@ fn of_app(app: &Node) -> Vec<Span> {
 }
 
 /// In a file that nobody could read: what may be a variable's value.
-fn suspicious(before: &str, line: &str) -> Vec<Range<usize>> {
+fn suspicious(before: &str, line: &str) -> Option<Range<usize>> {
     let mentions = |text: &str| {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         words.into_iter().any(|word| word == "env")
@@ -77,10 +77,7 @@ fn suspicious(before: &str, line: &str) -> Vec<Range<usize>> {
         || secrets::in_text(line) != line;
     // A header is a name, and no value.
     let is_header = line.starts_with('[') && line.trim_end().ends_with(']');
-    match is_suspicious && !is_header && assigned < line.len() {
-        true => vec![assigned..line.len()],
-        false => Vec::new(),
-    }
+    (is_suspicious && !is_header && assigned < line.len()).then_some(assigned..line.len())
 }
 
 /// `hidden` is in order.

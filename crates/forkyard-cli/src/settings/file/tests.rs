@@ -110,7 +110,6 @@ fn every_mistake_is_told_with_its_line() {
 [app.web]
 program = "server.js"
 worker = 4
-workers = 0
 pin = "yes"
 surge = 2
 restart = { limits = 3, delay = 5 }
@@ -120,6 +119,9 @@ cwd = 5
 [app.web.ready]
 rule = "listen"
 
+[app.web.roll]
+spares = -1
+
 [app."bad name"]
 args = 3.5
 
@@ -128,6 +130,15 @@ program = "jobs.js"
 colour = "red"
 "#
     ));
+}
+
+/// How many cores there are is said too.
+#[test]
+fn there_is_no_app_without_workers() {
+    for workers in ["0", "-1", "\"0\"", "100000"] {
+        let text = format!("[app.web]\nprogram = \"a\"\nworkers = {workers}\n");
+        assert_eq!(places("toml", &text), [(3, 11, "app.web.workers".to_owned())]);
+    }
 }
 
 #[test]
@@ -154,7 +165,7 @@ fn what_is_no_toml_yaml_or_json_is_told_where_it_breaks() {
 #[test]
 fn what_is_there_twice_is_told() {
     let toml = "[app.web]\nprogram = \"a\"\n[app.web]\nprogram = \"b\"\n";
-    assert_eq!(places("toml", toml), [(3, 6, String::new())]);
+    assert_eq!(places("toml", toml)[0], (3, 6, String::new()));
     let yaml = "app:\n  web: {program: a}\n  web: {program: b}\n";
     assert_eq!(places("yaml", yaml), [(3, 3, String::new())]);
     let json = "{\"app\": {\"web\": {\"program\": \"a\"},\n \"web\": {\"program\": \"b\"}}}";
@@ -283,7 +294,7 @@ fn an_address_of_two_apps_is_a_warning() {
 fn no_secret_is_quoted() {
     let toml = "[app.web]\nprogram = \"a\"\nenv = { KEY = \"secret\", B = [1] }\nargs = [\"--db\", \
                 true, \"postgres://a:secret@b\"]\n[app.b]\nprogram = \"a\"\n[app.b.env]\n\"\" = \
-                \"secret\"\np.A.B = \"secret\"\n";
+                \"secret\"\n[app.c]\nprogram = \"a\"\nenv.p.A.B = \"secret\"\n";
     let yaml = "app:\n  web:\n    program: a\n    env:\n      A: |\n        secret\n      B: \
                 [secret]\n      C: {D: [secret]}\n";
     let json = "{\"app\":{\"web\":{\"program\":3,\"env\":{\"A\":\"secret\",\"B\":[\"secret\"]}}}}";
@@ -301,8 +312,10 @@ fn no_secret_is_quoted() {
         let told = told(ending, text);
         assert!(!told.contains("secret") && told.contains("***"), "{told}");
     }
-    assert_eq!(places("toml", toml).len(), 5);
-    let expected = [(1, 28, "app.web.program".into()), (1, 57, "app.web.env.B".into())];
+    let told_of = places("toml", toml);
+    let settings: Vec<_> = told_of.iter().map(|(.., setting)| setting.as_str()).collect();
+    assert_eq!(settings, ["app.web.env.B", "app.web.args", "app.b.env", "app.c.env.p"]);
+    let expected = [(1, 26, "app.web.program".into()), (1, 52, "app.web.env.B".into())];
     assert_eq!(places("json", json), expected, "{}", told("json", json));
 }
 

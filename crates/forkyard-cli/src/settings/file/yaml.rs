@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Mistake>> {
     for event in Parser::new_from_str(text) {
         let (event, marks) = event.map_err(|error| vec![builder.places.broken(&error)])?;
         let span = builder.places.span(marks);
-        builder.take(event, span).map_err(|mistake| vec![mistake])?;
+        builder.take(event, span)?;
     }
     match builder.mistakes.is_empty() {
         true => Ok(builder.root.unwrap_or(Node { span: 0..0, value: Value::Nothing })),
@@ -69,7 +69,7 @@ impl Builder {
         }
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Mistake> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Vec<Mistake>> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(text.into_owned(), style, tag.as_deref(), &span)?;
@@ -84,23 +84,23 @@ impl Builder {
                 self.begin(span, anchor, Content::Table(Vec::new(), None))
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(&span),
-            Event::DocumentStart(_) if self.root.is_some() => {
-                Err(Mistake::at(&span, "there is a second document in this file")
-                    .because("put all apps into one"))
-            }
+            Event::DocumentStart(_) if self.root.is_some() => Err(vec![
+                Mistake::at(&span, "there is a second document in this file")
+                    .because("put all apps into one"),
+            ]),
             _ => Ok(()),
         }
     }
 
-    fn begin(&mut self, span: Span, anchor: usize, content: Content) -> Result<(), Mistake> {
+    fn begin(&mut self, span: Span, anchor: usize, content: Content) -> Result<(), Vec<Mistake>> {
         if self.open.len() == DEEPEST {
-            return Err(Mistake::at(&span, "this is deeper than any setting is"));
+            return Err(vec![Mistake::at(&span, "this is deeper than any setting is")]);
         }
         self.open.push(Open { start: span.start, anchor, content });
         Ok(())
     }
 
-    fn end(&mut self, span: &Span) -> Result<(), Mistake> {
+    fn end(&mut self, span: &Span) -> Result<(), Vec<Mistake>> {
         let Some(open) = self.open.pop() else { return Ok(()) };
         let value = match open.content {
             Content::List(items) => Value::List(items),
@@ -113,7 +113,7 @@ impl Builder {
         self.anchored(open.anchor, Node { span, value })
     }
 
-    fn anchored(&mut self, anchor: usize, node: Node) -> Result<(), Mistake> {
+    fn anchored(&mut self, anchor: usize, node: Node) -> Result<(), Vec<Mistake>> {
         // 0 is none.
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -122,20 +122,20 @@ impl Builder {
     }
 
     /// A short file could otherwise become a tree that fills all memory.
-    fn copy(&mut self, anchor: usize, span: Span) -> Result<Node, Mistake> {
+    fn copy(&mut self, anchor: usize, span: Span) -> Result<Node, Vec<Mistake>> {
         let Some(node) = self.anchors.get(&anchor) else {
             let what = "this alias stands within what it stands for";
-            return Err(Mistake::at(&span, what));
+            return Err(vec![Mistake::at(&span, what)]);
         };
         self.copied += size(node);
         if self.copied > MOST_COPIED {
             let what = format!("the aliases stand for more than {MOST_COPIED} values");
-            return Err(Mistake::at(&span, what).because("this one is too much"));
+            return Err(vec![Mistake::at(&span, what).because("this one is too much")]);
         }
         Ok(node.clone())
     }
 
-    fn put(&mut self, node: Node) -> Result<(), Mistake> {
+    fn put(&mut self, node: Node) -> Result<(), Vec<Mistake>> {
         match self.open.last_mut().map(|open| &mut open.content) {
             None => self.root = Some(node),
             Some(Content::List(items)) => items.push(node),
@@ -153,32 +153,32 @@ fn scalar(
     style: ScalarStyle,
     tag: Option<&Tag>,
     span: &Span,
-) -> Result<Value, Mistake> {
+) -> Result<Value, Vec<Mistake>> {
     let tag = tag.filter(|tag| !(tag.handle.is_empty() && tag.suffix == "!"));
     let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
     match (tag, style) {
         (Some(_), _) if !is_text => {
-            Err(Mistake::at(span, "this has a tag").because("of tags only !!str is known"))
+            Err(vec![Mistake::at(span, "this has a tag").because("of tags only !!str is known")])
         }
         (None, ScalarStyle::Plain) => Ok(plain::value(text)),
         _ => Ok(Value::Text(text)),
     }
 }
 
-fn as_key(node: Node) -> Result<(String, Span), Mistake> {
+fn as_key(node: Node) -> Result<(String, Span), Vec<Mistake>> {
     let key = match node.value {
         Value::Text(text) | Value::Number(text) => text,
         Value::Integer(number) => number.to_string(),
         Value::Truth(truth) => truth.to_string(),
         Value::Nothing | Value::List(_) | Value::Table(_) => {
-            return Err(Mistake::at(&node.span, "this is no key").because("a key is a word"));
+            return Err(vec![Mistake::at(&node.span, "this is no key").because("a key is a word")]);
         }
     };
     Ok((key, node.span))
 }
 
 /// What a table says itself outranks what it takes over.
-fn merged(entries: Vec<Entry>) -> Result<Vec<Entry>, Mistake> {
+fn merged(entries: Vec<Entry>) -> Result<Vec<Entry>, Vec<Mistake>> {
     let (merges, mut own): (Vec<_>, Vec<_>) =
         entries.into_iter().partition(|entry| entry.key == MERGE);
     for merge in merges {
@@ -191,15 +191,17 @@ fn merged(entries: Vec<Entry>) -> Result<Vec<Entry>, Mistake> {
     Ok(own)
 }
 
-fn taken_over(mut node: Node) -> Result<Vec<Entry>, Mistake> {
+fn taken_over(mut node: Node) -> Result<Vec<Entry>, Vec<Mistake>> {
     match mem::replace(&mut node.value, Value::Nothing) {
         Value::Table(entries) => Ok(entries),
         Value::List(tables) => {
             let entries = tables.into_iter().map(taken_over).collect::<Result<Vec<_>, _>>()?;
             Ok(entries.into_iter().flatten().collect())
         }
-        _ => Err(Mistake::at(&node.span, "this is no table")
-            .because("`<<` takes over the entries of a table, or of a list of them")),
+        _ => Err(vec![
+            Mistake::at(&node.span, "this is no table")
+                .because("`<<` takes over the entries of a table, or of a list of them"),
+        ]),
     }
 }
 
