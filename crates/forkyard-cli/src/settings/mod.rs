@@ -14,8 +14,8 @@
 mod conflict;
 mod drain;
 mod env;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
 pub(crate) mod file;
+mod limits;
 mod list;
 mod ready;
 mod restart;
@@ -35,12 +35,12 @@ use forkyard::{Dialect, ListenAddress, Policy, PolicyRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LimitRules;
 pub(crate) use conflict::Conflict;
 pub(crate) use drain::Drain;
 pub(crate) use env::Env;
 pub(crate) use limits::{Limits, Port, RunAs, VariableName};
 use list::{OneOrMany, one_or_many};
-
 pub(crate) use ready::Ready;
 pub(crate) use restart::Restart;
 pub(crate) use roll::Roll;
