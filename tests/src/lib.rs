@@ -15,6 +15,7 @@ pub mod client;
 pub mod command;
 pub mod events;
 mod http2;
+pub mod kept;
 pub mod load;
 pub mod on_disk;
 pub mod ports;
