@@ -77,6 +77,7 @@ pub(crate) enum FileError {
 
 impl FileError {
     /// What is wrong with the file, in the order of its lines.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for `check`"))]
     pub(crate) fn findings(&self) -> &[Finding] {
         match self {
             Self::Wrong { findings, .. } => findings,

@@ -73,7 +73,7 @@ fn in_url(word: &str) -> Cow<'_, str> {
 /// A program's arguments, as they may be shown: `--password=…`, `--token …`, `KEY=…`.
 pub(crate) fn in_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut is_secret = false;
-    let mut shown = |argument: &str| {
+    let shown = |argument: &str| {
         let before = std::mem::take(&mut is_secret);
         match argument.split_once('=') {
             _ if before && !argument.starts_with('-') => HIDDEN.to_owned(),
@@ -85,7 +85,7 @@ pub(crate) fn in_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> 
             _ => in_text(argument).into_owned(),
         }
     };
-    arguments.into_iter().map(|argument| shown(argument)).collect()
+    arguments.into_iter().map(shown).collect()
 }
 
 /// An app's settings with its secrets hidden, in the shape of a settings file.

@@ -47,6 +47,7 @@ impl Finding {
     }
 
     /// As machines read it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for `check`"))]
     pub(crate) fn as_json(&self) -> Value {
         let Mistake { setting, what, why, help, .. } = &self.mistake;
         let place = self.place.as_ref();
