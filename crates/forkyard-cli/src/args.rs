@@ -1,6 +1,7 @@
 //! The command line.
 
 mod roll;
+mod triggers;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::{Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule};
 
 pub(crate) use roll::RollOptions;
+pub(crate) use triggers::TriggerOptions;
 
 use crate::control::ControlRule;
 
@@ -158,6 +160,9 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) roll: RollOptions,
+
+    #[command(flatten)]
+    pub(crate) triggers: TriggerOptions,
 
     /// The program's file, or its name in PATH, and its arguments
     // One list, because only the last positional may be followed by what looks like options.

@@ -17,6 +17,7 @@ use crate::report::{Opening, Reporter};
 use crate::run::{Desk, Staff, serve};
 use crate::signals::HeldSignals;
 use crate::sink::Printer;
+use crate::triggers::Triggers;
 
 /// Runs the primary.
 pub(crate) fn demo(
@@ -44,6 +45,7 @@ pub(crate) fn demo(
         reporter,
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, ControlRule::Serve),
+        triggers: Triggers::none(),
     };
     serve(builder, Some(staff), signals, &opening, desk)
 }

@@ -23,6 +23,7 @@ mod run;
 mod signals;
 mod sink;
 mod terminal;
+mod triggers;
 mod upgrade;
 mod version;
 mod watch;

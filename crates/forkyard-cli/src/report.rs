@@ -2,6 +2,7 @@
 
 mod describe;
 mod roll;
+mod triggers;
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -10,11 +11,13 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 use forkyard::{Event, Outcome, Policy, RollStep, Stage, WorkerInfo};
 use forkyard_control::types::Update;
+use jiff::Zoned;
 use serde_json::{Map, Value, json};
 
 use crate::args::LogFormat;
 use crate::console::Console;
 use crate::exit_code::Failure;
+use crate::triggers::{Cause, Schedule, Watched};
 use describe::{counted, describe};
 pub(crate) use roll::{describe_failure, shown, with_tail};
 
@@ -175,6 +178,26 @@ impl Reporter {
     pub(crate) fn reload_failed(&self, why: &str) {
         let text = format!("reload failed, and the workers serve on: {why}");
         self.print(&Entry::new(Level::Error, "reload_failed", text, json!({ "reason": why })));
+    }
+
+    /// The app reloads by itself.
+    pub(crate) fn reload_wanted(&self, cause: &Cause) {
+        self.print(&triggers::wanted(cause));
+    }
+
+    /// When the app reloads next by the clock.
+    pub(crate) fn reload_scheduled(&self, at: &Zoned, schedule: &Schedule) {
+        self.print(&triggers::scheduled(at, schedule));
+    }
+
+    /// It was time for a reload, too long ago.
+    pub(crate) fn reload_missed(&self, at: &Zoned, schedule: &Schedule) {
+        self.print(&triggers::missed(at, schedule));
+    }
+
+    /// So much is watched.
+    pub(crate) fn watching(&self, watched: Watched) {
+        self.print(&triggers::watching(watched));
     }
 
     /// Something went wrong that does not keep the app from running.

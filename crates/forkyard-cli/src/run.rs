@@ -19,6 +19,7 @@ use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::signals::{HeldSignals, Signals};
 use crate::sink::Printer;
+use crate::triggers::Triggers;
 use crate::watch::{Ended, watch};
 
 /// How long whoever asked twice to stop waits for readers of the output.
@@ -39,6 +40,7 @@ pub(crate) fn run(
         true => None,
         false => Some(launch.plan()?),
     };
+    let triggers = Triggers::new(run.triggers.rules(), launch.directory());
     let source: Source = Arc::new(move || launch.plan());
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
     let (listen, spares) = (&*run.listen, run.roll.spares);
@@ -52,6 +54,7 @@ pub(crate) fn run(
         reporter,
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, run.control_rule()),
+        triggers,
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -122,6 +125,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) reporter: &'a Reporter,
     pub(crate) reloads: Reloads,
     pub(crate) control: Control,
+    pub(crate) triggers: Triggers,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff

@@ -12,6 +12,7 @@ use crate::reload::REMINDER;
 use crate::report::Reporter;
 use crate::run::Desk;
 use crate::signals::{self, Instruction, Signals};
+use crate::triggers::Cause;
 use crate::upgrade::Upgrade;
 
 /// How long the command's own lines may take to be written before an upgrade. The primary
@@ -33,6 +34,7 @@ pub(crate) async fn watch(
 ) -> Result<Ended, Failure> {
     let (handle, keys) = (cluster.handle(), read_keys(desk.reporter));
     let (upgrade, next_stop) = (Upgrade::default(), Stage::Disconnect);
+    desk.triggers.start(desk.reporter);
     Watch { handle, desk, upgrade, keys, next_stop }.until_over(cluster, signals).await
 }
 
@@ -67,6 +69,9 @@ impl Watch<'_, '_> {
                 instruction = signals.next(), if goes_on => self.obey(instruction).await,
                 wish = self.desk.control.next(), if goes_on => self.grant(wish).await,
                 Key::Reload = next_key(self.keys.as_mut()) => self.reload(None),
+                cause = self.desk.triggers.next(self.desk.reporter), if goes_on => {
+                    self.reload_because(&cause);
+                }
                 planned = self.desk.reloads.planned(), if goes_on => {
                     self.desk.reloads.begin(planned, &self.handle, self.desk.reporter).await;
                 }
@@ -88,8 +93,19 @@ impl Watch<'_, '_> {
         self.desk.reloads.event(event);
         match event {
             // The next image is to find the terminal as this one did.
-            Event::Upgrading => self.keys = None,
-            Event::UpgradeFailed { .. } if self.keys.is_none() => self.keys = read_keys(reporter),
+            Event::Upgrading => {
+                self.keys = None;
+                // The next image finds it waiting.
+                if let Some(cause) = self.desk.triggers.rest() {
+                    self.reload_because(&cause);
+                }
+            }
+            Event::UpgradeFailed { .. } => {
+                self.desk.triggers.start(reporter);
+                if self.keys.is_none() {
+                    self.keys = read_keys(reporter);
+                }
+            }
             Event::Exited { .. } if signals.is_init() => {
                 reap_after_worker(&self.handle, reporter).await;
             }
@@ -130,6 +146,11 @@ impl Watch<'_, '_> {
             Wish::Follow(watcher) => self.desk.reloads.follow(watcher),
             Wish::Upgrade(watcher) => self.upgrade.ask(Some(watcher), &self.handle),
         }
+    }
+
+    fn reload_because(&mut self, cause: &Cause) {
+        self.desk.reporter.reload_wanted(cause);
+        self.reload(None);
     }
 
     fn reload(&mut self, watcher: Option<Watcher>) {
