@@ -27,18 +27,18 @@ pub(crate) fn demo(
 ) -> Result<ExitCode, Failure> {
     let program =
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
-    let workers = options.workers.count();
+    let workers = options.workers.value.count();
     let plan = Plan { program: program.clone(), workers };
     let source: Source = Arc::new(move || Ok(plan.clone()));
     let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
     let builder = Cluster::builder()
         .program(program)
-        .policy_rule(options.policy.clone())
+        .policy_rule(options.policy.value.clone())
         .output(Output::Lines(Box::new(Printer::new(options.log_format))));
     let opening = Opening {
         app: "demo".into(),
         program: format!("http://127.0.0.1:{}", options.port),
-        policy: options.policy.policy,
+        policy: options.policy.value.policy,
     };
     let staff = Staff { listen: &[], workers, spares: 0 };
     let desk = Desk {

@@ -20,6 +20,7 @@ mod planning;
 mod reload;
 mod report;
 mod run;
+mod settings;
 mod signals;
 mod sink;
 mod terminal;

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, IdleRule, InheritedFds, ListenAddress, Origin, Output, ReadyRule,
-    RequestError, RestartMode, RestartSettings, Stage,
+    Cluster, ClusterBuilder, Dialect, IdleRule, InheritedFds, ListenAddress, Origin, Output,
+    ReadyRule, RequestError, Stage,
 };
 
-use crate::args::{RollOptions, Run};
+use crate::args::Run;
 use crate::control::Control;
+use crate::directory;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
+use crate::settings::App;
 use crate::signals::{HeldSignals, Signals};
 use crate::sink::Printer;
 use crate::triggers::Triggers;
@@ -32,20 +34,25 @@ pub(crate) fn run(
     signals: HeldSignals,
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
-    let launch = Launch::of(run)?;
-    let opening =
-        Opening { app: launch.name(), program: launch.shown(), policy: run.general_policy() };
+    let launch = Launch::of(run.name.clone(), run.app(), directory::start()?)?;
+    let app = launch.app().clone();
+    let opening = Opening {
+        app: launch.name().to_owned(),
+        program: launch.shown(),
+        policy: app.general_policy(),
+    };
     // What is there already needs nothing that may be gone from the disk by now.
     let plan = match forkyard::is_upgrade() {
         true => None,
         false => Some(launch.plan()?),
     };
-    let triggers = Triggers::new(run.triggers.rules(), launch.directory());
+    let triggers = Triggers::new(app.trigger_rules(), launch.directory());
     let source: Source = Arc::new(move || launch.plan());
-    let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
-    let (listen, spares) = (&*run.listen, run.roll.spares);
+    let rule = ReloadRule { surge: app.roll.surge(), second: app.roll.second_reload() };
+    let listen: Vec<_> = app.listen.iter().map(|address| address.value.clone()).collect();
+    let (listen, spares) = (&*listen, app.roll.spares());
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
-    let builder = settings(run)
+    let builder = settings(&app)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
@@ -69,46 +76,34 @@ fn raise_nofile_limit(reporter: &Reporter) -> Option<u64> {
     })
 }
 
-fn settings(run: &Run) -> ClusterBuilder {
-    let restart = RestartSettings {
-        mode: RestartMode::Always,
-        delay: run.restart_delay,
-        max_delay: run.restart_max_delay,
-        limit: run.restart_limit,
-        window: run.restart_window,
-        reset_after: run.restart_reset_after,
-        done_codes: run.no_restart_codes.clone(),
-    };
+fn settings(app: &App) -> ClusterBuilder {
+    let serialization = app.serialization.as_ref().map_or(Dialect::Json, |dialect| dialect.value);
     let builder = Cluster::builder()
-        .serialization(run.serialization)
-        .restart(restart)
+        .serialization(serialization)
+        .restart(app.restart.rules())
         .when_idle(IdleRule::Finish)
-        .drain_timeout(run.drain_timeout)
-        .term_timeout(run.term_timeout)
-        .upgrade_timeout(run.upgrade_timeout);
-    let builder = match run.start_timeout {
-        Some(limit) => builder.start_timeout(limit),
-        None => builder,
-    };
-    let builder = if run.pin { builder.pin_workers() } else { builder };
-    let builder = roll_settings(builder, &run.roll).ready(ready_rule(run));
-    run.policies().into_iter().fold(builder, ClusterBuilder::policy_rule)
-}
-
-fn roll_settings(builder: ClusterBuilder, roll: &RollOptions) -> ClusterBuilder {
+        .drain_timeout(app.drain.timeout())
+        .term_timeout(app.drain.term_timeout())
+        .drain_grace(app.drain.grace())
+        .ready(ready_rule(app))
+        .ready_timeout(app.ready.timeout())
+        .settle(app.ready.settle());
     let builder =
-        builder.ready_timeout(roll.ready_timeout).settle(roll.settle).drain_grace(roll.drain_grace);
-    let builder = roll.check().into_iter().fold(builder, ClusterBuilder::check);
-    match roll.shutdown_message {
-        true => builder.drain_message("shutdown"),
-        false => builder,
-    }
+        app.start_timeout.iter().fold(builder, |builder, limit| builder.start_timeout(limit.value));
+    let builder = app
+        .upgrade_timeout
+        .iter()
+        .fold(builder, |builder, limit| builder.upgrade_timeout(limit.value));
+    let builder = app.ready.check().into_iter().fold(builder, ClusterBuilder::check);
+    let builder = app.drain.message().into_iter().fold(builder, ClusterBuilder::drain_message);
+    let builder = if app.pin { builder.pin_workers() } else { builder };
+    app.policies().into_iter().fold(builder, ClusterBuilder::policy_rule)
 }
 
 /// Nobody sees a worker listen on what it has inherited.
-fn ready_rule(run: &Run) -> ReadyRule {
-    let unsaid = if run.listen.is_empty() { ReadyRule::Listening } else { ReadyRule::Started };
-    run.roll.ready_rule().unwrap_or(unsaid)
+fn ready_rule(app: &App) -> ReadyRule {
+    let unsaid = if app.listen.is_empty() { ReadyRule::Listening } else { ReadyRule::Started };
+    app.ready.rule().unwrap_or(unsaid)
 }
 
 /// How many workers there shall be.

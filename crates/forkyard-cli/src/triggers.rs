@@ -18,9 +18,9 @@ use jiff::Zoned;
 
 use crate::report::Reporter;
 use files::{Files, News};
-pub(crate) use files::{Glob, WatchRules, Watched};
+pub(crate) use files::{Glob, GlobError, WatchRules, Watched};
 use schedule::Scheduler;
-pub(crate) use schedule::{Schedule, ScheduleRules, Zone};
+pub(crate) use schedule::{Schedule, ScheduleError, ScheduleRules, UnknownZone, Zone};
 use schedule::{Turn, Turnout};
 
 /// What an app reloads for by itself; by default nothing.

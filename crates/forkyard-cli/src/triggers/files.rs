@@ -26,8 +26,8 @@ use tokio::time::Instant;
 
 use super::Cause;
 use quiet::Quiet;
-pub(crate) use selection::Glob;
 use selection::Selection;
+pub(crate) use selection::{Glob, GlobError};
 use tree::Tree;
 pub(crate) use tree::{Trouble, Watched};
 use watcher::{Report, Watcher};

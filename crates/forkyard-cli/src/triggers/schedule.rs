@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use alarm::Alarm;
-pub(crate) use time::{Schedule, Zone};
+pub(crate) use time::{Schedule, ScheduleError, UnknownZone, Zone};
 use timetable::Timetable;
 pub(crate) use timetable::{Turn, Turnout};
 

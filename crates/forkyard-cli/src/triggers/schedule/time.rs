@@ -30,7 +30,7 @@ pub(crate) enum ScheduleError {
 }
 
 /// A time zone by its name in the tz database.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Zone(TimeZone);
 
 /// Why there is no such zone.

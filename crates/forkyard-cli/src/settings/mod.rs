@@ -1,0 +1,228 @@
+//! An app's settings: the same types are the flags of `forkyard run` and `start`, the keys of a
+//! settings file, and the JSON Schema by which editors complete it.
+//!
+//! ```text
+//!   command line ──clap──▶ ┐
+//!   forkyard.toml ─serde─▶ ├─ App ──▶ Launch, ClusterBuilder, and what else has rules of its own
+//!   record ────────serde─▶ ┘   │
+//!                              └─schemars──▶ JSON Schema
+//! ```
+//!
+//! What nobody has said is absent (`None`, or an empty list); what holds then is decided where the
+//! setting is used, once.
+
+mod drain;
+mod env;
+mod list;
+mod ready;
+mod restart;
+mod roll;
+mod text;
+mod triggers;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use forkyard::{Dialect, ListenAddress, Policy, PolicyRule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use drain::Drain;
+pub(crate) use env::Env;
+use list::{OneOrMany, one_or_many};
+pub(crate) use ready::Ready;
+pub(crate) use restart::Restart;
+pub(crate) use roll::Roll;
+pub(crate) use text::{Argument, FromText, Text, Workers};
+
+use crate::triggers::{Glob, Schedule, Zone};
+
+/// What one app is and how it is run.
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct App {
+    /// The program's file, or its name in PATH
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) program: Option<PathBuf>,
+
+    /// The program's arguments
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Argument>")]
+    pub(crate) args: Vec<Argument>,
+
+    /// How many workers: a number, or `max` for one a core (less what CPU affinity and
+    /// control group quotas take away); by default what WEB_CONCURRENCY says, else `max`
+    #[arg(short, long, value_name = "N|max", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) workers: Option<Text<Workers>>,
+
+    /// How connections reach the workers: `auto`, `kernel`, `round-robin`,
+    /// `least-connections`, `ip-hash` or `shared`; with a port or a socket's path before it
+    /// for one listener only, as in `8443=shared` [default: auto; for Deno round-robin]
+    #[arg(long, value_name = "[LISTENER=]POLICY")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Text<PolicyRule>>")]
+    pub(crate) policy: Vec<Text<PolicyRule>>,
+
+    /// An address that workers inherit, as from systemd (LISTEN_FDS); for programs that do not
+    /// ask for addresses as Node's do. 8000, IP:8000, unix:/PATH, udp:IP:53 (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Text<ListenAddress>>")]
+    pub(crate) listen: Vec<Text<ListenAddress>>,
+
+    /// Give each worker one core, the slot's number picking it among those that may be used
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) pin: bool,
+
+    /// The workers' directory; PROGRAM is looked for there
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) cwd: Option<PathBuf>,
+
+    /// Variables for the workers' environment; a table in it is for the environment of that
+    /// name, and outranks them when that is chosen
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) env: Env,
+
+    /// A file of variables for the workers' environment (may be repeated; later ones and
+    /// `--env` outrank it)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<PathBuf>")]
+    pub(crate) env_file: Vec<PathBuf>,
+
+    /// What runs PROGRAM; by default `node` for .js .mjs .cjs .ts .mts .cts
+    #[arg(long, value_name = "PATH")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) interpreter: Option<PathBuf>,
+
+    /// Arguments for the interpreter, separated by spaces (may be repeated)
+    #[arg(long = "node-args", value_name = "ARGS", allow_hyphen_values = true)]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub(crate) interpreter_args: Vec<String>,
+
+    /// How messages between primary and workers are written: `json` or `advanced`, as in
+    /// Node's `serialization` [default: json]
+    #[arg(long, value_name = "DIALECT")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) serialization: Option<Text<Dialect>>,
+
+    /// End a worker that is not listening by then, and count it as crashed
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) start_timeout: Option<Text<Duration>>,
+
+    /// How long a new version of Forkyard may take to get ready when it takes over [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) upgrade_timeout: Option<Text<Duration>>,
+
+    /// When and how often workers that have ended are started again
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) restart: Restart,
+
+    /// When a new worker may take over
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) ready: Ready,
+
+    /// How a worker is asked to leave
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) drain: Drain,
+
+    /// How all workers are replaced
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) roll: Roll,
+
+    /// Reload when one of these files changes: a glob from the workers' directory on, as in
+    /// `src/**`; `!` before it for what does not count (may be repeated)
+    #[arg(long, value_name = "GLOB")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Text<Glob>>")]
+    pub(crate) watch: Vec<Text<Glob>>,
+
+    /// How long nothing must have changed before `watch` reloads [default: 300ms]
+    #[arg(long, value_name = "TIME", requires = "watch")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) watch_quiet: Option<Text<Duration>>,
+
+    /// Reload at these times, as cron has them: `0 4 * * *` (may be repeated)
+    #[arg(long, value_name = "CRON")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Text<Schedule>>")]
+    pub(crate) schedule: Vec<Text<Schedule>>,
+
+    /// The time zone of the schedule, as in Europe/Berlin [default: the system's]
+    #[arg(long, value_name = "TZ", requires = "schedule")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) time_zone: Option<Text<Zone>>,
+
+    /// Apps of the same file that have to be ready before this one is started
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub(crate) depends_on: Vec<String>,
+
+    /// Names by which this app is meant together with others (may be repeated)
+    #[arg(long = "group-name", value_name = "NAME")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub(crate) groups: Vec<String>,
+}
+
+impl App {
+    /// The policies asked for, the later ones outranking the earlier.
+    ///
+    /// By default, and by `auto`, workers of Deno get a policy by which they only ever are handed connections:
+    /// what Deno 2.9 is handed beside a socket of its own it drops.
+    pub(crate) fn policies(&self) -> Vec<PolicyRule> {
+        let asked_for = self.policy.iter().map(|rule| rule.value.clone());
+        let runner = self.interpreter.as_deref().or(self.program.as_deref());
+        if runner.and_then(Path::file_name) != Some(OsStr::new("deno")) {
+            return asked_for.collect();
+        }
+        let by_default = PolicyRule { listener: None, policy: Policy::RoundRobin };
+        let handed = |rule: PolicyRule| match rule.policy {
+            Policy::Auto => PolicyRule { policy: Policy::RoundRobin, ..rule },
+            _ => rule,
+        };
+        [by_default].into_iter().chain(asked_for.map(handed)).collect()
+    }
+
+    /// The policy for every listener that no rule names.
+    pub(crate) fn general_policy(&self) -> Policy {
+        let rules = self.policies();
+        let rule = rules.iter().rev().find(|rule| rule.listener.is_none());
+        rule.map_or(Policy::default(), |rule| rule.policy)
+    }
+
+    /// What the app is called if nobody says so.
+    pub(crate) fn default_name(&self) -> String {
+        let stem = self.program.as_deref().and_then(Path::file_stem);
+        stem.unwrap_or(OsStr::new("app")).to_string_lossy().into_owned()
+    }
+}
+
+/// Whether a setting is as if nobody had said anything.
+fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
+}
+
+/// The time that was set, or the one that holds otherwise.
+fn time_or(set: Option<&Text<Duration>>, otherwise: Duration) -> Duration {
+    set.map_or(otherwise, |time| time.value)
+}
+
+#[cfg(test)]
+mod tests;
