@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
 use crate::control::ControlRule;
+use crate::import::Import;
 use crate::settings::{App, Argument, Text, Workers};
 
 /// Run a server on all cores of a machine: many workers behind one port, restarted when
@@ -34,6 +35,8 @@ pub(crate) enum Verb {
     /// Have a running app's primary execute this command as it is on disk now, and wait for
     /// the end; the workers stay
     Upgrade(Ask),
+    /// Make a settings file of what PM2 was told, and say what it has not
+    Import(Import),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -44,6 +47,8 @@ impl Verb {
         match self {
             Self::Run(run) => run.log_format,
             Self::Reload(ask) | Self::Upgrade(ask) => ask.log_format(),
+            Self::Import(import) if import.json => LogFormat::Json,
+            Self::Import(_) => LogFormat::Text,
             Self::Demo(demo) => demo.log_format,
         }
     }

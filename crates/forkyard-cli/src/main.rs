@@ -12,6 +12,7 @@ mod directory;
 mod env_file;
 mod exit_code;
 mod find;
+mod import;
 mod interpreter;
 mod keys;
 mod launch;
@@ -107,6 +108,7 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
             log::start(options.log_format(), std::io::stderr);
             ask::upgrade(&options)
         }
+        (Verb::Import(options), _) => import::import(&options),
         (Verb::Demo(options), Some(signals)) => {
             demo::demo(&options, signals, &reporter(options.log_format)?)
         }

@@ -65,8 +65,9 @@ impl FromStr for Glob {
 
     fn from_str(text: &str) -> Result<Self, GlobError> {
         let text = text.trim();
-        let text = text.strip_prefix("./").unwrap_or(text);
-        let path = text.strip_prefix('!').unwrap_or(text);
+        let (start, path) = text.strip_prefix('!').map_or(("", text), |path| ("!", path));
+        // To Git it is a folder of that name.
+        let path = path.strip_prefix('.').filter(|rest| rest.starts_with('/')).unwrap_or(path);
         if path.trim_matches('/').is_empty() {
             return Err(GlobError::Empty);
         }
@@ -74,7 +75,8 @@ impl FromStr for Glob {
             return Err(GlobError::LeadsOut);
         }
         // There it would begin a comment.
-        let text = if text.starts_with('#') { format!("\\{text}") } else { text.to_owned() };
+        let escaped = if path.starts_with('#') { "\\" } else { "" };
+        let text = format!("{start}{escaped}{path}");
         GitignoreBuilder::new("")
             .add_line(None, &text)
             .map_err(GlobError::NotUnderstood)?
@@ -158,7 +160,8 @@ mod tests {
     fn globs_are_as_in_gitignore() {
         for (globs, wanted, others) in [
             (&["src/**"][..], &["src/a.js", "src/b/c.js"][..], &["a.js", "lib/src/a.js"][..]),
-            (&["./src"], &["src/a.js", "lib/src/b/c.js"], &["a.js"]),
+            (&["src"], &["src/a.js", "lib/src/b/c.js"], &["a.js"]),
+            (&["./src"], &["src/a.js"], &["lib/src/a.js"]),
             (&["/src"], &["src/a.js"], &["lib/src/a.js"]),
             (&["*.js"], &["a.js", "src/b.js"], &["a.json"]),
             (&["config/app.json"], &["config/app.json"], &["config/b.json", "app.json"]),
@@ -184,6 +187,7 @@ mod tests {
             (&["a/b/*.js"], &["a", "a/b", "a/b/c"], &["a/c", "b"]),
             (&["*.js"], &["a", "a/b"], &[]),
             (&["**", "!made/"], &["a", "a/b"], &["made", "a/made"]),
+            (&["**", "!./made"], &["a", "a/made"], &["made"]),
             (&["**", "!made/", "made/keep/**"], &["made", "made/keep"], &[]),
         ] {
             let selection = selection(globs);
