@@ -8,6 +8,7 @@ use forkyard::PolicyRule;
 
 use crate::commands::{Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets};
 use crate::control::ControlRule;
+use crate::import::Import;
 use crate::logs::{Destination, LogRules, LogsOptions};
 use crate::settings::{App, Argument, Text, Workers};
 
@@ -61,6 +62,8 @@ pub(crate) enum Verb {
     Upgrade(Targets),
     /// Show what apps wrote and what happened to them
     Logs(LogsOptions),
+    /// Make a settings file of what PM2 was told, and say what it has not
+    Import(Import),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -82,6 +85,8 @@ impl Verb {
             Self::Reload(targets) | Self::Flush(targets) | Self::Upgrade(targets) => {
                 targets.log_format()
             }
+            Self::Import(import) if import.json => LogFormat::Json,
+            Self::Import(_) => LogFormat::Text,
             Self::Demo(demo) => demo.log_format,
             Self::Logs(_) => LogFormat::Text,
         }

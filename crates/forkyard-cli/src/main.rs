@@ -18,6 +18,7 @@ mod env_file;
 mod exit_code;
 mod find;
 mod home;
+mod import;
 mod interpreter;
 mod kept;
 mod kept_logs;
@@ -39,6 +40,7 @@ mod signals;
 mod sink;
 mod subject;
 mod terminal;
+mod triggers;
 mod units;
 mod upgrade;
 mod version;
@@ -141,6 +143,7 @@ fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Save(options) => commands::save(options),
         Verb::Resurrect(options) => commands::resurrect(options),
         Verb::Upgrade(targets) => commands::upgrade(targets),
+        Verb::Import(options) => import::import(options),
         Verb::Logs(options) => kept_logs::show(options),
         Verb::Run(_) | Verb::Demo(_) => Ok(ExitCode::SUCCESS),
     }
