@@ -4,8 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use forkyard_tests::client::get;
-use forkyard_tests::{Yard, processes, waiting};
+use forkyard_tests::{Yard, kept, processes, waiting};
 use rustix::process::Signal;
+
+/// Tells what it is asked for.
+const WRITES: &str = "require('http').createServer((request, response) => {
+    console.log('asked for ' + request.url);
+    response.end();
+}).listen(0, '127.0.0.1');";
 
 /// An app that serves with two workers.
 fn serving() -> Yard {
@@ -178,6 +184,42 @@ fn an_app_has_the_environment_and_the_folder_it_was_started_in() {
     assert!(environment.contains("COLOUR_OF_THE_APP=green"), "{environment}");
     let folder = fs::read_link(format!("/proc/{worker}/cwd")).unwrap();
     assert_eq!(folder, yard.folder().canonicalize().unwrap());
+}
+
+/// The worker goes on writing, and what it writes then is the beginning of the file.
+#[test]
+fn log_files_are_emptied_while_they_are_written() {
+    let yard = Yard::new();
+    yard.write("web.js", WRITES);
+    yard.done(&["start", "web.js", "-w", "1"]);
+    let (target, folder) = (yard.target("web"), yard.home().join("logs/web"));
+    get(&target, "/before").unwrap();
+    kept::wait_line(&folder, "out", |line| line.contains("asked for /before"));
+    yard.done(&["flush", "web"]).assert(0, &["log files"]);
+    let left = kept::lines(&folder, "out");
+    assert!(!left.iter().any(|line| line.contains("/before")), "{left:?}");
+    get(&target, "/after").unwrap();
+    kept::wait_line(&folder, "out", |line| line.contains("asked for /after"));
+    let shown = yard.done(&["logs", "web"]);
+    shown.assert(0, &["asked for /after"]);
+    assert!(!shown.stdout.contains("/before"), "{shown:#?}");
+}
+
+#[test]
+fn an_app_may_have_its_logs_elsewhere() {
+    let yard = Yard::new();
+    yard.write("web.js", WRITES);
+    yard.write(
+        "forkyard.toml",
+        "[app.web]\nprogram = \"web.js\"\nworkers = 1\n\
+        [app.web.log]\ndir = \"logs\"\nformat = \"json\"\n",
+    );
+    yard.done(&["start"]);
+    get(&yard.target("web"), "/there").unwrap();
+    kept::wait_line(&yard.folder().join("logs"), "out", |line| {
+        line.starts_with('{') && line.contains("asked for /there")
+    });
+    yard.done(&["logs", "web"]).assert(0, &["asked for /there"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use forkyard::PolicyRule;
 use crate::commands::{Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets};
 use crate::control::ControlRule;
 use crate::import::Import;
-use crate::logs::{Destination, LogRules, LogsOptions};
+use crate::logs::LogsOptions;
 use crate::settings::{App, Argument, Text, Workers};
 
 /// Run a server on all cores of a machine: many workers behind one port, restarted when
@@ -72,7 +72,7 @@ impl Verb {
     /// How to print what goes wrong.
     pub(crate) fn log_format(&self) -> LogFormat {
         match self {
-            Self::Run(run) => run.log_format,
+            Self::Run(run) => run.log_format(),
             Self::Start(start) => start.log_format(),
             Self::Ls(list) => list.log_format(),
             Self::Show(show) => show.targets.log_format(),
@@ -112,15 +112,6 @@ pub(crate) struct Run {
     #[arg(long, hide = true, requires = "app")]
     pub(crate) detached: bool,
 
-    /// How to print what happens and what workers write
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
-
-    /// Keep what workers write, and what happens, in out.log, err.log and forkyard.log in this
-    /// folder. They are rotated, and rotated ones compressed and in the end removed
-    #[arg(long, value_name = "DIR")]
-    log_dir: Option<PathBuf>,
-
     /// Do without the control socket, by which `forkyard reload` and `upgrade` find the app
     #[arg(long)]
     no_control: bool,
@@ -140,20 +131,16 @@ impl Run {
         self.app.as_deref()
     }
 
-    /// Whether something is set here, and not where the app is kept.
+    /// Whether something is set here, and not where the app is kept. How this very command
+    /// prints is no setting of the app.
     pub(crate) fn has_settings(&self) -> bool {
-        self.settings != App::default()
+        let log = self.settings.log.clone().without_format();
+        App { log, ..self.settings.clone() } != App::default()
     }
 
-    pub(crate) fn log_rules(&self) -> LogRules {
-        let destination = match &self.log_dir {
-            None => Destination::Streams,
-            // Where a link leads is settled now. What cannot be found is told when it is used.
-            Some(dir) => Destination::Files(
-                dir.canonicalize().or_else(|_| std::path::absolute(dir)).unwrap_or(dir.clone()),
-            ),
-        };
-        LogRules { destination, format: self.log_format, ..LogRules::default() }
+    /// How to print what happens and what workers write.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        self.settings.log.format().unwrap_or(LogFormat::Text)
     }
 
     /// The settings of an app that is named by its program.

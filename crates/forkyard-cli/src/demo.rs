@@ -8,7 +8,7 @@ use axum::routing::get;
 use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
-use crate::belongings::Plain;
+use crate::belongings::Own;
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
@@ -48,7 +48,7 @@ pub(crate) fn demo(
         reloads: Reloads::new(source, rule),
         limits: Limits::default(),
         control: Control::of(&opening.app, ControlRule::Serve, reporter),
-        belongings: Box::new(Plain::default()),
+        belongings: Box::new(Own::default()),
         triggers: Triggers::none(),
     };
     let ended = serve(builder, Some(staff), signals, &opening, desk)?;

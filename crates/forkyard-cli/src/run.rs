@@ -11,7 +11,7 @@ use forkyard::{
 };
 
 use crate::args::Run;
-use crate::belongings::{Belongings, Plain};
+use crate::belongings::{Belongings, Own};
 use crate::control::Control;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
@@ -80,7 +80,7 @@ fn run_launch(
     let listen: Vec<_> = app.listen.iter().map(|address| address.value.clone()).collect();
     let (listen, spares) = (&*listen, app.roll.spares());
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
-    let rules = subject.log_rules(run.log_rules());
+    let rules = subject.log_rules(launch)?;
     let builder = settings(app)
         .output(Output::Lines(logs::open(&rules, &opening.app, reporter)?))
         .inherited(inherited)
@@ -91,7 +91,7 @@ fn run_launch(
         reloads: Reloads::new(source, rule),
         limits: Limits::new(&limits, group),
         control: Control::of(&opening.app, run.control_rule(), reporter),
-        belongings: Box::new(Plain::of(app.clone())),
+        belongings: Box::new(Own::of(app.clone(), &rules)),
         triggers,
     };
     serve(builder, staff, signals, &opening, desk)

@@ -17,12 +17,12 @@ mod env;
 pub(crate) mod file;
 mod limits;
 mod list;
+mod log;
 mod ready;
 mod restart;
 mod roll;
 #[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
 pub(crate) mod schema;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
 pub(crate) mod secrets;
 mod text;
 mod triggers;
@@ -42,6 +42,7 @@ pub(crate) use drain::Drain;
 pub(crate) use env::Env;
 pub(crate) use limits::{Limits, Port, VariableName};
 use list::{OneOrMany, one_or_many};
+pub(crate) use log::{Log, Unsaid};
 pub(crate) use ready::Ready;
 pub(crate) use restart::Restart;
 pub(crate) use roll::Roll;
@@ -207,6 +208,11 @@ pub(crate) struct App {
     #[arg(long, value_name = "TZ", requires = "schedule")]
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) time_zone: Option<Text<Zone>>,
+
+    /// Where lines go, and how long they are kept
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) log: Log,
 
     /// Apps of the same file that have to be ready before this one is started
     #[arg(skip)]
