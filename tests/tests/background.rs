@@ -223,6 +223,46 @@ fn an_app_may_have_its_logs_elsewhere() {
 }
 
 #[test]
+fn the_environment_and_the_settings_of_an_app_are_shown_without_secrets() {
+    let yard = Yard::new();
+    yard.install("plain.js", "web.js");
+    yard.write("web.env", "FROM_FILE=quiet\n");
+    let words = ["start", "web.js", "-w", "1", "--env-file", "web.env", "--env"];
+    let mut start = yard.command(&words);
+    start.args(["API_KEY=quiet", "--env", "COLOUR=green"]).env("DB_PASSWORD", "quiet");
+    forkyard_tests::Answer::of(&mut start).assert(0, &["ready"]);
+    for state in ["running", "stopped"] {
+        let shown = yard.done(&["env", "web"]);
+        shown.assert(0, &["API_KEY=***", "COLOUR=green", "DB_PASSWORD=***", "FROM_FILE=***"]);
+        assert!(!shown.stdout.contains("quiet"), "{shown:#?}");
+        let json = yard.done(&["env", "web", "--show-secrets", "--json"]);
+        json.assert(0, &["\"API_KEY\":\"quiet\"", "\"FROM_FILE\":\"quiet\""]);
+        let described = yard.done(&["show", "web"]);
+        described.assert(0, &[state, "env.COLOUR = green", "env.API_KEY = ***", "workers = 1"]);
+        assert!(!described.stdout.contains("quiet"), "{described:#?}");
+        yard.done(&["stop", "web"]);
+    }
+}
+
+/// The old workers serve on.
+#[test]
+fn a_settings_file_that_is_broken_refuses_a_reload_and_changes_nothing() {
+    let yard = Yard::new();
+    yard.install("plain.js", "web.js");
+    yard.write("forkyard.toml", "[app.web]\nprogram = \"web.js\"\nworkers = 1\n");
+    yard.done(&["start"]);
+    let workers = yard.workers("web");
+    yard.write("forkyard.toml", "[app.web]\nprogram = \"web.js\"\nworkers = \"many\"\n");
+    let refused = yard.ask(&["reload", "web"]);
+    refused.assert(4, &["the reload was refused", "forkyard.toml", "many"]);
+    assert_eq!(yard.workers("web"), workers);
+    assert_eq!(get(&yard.target("web"), "/").unwrap().pid(), workers[0]);
+    yard.write("forkyard.toml", "[app.web]\nprogram = \"web.js\"\nworkers = 2\n");
+    yard.done(&["reload", "web"]);
+    assert_eq!(yard.workers("web").len(), 2);
+}
+
+#[test]
 fn a_home_that_cannot_be_used_is_named_with_the_way_out() {
     let yard = Yard::new();
     yard.install("plain.js", "web.js");

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
-use crate::commands::{Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets};
+use crate::commands::{
+    Delete, Env, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets,
+};
 use crate::control::ControlRule;
 use crate::import::Import;
 use crate::logs::LogsOptions;
@@ -39,6 +41,8 @@ pub(crate) enum Verb {
     Ls(List),
     /// Show all that is known of apps
     Show(Show),
+    /// Show the environment that apps' workers get
+    Env(Env),
     /// Stop apps; they stay known, and can be started again
     Stop(Stop),
     /// End apps and start them again; or replace the worker of one slot
@@ -75,6 +79,7 @@ impl Verb {
             Self::Run(run) => run.log_format(),
             Self::Start(start) => start.log_format(),
             Self::Ls(list) => list.log_format(),
+            Self::Env(env) => env.targets.log_format(),
             Self::Show(show) => show.targets.log_format(),
             Self::Stop(stop) => stop.targets.log_format(),
             Self::Restart(restart) => restart.targets.log_format(),

@@ -133,6 +133,7 @@ fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Start(options) => commands::start(options),
         Verb::Ls(options) => commands::list(options),
         Verb::Show(options) => commands::show(options),
+        Verb::Env(options) => commands::env(options),
         Verb::Stop(options) => commands::stop(options),
         Verb::Restart(options) => commands::restart(options),
         Verb::Reload(targets) => commands::reload(targets),

@@ -1,5 +1,6 @@
 //! What the command can be told to do, one file each.
 
+mod env;
 mod flush;
 mod list;
 mod reload;
@@ -12,6 +13,7 @@ mod start;
 mod stop;
 mod targets;
 
+pub(crate) use env::{Env, env};
 pub(crate) use flush::flush;
 pub(crate) use list::{List, list};
 pub(crate) use reload::{reload, upgrade};
