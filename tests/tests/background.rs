@@ -262,6 +262,29 @@ fn a_settings_file_that_is_broken_refuses_a_reload_and_changes_nothing() {
     assert_eq!(yard.workers("web").len(), 2);
 }
 
+/// Also those of the primary, which stays the same process; and they are kept for the next start.
+#[test]
+fn a_reload_applies_what_has_changed_in_the_settings_file() {
+    let yard = Yard::new();
+    yard.install("plain.js", "web.js");
+    let file = |rest: &str| {
+        yard.write("forkyard.toml", &format!("[app.web]\nprogram = \"web.js\"\n{rest}\n"));
+    };
+    file("workers = 1\nrestart.limit = 5");
+    yard.done(&["start"]);
+    let primary = yard.primary("web");
+    file("workers = 2\nrestart.limit = 7\ndrain.grace = \"1s\"\npolicy = \"round-robin\"");
+    yard.done(&["reload", "web"]).assert(0, &["reload finished", "forkyard restart web"]);
+    assert_eq!((yard.primary("web"), yard.workers("web").len()), (primary, 2));
+    let new = ["restart.limit = 7", "drain.grace = 1s"];
+    yard.done(&["show", "web"]).assert(0, &new);
+    yard.done(&["stop", "web"]);
+    file("workers = \"many\"");
+    yard.done(&["start", "web"]);
+    assert_eq!(yard.workers("web").len(), 2);
+    yard.done(&["show", "web"]).assert(0, &new);
+}
+
 #[test]
 fn a_home_that_cannot_be_used_is_named_with_the_way_out() {
     let yard = Yard::new();

@@ -259,6 +259,38 @@ impl App {
         rule.map_or(Policy::default(), |rule| rule.policy)
     }
 
+    /// What of it is the primary's own, and in force from its next image on.
+    pub(crate) fn of_primary(&self) -> Self {
+        let app = self.clone();
+        Self {
+            start_timeout: app.start_timeout,
+            upgrade_timeout: app.upgrade_timeout,
+            limits: app.limits,
+            restart: app.restart,
+            ready: app.ready,
+            drain: app.drain,
+            roll: app.roll,
+            watch: app.watch,
+            watch_quiet: app.watch_quiet,
+            schedule: app.schedule,
+            time_zone: app.time_zone,
+            log: app.log,
+            ..Self::default()
+        }
+    }
+
+    /// What of it nothing but a restart of the whole app applies.
+    pub(crate) fn of_start(&self) -> Self {
+        let app = self.clone();
+        Self {
+            policy: app.policy,
+            listen: app.listen,
+            pin: app.pin,
+            serialization: app.serialization,
+            ..Self::default()
+        }
+    }
+
     /// As whom workers run, and what they may use.
     pub(crate) fn limit_rules(&self) -> LimitRules {
         let text = |text: &Text<String>| text.value.clone();
