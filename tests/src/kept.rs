@@ -20,9 +20,9 @@ pub fn lines(folder: &Path, stem: &str) -> Vec<String> {
     rotated.retain(|path| is_rotated(path, stem));
     // A file that is just compressed is there in both forms.
     rotated.sort();
-    rotated.dedup_by(|later, kept| *later == kept.with_added_extension("gz"));
+    rotated.dedup_by(|later, kept| later.with_extension("") == *kept);
     rotated.push(folder.join(format!("{stem}.log")));
-    rotated.iter().flat_map(|path| text_lines(path)).collect()
+    rotated.iter().flat_map(text_lines).collect()
 }
 
 fn is_rotated(path: &Path, stem: &str) -> bool {
