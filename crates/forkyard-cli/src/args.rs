@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
-use crate::commands::{Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets};
+use crate::commands::{
+    Check, Completions, Delete, List, Man, Restart, Saved, Scale, Show, Signal, Start, Stop,
+    Targets,
+};
 use crate::control::ControlRule;
 use crate::logs::{Destination, LogRules, LogsOptions};
 use crate::settings::{App, Argument, Text, Workers};
@@ -61,6 +64,12 @@ pub(crate) enum Verb {
     Upgrade(Targets),
     /// Show what apps wrote and what happened to them
     Logs(LogsOptions),
+    /// Say what a settings file would start, or what is wrong with it
+    Check(Check),
+    /// Print the lines by which a shell completes this command, names of apps included
+    Completions(Completions),
+    /// Print a manual page, or write all of them
+    Man(Man),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -83,7 +92,8 @@ impl Verb {
                 targets.log_format()
             }
             Self::Demo(demo) => demo.log_format,
-            Self::Logs(_) => LogFormat::Text,
+            Self::Check(check) => check.log_format(),
+            Self::Logs(_) | Self::Completions(_) | Self::Man(_) => LogFormat::Text,
         }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) struct Conflict {
 impl App {
     /// What does not go together.
     pub(crate) fn conflicts(&self) -> Vec<Conflict> {
-        self.ready.conflicts(!self.listen.is_empty())
+        let ready = self.ready.conflicts(!self.listen.is_empty());
+        ready.into_iter().chain(self.run_as.conflicts()).collect()
     }
 }

@@ -7,8 +7,8 @@ use forkyard::{CgroupLimits, NewPrivileges, OpenFiles};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::is_default;
 use super::text::{FromText, Text};
+use super::{Conflict, is_default};
 use crate::limits::{ByteSize, LimitRules};
 
 /// The workers' user.
@@ -30,6 +30,15 @@ pub(crate) struct RunAs {
     #[arg(long)]
     #[serde(skip_serializing_if = "is_default")]
     no_new_privileges: bool,
+}
+
+impl RunAs {
+    /// What does not go together. The flags have the same rule.
+    pub(super) fn conflicts(&self) -> Vec<Conflict> {
+        const WHY: &str = "it takes a `run_as.user`, whose group it is in place of";
+        let is_broken = self.group.is_some() && self.user.is_none();
+        is_broken.then_some(Conflict { setting: "run_as.group", why: WHY }).into_iter().collect()
+    }
 }
 
 /// What workers may use.

@@ -11,18 +11,17 @@
 //! What nobody has said is absent (`None`, or an empty list); what holds then is decided where the
 //! setting is used, once.
 
+pub(crate) mod change;
 mod conflict;
 mod drain;
 mod env;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
 pub(crate) mod file;
+mod limits;
 mod list;
 mod ready;
 mod restart;
 mod roll;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
 pub(crate) mod schema;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
 pub(crate) mod secrets;
 mod text;
 
@@ -35,12 +34,12 @@ use forkyard::{Dialect, ListenAddress, Policy, PolicyRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LimitRules;
 pub(crate) use conflict::Conflict;
 pub(crate) use drain::Drain;
 pub(crate) use env::Env;
 pub(crate) use limits::{Limits, Port, RunAs, VariableName};
 use list::{OneOrMany, one_or_many};
-
 pub(crate) use ready::Ready;
 pub(crate) use restart::Restart;
 pub(crate) use roll::Roll;
