@@ -138,8 +138,8 @@ impl Core {
     /// If the app is stopping, a roll is under way, or there would be more slots than there can be.
     pub fn scale(&mut self, now: Instant, workers: NonZeroUsize) -> Result<Scaled, Denied> {
         self.dispatcher.have_renewed();
-        let scaled = self.supervisor.scale(now, workers, &mut self.actions);
-        self.pass_notices(now);
+        let scaled = self.supervisor.scale(now, workers);
+        self.carry_on(now);
         scaled
     }
 

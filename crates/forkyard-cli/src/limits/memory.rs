@@ -174,8 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_leaves_or_has_no_process_is_not_looked_at() {
-        let workers = [worker(0, 4, 14), worker(0, 1, 11), worker(1, 2, 12), worker(1, 5, 0)];
+    fn only_who_serves_is_looked_at() {
+        let status = |info, state| WorkerStatus { info, state, started: None, restarts: 0 };
+        let workers = [
+            status(worker(0, 4, 14), WorkerState::Ready),
+            status(worker(0, 1, 11), WorkerState::Leaving),
+            status(worker(1, 2, 12), WorkerState::Ready),
+            status(worker(1, 5, 0), WorkerState::Successor),
+        ];
         let seated: Vec<_> = seated(&workers).collect();
         assert_eq!(seated, [worker(0, 4, 14), worker(1, 2, 12)]);
     }
