@@ -55,7 +55,7 @@ pub(crate) fn check(options: &Check) -> Result<ExitCode, Failure> {
     }
     let path = match &options.file {
         Some(path) => path.clone(),
-        None => file::find(&directory::start()?)?,
+        None => here()?,
     };
     let found = match file::read(&path) {
         Ok(found) => found,
@@ -66,6 +66,13 @@ pub(crate) fn check(options: &Check) -> Result<ExitCode, Failure> {
         true => diff::diff(&found, options.environment.as_deref(), &answers),
         false => fine(options, &path, &found, &answers),
     }
+}
+
+/// By its name alone, as everybody knows where they are.
+fn here() -> Result<PathBuf, Failure> {
+    let folder = directory::start()?;
+    let found = file::find(&folder)?;
+    Ok(found.strip_prefix(&folder).map(Path::to_owned).unwrap_or(found))
 }
 
 /// Machines have the mistakes as fields.

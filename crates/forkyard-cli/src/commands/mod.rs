@@ -6,6 +6,7 @@ mod flush;
 mod list;
 mod man;
 mod reload;
+mod renewal;
 mod restart;
 mod save;
 mod scale;

@@ -161,6 +161,7 @@ fn from_file(
         None => file::find(&directory::start()?)?,
     };
     let found = file::read(&path)?;
+    found.knows_environment(options.environment.as_deref())?;
     let origin = Origin { file: found.path.clone(), environment: options.environment.clone() };
     let app_of =
         |name: &str| found.apps[name].clone().in_environment(options.environment.as_deref());

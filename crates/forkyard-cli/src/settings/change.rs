@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{App, secrets};
 
@@ -82,7 +82,7 @@ pub(crate) struct Change {
 
 impl Needs {
     /// What a setting needs; the more exact entry counts.
-    fn of(setting: &str) -> Self {
+    pub(super) fn of(setting: &str) -> Self {
         let fits = |name: &str| {
             setting.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
@@ -144,6 +144,32 @@ pub(crate) fn moved(old: &str, new: &str) -> Option<Change> {
         needs: Needs::of(DIRECTORY),
     };
     (old != new).then(change)
+}
+
+/// The settings that hold when what takes a restart is left as it was.
+///
+/// # Errors
+///
+/// If a path or an argument is not UTF-8.
+pub(crate) fn without_restart(old: &App, new: &App) -> serde_json::Result<App> {
+    let (before, mut now) = (serde_json::to_value(old)?, serde_json::to_value(new)?);
+    for change in changes(old, new)?.iter().filter(|change| change.needs == Needs::Restart) {
+        put_back(&change.setting, &before, &mut now);
+    }
+    serde_json::from_value(now)
+}
+
+fn put_back(setting: &str, before: &Value, now: &mut Value) {
+    let (first, rest) = setting.split_once('.').unwrap_or((setting, ""));
+    let Some(table) = now.as_object_mut() else { return };
+    match (rest, before.get(first)) {
+        ("", Some(old)) => drop(table.insert(first.to_owned(), old.clone())),
+        ("", None) => drop(table.remove(first)),
+        (rest, old) => {
+            let inner = table.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            put_back(rest, old.unwrap_or(&Value::Null), inner);
+        }
+    }
 }
 
 /// The most that any of them takes.
@@ -244,6 +270,19 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn what_takes_a_restart_can_be_left_as_it_was() {
+        let old = app(json!({"program": "a.js", "listen": 8000, "roll": {"spares": 1}}));
+        let new = app(json!({
+            "program": "b.js", "listen": 9000, "policy": "shared", "roll": {"surge": "2"},
+        }));
+        let expected = json!({
+            "program": "b.js", "listen": 8000, "roll": {"spares": 1, "surge": "2"},
+        });
+        assert_eq!(without_restart(&old, &new).unwrap(), app(expected));
+        assert_eq!(without_restart(&new, &new).unwrap(), new);
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub(crate) fn in_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> 
             _ => in_text(argument).into_owned(),
         }
     };
-    arguments.into_iter().map(|argument| shown(argument)).collect()
+    arguments.into_iter().map(shown).collect()
 }
 
 /// An app's settings with its secrets hidden, in the shape of a settings file.
