@@ -16,6 +16,7 @@ pub mod command;
 pub mod control;
 pub mod events;
 mod http2;
+pub mod kept;
 pub mod load;
 pub mod on_disk;
 pub mod ports;

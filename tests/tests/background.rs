@@ -1,7 +1,5 @@
 //! Apps in the background: started, listed, changed, stopped, and what is left when they die.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

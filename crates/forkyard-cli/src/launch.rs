@@ -123,7 +123,7 @@ impl Launch {
 
     /// The runtime folder is closed to all but the primary's user.
     fn agent_dir(&self) -> PathBuf {
-        match self.app.limit_rules().user {
+        match self.app.user {
             Some(_) => visible_dir(),
             None => runtime_dir(),
         }

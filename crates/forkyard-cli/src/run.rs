@@ -115,7 +115,7 @@ fn settings(app: &App) -> ClusterBuilder {
         .drain_grace(app.drain.grace())
         .ready(ready_rule(app))
         .ready_timeout(app.ready.timeout())
-        .stop_signal(app.drain.signal())
+        .stop_signal(app.drain.stop_signal())
         .settle(app.ready.settle());
     let builder =
         app.start_timeout.iter().fold(builder, |builder, limit| builder.start_timeout(limit.value));

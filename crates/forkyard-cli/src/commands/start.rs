@@ -162,6 +162,9 @@ fn from_file(
     };
     let found = file::read(&path)?;
     found.knows_environment(options.environment.as_deref())?;
+    for warning in &found.warnings {
+        tracing::warn!("{}", warning.as_text(&path).trim_end());
+    }
     let origin = Origin { file: found.path.clone(), environment: options.environment.clone() };
     let app_of =
         |name: &str| found.apps[name].clone().in_environment(options.environment.as_deref());

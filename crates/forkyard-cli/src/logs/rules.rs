@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(endless.check(), Ok(()));
         for (wrong, word) in [
             (LogRules { max_size: ByteSize(1), ..rules.clone() }, "64 KiB"),
-            (LogRules { max_size: ByteSize(u64::MAX), ..rules.clone() }, "1048576 MiB"),
+            (LogRules { max_size: ByteSize(u64::MAX), ..rules.clone() }, "1 TiB"),
             (LogRules { max_age: Some(Duration::ZERO), ..rules.clone() }, "a minute"),
             (LogRules { keep: 10_001, ..rules.clone() }, "10000"),
             (LogRules { keep_for: Some(YEAR * 11), ..rules }, "ten years"),

@@ -35,7 +35,9 @@ const NEEDS: [(&str, Needs); 33] = [
     ("interpreter", Needs::Roll),
     ("interpreter_args", Needs::Roll),
     ("drain.no_agent", Needs::Roll),
-    ("run_as", Needs::Roll),
+    ("user", Needs::Roll),
+    ("group", Needs::Roll),
+    ("no_new_privileges", Needs::Roll),
     ("port", Needs::Roll),
     ("instance_var", Needs::Roll),
     ("limits.nice", Needs::Roll),
@@ -57,9 +59,7 @@ const NEEDS: [(&str, Needs); 33] = [
     ("roll.spares", Needs::Restart),
     (DIRECTORY, Needs::Restart),
     // The control group is made when the app is started.
-    ("limits.cgroup_memory", Needs::Restart),
-    ("limits.cgroup_memory_high", Needs::Restart),
-    ("limits.cgroup_cpus", Needs::Restart),
+    ("limits.cgroup", Needs::Restart),
     // What only commands look at.
     ("depends_on", Needs::Nothing),
     ("groups", Needs::Nothing),

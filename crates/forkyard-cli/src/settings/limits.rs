@@ -1,52 +1,22 @@
-//! As whom workers run, and what they may use.
+//! What workers may use.
 
 use std::num::NonZeroU16;
 
 use clap::Args;
-use forkyard::{CgroupLimits, NewPrivileges, OpenFiles};
+use forkyard::{CgroupLimits, OpenFiles};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::is_default;
 use super::text::{FromText, Text};
-use super::{Conflict, is_default};
 use crate::limits::{ByteSize, LimitRules};
 
-/// The workers' user.
-#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[command(next_help_heading = "Limits and privileges")]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RunAs {
-    /// Run the workers as this user, by name or number, with its groups; takes root
-    #[arg(long, value_name = "USER")]
-    #[serde(skip_serializing_if = "is_default")]
-    user: Option<Text<String>>,
-
-    /// Run the workers with this group in place of the user's own
-    #[arg(long, value_name = "GROUP", requires = "user")]
-    #[serde(skip_serializing_if = "is_default")]
-    group: Option<Text<String>>,
-
-    /// Let nothing that workers execute have more privileges than they have (sudo, sendmail)
-    #[arg(long)]
-    #[serde(skip_serializing_if = "is_default")]
-    no_new_privileges: bool,
-}
-
-impl RunAs {
-    /// What does not go together. The flags have the same rule.
-    pub(super) fn conflicts(&self) -> Vec<Conflict> {
-        const WHY: &str = "it takes a `run_as.user`, whose group it is in place of";
-        let is_broken = self.group.is_some() && self.user.is_none();
-        is_broken.then_some(Conflict { setting: "run_as.group", why: WHY }).into_iter().collect()
-    }
-}
-
-/// What workers may use.
+/// What each worker may use, and what all may together.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     /// Replace a worker that uses more memory than this, as in 300M; its successor comes first
-    #[arg(long = "max-memory", value_name = "SIZE")]
+    #[arg(long = "max-memory", id = "max_memory", value_name = "SIZE")]
     #[serde(skip_serializing_if = "is_default")]
     memory: Option<Text<ByteSize>>,
 
@@ -61,121 +31,70 @@ pub(crate) struct Limits {
     #[serde(skip_serializing_if = "is_default")]
     open_files: Option<Text<OpenFiles>>,
 
-    /// The memory that all workers may use together; beyond it the system kills one of them.
-    /// Takes control groups (version 2) that are this command's to divide
-    #[arg(long, value_name = "SIZE")]
+    /// What all workers may use together
+    #[command(flatten)]
     #[serde(skip_serializing_if = "is_default")]
-    cgroup_memory: Option<Text<ByteSize>>,
-
-    /// The memory of all workers together from which on the system slows them down
-    #[arg(long, value_name = "SIZE")]
-    #[serde(skip_serializing_if = "is_default")]
-    cgroup_memory_high: Option<Text<ByteSize>>,
-
-    /// How many processors' time all workers may use together, as in 1.5
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "is_default")]
-    cgroup_cpus: Option<Text<Cpus>>,
+    cgroup: Cgroup,
 }
 
-/// A port for each worker, for programs that do not share one.
+/// What all workers may use together. Takes control groups (version 2) that are this command's
+/// to divide.
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Cgroup {
+    /// The memory that all workers may use together; beyond it the system kills one of them.
+    /// Takes control groups (version 2) that are this command's to divide
+    #[arg(long = "cgroup-memory", id = "cgroup_memory", value_name = "SIZE")]
+    #[serde(skip_serializing_if = "is_default")]
+    memory: Option<Text<ByteSize>>,
+
+    /// The memory of all workers together from which on the system slows them down
+    #[arg(long = "cgroup-memory-high", id = "cgroup_memory_high", value_name = "SIZE")]
+    #[serde(skip_serializing_if = "is_default")]
+    memory_high: Option<Text<ByteSize>>,
+
+    /// How many processors' time all workers may use together, as in 1.5
+    #[arg(long = "cgroup-cpus", id = "cgroup_cpus", value_name = "N")]
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<f64>")]
+    cpus: Option<Text<Cpus>>,
+}
+
+/// For programs that do not share a port.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Port {
     /// Give each worker a port of its own as PORT, from this one on, for programs that do not
     /// share one
-    #[arg(long = "port-from", value_name = "PORT")]
+    #[arg(long = "port-from", id = "port_from", value_name = "PORT")]
     #[serde(skip_serializing_if = "is_default")]
-    from: Option<Text<NonZeroU16>>,
+    pub(crate) from: Option<NonZeroU16>,
 }
 
-/// The rules that follow.
-pub(super) fn rules(
-    run_as: &RunAs,
-    limits: &Limits,
-    port: &Port,
-    instance_variable: Option<&Text<VariableName>>,
-) -> LimitRules {
-    let bytes = |size: &Option<Text<ByteSize>>| size.as_ref().map(|size| size.value.0);
-    LimitRules {
-        user: run_as.user.as_ref().map(|user| user.value.clone()),
-        group: run_as.group.as_ref().map(|group| group.value.clone()),
-        new_privileges: match run_as.no_new_privileges {
-            true => NewPrivileges::Refused,
-            false => NewPrivileges::Allowed,
-        },
-        nice: limits.nice.as_ref().map(|nice| nice.value.0),
-        open_files: limits.open_files.as_ref().map(|files| files.value),
-        max_memory: limits.memory.as_ref().map(|size| size.value),
-        cgroup: CgroupLimits {
-            memory_max_bytes: bytes(&limits.cgroup_memory),
-            memory_high_bytes: bytes(&limits.cgroup_memory_high),
-            cpu_thousandths: limits.cgroup_cpus.as_ref().map(|cpus| cpus.value.0),
-        },
-        port_from: port.from.as_ref().map(|port| port.value),
-        instance_variable: instance_variable.map(|name| name.value.0.clone()),
-    }
-}
-
-/// How nice a process is to others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Niceness(i32);
-
-impl FromText for Niceness {
-    const HINT: &'static str = "a number from -20 to 19";
-    const EXAMPLE: &'static str = "10";
-
-    fn read(text: &str) -> Result<Self, String> {
-        let nice = text.parse().ok().filter(|nice| (-20..=19).contains(nice));
-        nice.map(Self).ok_or_else(|| "write a number from -20 to 19".into())
-    }
-}
-
-/// Processors' time, in thousandths of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cpus(u32);
-
-impl FromText for Cpus {
-    const HINT: &'static str = "a number of processors";
-    const EXAMPLE: &'static str = "1.5";
-
-    fn read(text: &str) -> Result<Self, String> {
-        const HINT: &str = "write a number of processors from 0.01 to 10000, as in 1.5";
-        let cpus: f64 = text.parse().map_err(|_| HINT.to_owned())?;
-        match (0.01..=10_000.0).contains(&cpus) {
-            true => Ok(Self((cpus * 1000.0).round() as u32)),
-            false => Err(HINT.to_owned()),
+impl Limits {
+    /// The rules that are asked for here.
+    pub(crate) fn rules(&self) -> LimitRules {
+        let Self { memory, nice, open_files, cgroup } = self;
+        LimitRules {
+            max_memory: value(memory.as_ref()),
+            nice: value(nice.as_ref()).map(|Niceness(level)| level),
+            open_files: value(open_files.as_ref()),
+            cgroup: CgroupLimits {
+                memory_max_bytes: value(cgroup.memory.as_ref()).map(|ByteSize(bytes)| bytes),
+                memory_high_bytes: value(cgroup.memory_high.as_ref()).map(|ByteSize(bytes)| bytes),
+                cpu_thousandths: value(cgroup.cpus.as_ref()).map(|Cpus(thousandths)| thousandths),
+            },
+            ..LimitRules::default()
         }
     }
 }
 
-/// What a variable may be called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct VariableName(String);
-
-impl FromText for VariableName {
-    const HINT: &'static str = "a variable's name";
-    const EXAMPLE: &'static str = "INSTANCE";
-
-    fn read(text: &str) -> Result<Self, String> {
-        match text.is_empty() || text.contains(['=', '\0']) {
-            true => Err("write a variable's name, as in INSTANCE".into()),
-            false => Ok(Self(text.to_owned())),
-        }
-    }
-}
-
-impl FromText for NonZeroU16 {
-    const HINT: &'static str = "a port";
-    const EXAMPLE: &'static str = "3000";
-
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "write a port from 1 to 65535".into())
-    }
+fn value<T: Copy>(text: Option<&Text<T>>) -> Option<T> {
+    text.map(|text| text.value)
 }
 
 impl FromText for ByteSize {
-    const HINT: &'static str = "a size with its unit";
+    const HINT: &'static str = "a size in bytes, K, M, G or T";
     const EXAMPLE: &'static str = "300M";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -183,10 +102,24 @@ impl FromText for ByteSize {
     }
 }
 
-/// One number for both limits, as `ulimit -n` and systemd have it.
+/// From -20 to 19.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Niceness(i32);
+
+impl FromText for Niceness {
+    const HINT: &'static str = "a number from -20 to 19";
+    const EXAMPLE: &'static str = "5";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let level = text.parse().ok().filter(|level| (-20..=19).contains(level));
+        level.map(Self).ok_or_else(|| "write a number from -20 to 19".to_owned())
+    }
+}
+
+/// One number is for both limits, as `ulimit -n` and systemd have it.
 impl FromText for OpenFiles {
     const HINT: &'static str = "a number of files, or SOFT:HARD";
-    const EXAMPLE: &'static str = "1024:65536";
+    const EXAMPLE: &'static str = "4096";
 
     fn read(text: &str) -> Result<Self, String> {
         const HINT: &str = "write a number, as in 4096, or two, as in 1024:65536";
@@ -204,17 +137,59 @@ impl FromText for OpenFiles {
     }
 }
 
+/// Thousandths of a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cpus(u32);
+
+impl FromText for Cpus {
+    const HINT: &'static str = "a number of processors";
+    const EXAMPLE: &'static str = "1.5";
+
+    fn read(text: &str) -> Result<Self, String> {
+        const HINT: &str = "write a number of processors from 0.01 to 10000, as in 1.5";
+        let cpus: f64 = text.parse().map_err(|_| HINT.to_owned())?;
+        match (0.01..=10_000.0).contains(&cpus) {
+            true => Ok(Self((cpus * 1000.0).round() as u32)),
+            false => Err(HINT.to_owned()),
+        }
+    }
+}
+
+/// The name of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VariableName(pub(crate) String);
+
+impl FromText for VariableName {
+    const HINT: &'static str = "the name of a variable";
+    const EXAMPLE: &'static str = "INSTANCE";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text.is_empty() || text.contains(['=', '\0']) {
+            true => Err("write a variable's name, as in INSTANCE".into()),
+            false => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use forkyard::{NewPrivileges, Signal};
+
+    use crate::args::{Args as CommandLine, Verb};
+    use crate::limits::LimitRules;
+    use crate::settings::App;
 
     use super::*;
-    use crate::args::{Args, Verb};
+
+    fn app(line: &[&str]) -> Result<App, clap::Error> {
+        let line = ["forkyard", "run"].iter().chain(line).chain(&["app.js"]);
+        let Verb::Run(run) = CommandLine::try_parse_from(line)?.verb else { panic!("not run") };
+        Ok(run.settings())
+    }
 
     fn rules(line: &[&str]) -> Result<LimitRules, clap::Error> {
-        let line = ["forkyard", "run"].iter().chain(line).chain(&["app.js"]);
-        let Verb::Run(run) = Args::try_parse_from(line)?.verb else { panic!("not run") };
-        Ok(run.settings().limit_rules())
+        app(line).map(|app| app.limit_rules())
     }
 
     #[test]
@@ -271,5 +246,55 @@ mod tests {
         assert_eq!(limits.memory_max_bytes, Some(1 << 30));
         assert_eq!(limits.memory_high_bytes, Some(800 << 20));
         assert_eq!(limits.cpu_thousandths, Some(1500));
+    }
+
+    #[test]
+    fn workers_may_get_another_stop_signal() {
+        let signal = |line: &[&str]| app(line).map(|app| app.drain.stop_signal());
+        assert_eq!(signal(&[]).unwrap(), Signal::TERM);
+        assert_eq!(signal(&["--stop-signal", "int"]).unwrap(), Signal::INT);
+        assert!(signal(&["--stop-signal", "SIGSTOPIT"]).is_err());
+    }
+
+    /// As keys of a file; a record keeps them so.
+    #[test]
+    fn all_of_it_can_be_written_down() {
+        let line = [
+            "--user",
+            "1000",
+            "--group",
+            "web",
+            "--no-new-privileges",
+            "--nice",
+            "-5",
+            "--open-files",
+            "1024:65536",
+            "--max-memory",
+            "300M",
+            "--cgroup-memory",
+            "1G",
+            "--cgroup-cpus",
+            "1.5",
+            "--port-from",
+            "3000",
+            "--instance-var",
+            "INSTANCE",
+            "--stop-signal",
+            "SIGINT",
+        ];
+        let app = app(&line).unwrap();
+        let kept = serde_json::to_value(&app).unwrap();
+        assert_eq!(serde_json::from_value::<App>(kept.clone()).unwrap(), app);
+        let file = serde_json::json!({
+            "program": "app.js", "user": 1000, "group": "web", "no_new_privileges": true,
+            "limits": {
+                "nice": -5, "open_files": "1024:65536", "memory": "300M",
+                "cgroup": { "memory": "1G", "cpus": 1.5 },
+            },
+            "port": { "from": 3000 }, "instance_var": "INSTANCE",
+            "drain": { "stop_signal": "SIGINT" },
+        });
+        assert_eq!(serde_json::from_value::<App>(file).unwrap(), app);
+        assert_eq!(kept["limits"]["cgroup"]["memory"], "1G");
     }
 }

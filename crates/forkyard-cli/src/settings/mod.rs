@@ -53,7 +53,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use forkyard::{Dialect, ListenAddress, Policy, PolicyRule};
+use forkyard::{Dialect, ListenAddress, NewPrivileges, Policy, PolicyRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ use crate::limits::LimitRules;
 pub(crate) use conflict::Conflict;
 pub(crate) use drain::Drain;
 pub(crate) use env::Env;
-pub(crate) use limits::{Limits, Port, RunAs, VariableName};
+pub(crate) use limits::{Limits, Port, VariableName};
 use list::{OneOrMany, one_or_many};
 pub(crate) use ready::Ready;
 pub(crate) use restart::Restart;
@@ -154,6 +154,36 @@ pub(crate) struct App {
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) upgrade_timeout: Option<Text<Duration>>,
 
+    /// Run the workers as this user, by name or number, with its groups; takes root
+    #[arg(long, value_name = "USER")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) user: Option<Text<String>>,
+
+    /// Run the workers with this group in place of the user's own
+    #[arg(long, value_name = "GROUP", requires = "user")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) group: Option<Text<String>>,
+
+    /// Let nothing that workers execute have more privileges than they have (sudo, sendmail)
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) no_new_privileges: bool,
+
+    /// What workers may use
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) limits: Limits,
+
+    /// Ports of the workers' own
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) port: Port,
+
+    /// The variable that tells a worker its slot [default: NODE_APP_INSTANCE]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) instance_var: Option<Text<VariableName>>,
+
     /// When and how often workers that have ended are started again
     #[command(flatten)]
     #[serde(skip_serializing_if = "is_default")]
@@ -173,26 +203,6 @@ pub(crate) struct App {
     #[command(flatten)]
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) roll: Roll,
-
-    /// The workers' user
-    #[command(flatten)]
-    #[serde(skip_serializing_if = "is_default")]
-    pub(crate) run_as: RunAs,
-
-    /// What workers may use
-    #[command(flatten)]
-    #[serde(skip_serializing_if = "is_default")]
-    pub(crate) limits: Limits,
-
-    /// A port for each worker, for programs that do not share one
-    #[command(flatten)]
-    #[serde(skip_serializing_if = "is_default")]
-    pub(crate) port: Port,
-
-    /// The variable that tells a worker its slot [default: NODE_APP_INSTANCE]
-    #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "is_default")]
-    pub(crate) instance_var: Option<Text<VariableName>>,
 
     /// Apps of the same file that have to be ready before this one is started
     #[arg(skip)]
@@ -241,7 +251,18 @@ impl App {
 
     /// As whom workers run, and what they may use.
     pub(crate) fn limit_rules(&self) -> LimitRules {
-        limits::rules(&self.run_as, &self.limits, &self.port, self.instance_var.as_ref())
+        let text = |text: &Text<String>| text.value.clone();
+        LimitRules {
+            user: self.user.as_ref().map(text),
+            group: self.group.as_ref().map(text),
+            new_privileges: match self.no_new_privileges {
+                true => NewPrivileges::Refused,
+                false => NewPrivileges::Allowed,
+            },
+            port_from: self.port.from,
+            instance_variable: self.instance_var.as_ref().map(|name| name.value.0.clone()),
+            ..self.limits.rules()
+        }
     }
 
     /// What the app is called if nobody says so.

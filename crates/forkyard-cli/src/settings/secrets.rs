@@ -74,7 +74,7 @@ fn in_url(word: &str) -> Cow<'_, str> {
 /// A program's arguments, as they may be shown: `--password=…`, `--token …`, `KEY=…`.
 pub(crate) fn in_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut is_secret = false;
-    let mut shown = |argument: &str| {
+    let shown = |argument: &str| {
         let before = std::mem::take(&mut is_secret);
         match argument.split_once('=') {
             _ if before && !argument.starts_with('-') => HIDDEN.to_owned(),

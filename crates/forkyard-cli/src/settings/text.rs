@@ -9,9 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use forkyard::{
-    CheckSettings, Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule, Signal, Surge,
-};
+use forkyard::{CheckSettings, Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule, Surge};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -80,6 +78,10 @@ impl<T: FromText> Visitor<'_> for TextVisitor<T> {
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
         self.visit_str(&number.to_string())
     }
 }
@@ -183,15 +185,6 @@ impl FromText for Dialect {
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| "there are `json` and `advanced`".into())
-    }
-}
-
-impl FromText for Signal {
-    const HINT: &'static str = "a signal's name or number";
-    const EXAMPLE: &'static str = "SIGINT";
-
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "write a signal's name, as in SIGINT, or its number".into())
     }
 }
 

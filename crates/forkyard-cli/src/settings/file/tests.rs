@@ -224,7 +224,7 @@ listen = 8000
 ready = { check = "/", wait_ready = true, rule = "started" }
 [app.jobs]
 program = "a"
-run_as = { group = "www" }
+group = "www"
 [app.jobs.ready]
 check_timeout = "1s"
 "#
