@@ -5,12 +5,9 @@ use std::pin::Pin;
 
 use forkyard_control::server::Denial;
 use forkyard_control::types::{FlushReply, Secrets};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::settings::App;
-
-/// Stands where a secret would.
-const HIDDEN: &str = "***";
+use crate::settings::{App, secrets};
 
 /// What comes of emptying log files, which may take its time.
 pub(crate) type Flushing = Pin<Box<dyn Future<Output = Result<FlushReply, Denial>> + Send>>;
@@ -42,45 +39,31 @@ impl Belongings for Plain {
         Box::pin(ready(Err(Denial { reason: reason.to_owned() })))
     }
 
-    fn settings(&self, secrets: Secrets) -> Value {
-        // Settings are made to be written as JSON.
-        let mut settings = serde_json::to_value(&self.settings).unwrap_or_default();
-        if secrets == Secrets::Hide
-            && let Some(env) = settings.get_mut("env")
-        {
-            hide(env);
-        }
-        settings
-    }
-}
-
-/// Variables, and tables of them: only their names are left.
-fn hide(value: &mut Value) {
-    match value {
-        Value::Object(entries) => entries.values_mut().for_each(hide),
-        Value::Array(entries) => entries.iter_mut().for_each(hide),
-        Value::Null => {}
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => *value = HIDDEN.into(),
+    fn settings(&self, shown: Secrets) -> Value {
+        let shown = match shown {
+            Secrets::Hide => secrets::hidden(&self.settings),
+            Secrets::Show => serde_json::to_value(&self.settings),
+        };
+        // Only a path or an argument that is no text cannot be written as JSON.
+        shown.unwrap_or_else(|error| json!({ "error": error.to_string() }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn what_variables_are_set_to_is_shown_only_if_asked_for() {
+    fn secrets_are_shown_only_if_asked_for() {
         let settings = json!({
             "program": "web.js",
-            "env": { "TOKEN": "secret", "production": { "TOKEN": "very secret" } },
+            "env": { "PORT": "1", "production": { "TOKEN": "very secret" } },
         });
         let plain = Plain::of(serde_json::from_value(settings.clone()).unwrap());
         assert_eq!(plain.settings(Secrets::Show), settings);
         let hidden = plain.settings(Secrets::Hide);
         assert_eq!(hidden["program"], "web.js");
-        let env = json!({ "TOKEN": "***", "production": { "TOKEN": "***" } });
+        let env = json!({ "PORT": "1", "production": { "TOKEN": "***" } });
         assert_eq!(hidden["env"], env);
     }
 
