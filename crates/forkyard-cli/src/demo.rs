@@ -12,6 +12,7 @@ use crate::belongings::Plain;
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
+use crate::limits::Limits;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
@@ -44,10 +45,12 @@ pub(crate) fn demo(
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),
+        limits: Limits::default(),
         control: Control::of(&opening.app, ControlRule::Serve, reporter),
         belongings: Box::new(Plain::default()),
     };
-    serve(builder, Some(staff), signals, &opening, desk)
+    let ended = serve(builder, Some(staff), signals, &opening, desk)?;
+    Ok(ExitCode::from(ended.code))
 }
 
 /// As a worker serves the page.

@@ -1,10 +1,12 @@
 //! Tells people and machines what happens: the same events as text or as JSON.
 
 mod describe;
+mod limits;
 mod roll;
 
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
@@ -14,8 +16,11 @@ use forkyard_control::types::{AppEvent, Update};
 use serde_json::{Map, Value, json};
 
 use crate::args::LogFormat;
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::exit_code::Failure;
+use crate::limits::ByteSize;
+use crate::logs::{Diary, Notice, Priority};
+pub(crate) use describe::given_up;
 use describe::{counted, describe};
 pub(crate) use roll::{describe_failure, shown, with_tail};
 
@@ -33,6 +38,14 @@ impl Level {
             Self::Info => "info",
             Self::Warn => "warn",
             Self::Error => "error",
+        }
+    }
+
+    fn priority(self) -> Priority {
+        match self {
+            Self::Info => Priority::Info,
+            Self::Warn => Priority::Warning,
+            Self::Error => Priority::Error,
         }
     }
 
@@ -83,12 +96,14 @@ pub(crate) struct Opening {
     pub(crate) policy: Policy,
 }
 
-/// Prints on stderr, where programs put what is not their output, and tells everyone who follows
-/// the app by its control socket. Never blocks.
-#[derive(Debug)]
+/// Prints on stderr, where programs put what is not their output, and to the app's logs if there
+/// are any, and tells everyone who follows the app by its control socket. Never blocks. Cheap to
+/// clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     format: LogFormat,
     console: Console,
+    diary: Arc<OnceLock<Diary>>,
     feed: Feed,
 }
 
@@ -96,12 +111,14 @@ impl Reporter {
     /// Starts the thread that prints.
     pub(crate) fn start(format: LogFormat) -> io::Result<Self> {
         let tell_lost = move |lost| formatted(&lines_lost(lost), &now(), format);
-        Ok(Self { format, console: Console::start(tell_lost)?, feed: Feed::default() })
+        let console = Console::start(console::to_stderr, tell_lost)?;
+        Ok(Self { format, console, diary: Arc::default(), feed: Feed::default() })
     }
 
-    /// Where to print other lines.
-    pub(crate) fn console(&self) -> &Console {
-        &self.console
+    /// From now on what is told is kept there, too. The first one counts.
+    pub(crate) fn keep(&self, diary: Diary) {
+        // There is one log for an app.
+        let _ = self.diary.set(diary);
     }
 
     /// Where everyone is told who follows the app.
@@ -112,10 +129,17 @@ impl Reporter {
     /// Nothing more is told: waits until all that was is printed.
     pub(crate) async fn finish(&self) {
         self.console.finish().await;
+        if let Some(diary) = self.diary.get() {
+            diary.finish().await;
+        }
     }
 
     /// Waits until all that was told by now is printed.
     pub(crate) async fn flush(&self) {
+        // What is kept is not to wait for whoever reads stderr.
+        if let Some(diary) = self.diary.get() {
+            diary.flush().await;
+        }
         self.console.flush().await;
     }
 
@@ -191,16 +215,65 @@ impl Reporter {
         self.print(&Entry::new(Level::Error, "reload_failed", text, json!({ "reason": why })));
     }
 
+    /// A worker is replaced, because it uses more memory than it may.
+    pub(crate) fn memory_limit_exceeded(
+        &self,
+        info: WorkerInfo,
+        used_and_limit: (ByteSize, ByteSize),
+        pause: Duration,
+    ) {
+        self.print(&limits::memory_limit_exceeded(info, used_and_limit, pause));
+    }
+
+    /// A worker was killed, because all workers together use more memory than they may.
+    pub(crate) fn memory_exhausted(&self, info: WorkerInfo) {
+        self.print(&limits::memory_exhausted(info));
+    }
+
     /// Something went wrong that does not keep the app from running.
     pub(crate) fn warning(&self, message: String) {
         let fields = json!({ "message": message });
         self.print(&Entry::new(Level::Warn, "warning", message, fields));
     }
 
+    /// Something has become of the logs.
+    pub(crate) fn log_notice(&self, notice: &Notice) {
+        let (level, event, fields) = match notice {
+            Notice::Failed { what, why } => {
+                (Level::Error, "log_failed", json!({ "log": what, "reason": why }))
+            }
+            Notice::Works { what, lost } => {
+                (Level::Warn, "log_works_again", json!({ "log": what, "lines_lost": lost }))
+            }
+            Notice::NotTidied { what, why } => {
+                (Level::Warn, "log_not_tidied", json!({ "log": what, "reason": why }))
+            }
+        };
+        self.print(&Entry::new(level, event, notice.to_string(), fields));
+    }
+
     fn print(&self, entry: &Entry) {
         let time = now();
         self.console.say(formatted(entry, &time, self.format).as_bytes());
+        if let Some(diary) = self.diary.get() {
+            diary.note(entry.level.priority(), &entry.text, || as_json(entry, &time));
+        }
         self.feed.tell(|| as_event(entry, time));
+    }
+}
+
+/// For the program's own log, which writes a line at once.
+impl Write for Reporter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.console.say(line);
+        if let Some(diary) = self.diary.get() {
+            diary.log(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -266,10 +339,6 @@ pub(crate) fn json_line(level: &str, event: &str, fields: Map<String, Value>) ->
     timed_line(&now(), level, event, fields)
 }
 
-fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
-}
-
 fn timed_line(time: &str, level: &str, event: &str, fields: Map<String, Value>) -> String {
     let mut object = Map::new();
     object.insert("time".into(), time.into());
@@ -277,6 +346,11 @@ fn timed_line(time: &str, level: &str, event: &str, fields: Map<String, Value>) 
     object.insert("event".into(), event.into());
     object.extend(fields);
     format!("{}\n", Value::Object(object))
+}
+
+/// The time, as machines read it.
+pub(crate) fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 #[cfg(test)]

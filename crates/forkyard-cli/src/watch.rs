@@ -1,7 +1,6 @@
 //! One running app: what happens in it, and what its operator wants.
 
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use forkyard::{Cluster, ClusterHandle, Event, Outcome, SlotId, Stage};
@@ -24,7 +23,11 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
 /// The app is over.
 pub(crate) struct Ended {
-    pub(crate) code: ExitCode,
+    /// The exit code.
+    pub(crate) code: u8,
+    pub(crate) outcome: Outcome,
+    /// The last lines of the worker whose end was one too many.
+    pub(crate) stderr_tail: Vec<String>,
     /// How the next signal would have hurried it.
     pub(crate) next_stop: Stage,
 }
@@ -36,9 +39,16 @@ pub(crate) async fn watch(
     desk: &mut Desk<'_>,
 ) -> Result<Ended, Failure> {
     let (handle, keys) = (cluster.handle(), read_keys(desk.reporter));
-    let (upgrade, scaling) = (Upgrade::default(), Scaling::default());
-    let next_stop = Stage::Disconnect;
-    Watch { handle, desk, upgrade, scaling, keys, next_stop }.until_over(cluster, signals).await
+    let watch = Watch {
+        handle,
+        desk,
+        upgrade: Upgrade::default(),
+        scaling: Scaling::default(),
+        keys,
+        next_stop: Stage::Disconnect,
+        stderr_tail: Vec::new(),
+    };
+    watch.until_over(cluster, signals).await
 }
 
 /// Goes through what happens in an app, and through what its operator wants.
@@ -50,6 +60,8 @@ struct Watch<'a, 'd> {
     keys: Option<Keys>,
     /// How the next signal to stop is meant.
     next_stop: Stage,
+    /// The last lines of the worker whose end was one too many.
+    stderr_tail: Vec<String>,
 }
 
 impl Watch<'_, '_> {
@@ -65,7 +77,7 @@ impl Watch<'_, '_> {
             let goes_on = !self.upgrade.is_imminent();
             tokio::select! {
                 event = cluster.next_event() => match event {
-                    Some(Event::Over(outcome)) => return Ok(self.ended(&outcome).await),
+                    Some(Event::Over(outcome)) => return Ok(self.ended(outcome).await),
                     Some(event) => self.happened(&event, signals).await,
                     None => return Err(primary_died()),
                 },
@@ -76,20 +88,26 @@ impl Watch<'_, '_> {
                 prepared = self.desk.reloads.prepared(), if goes_on => {
                     self.desk.reloads.begin(prepared, &self.handle, self.desk.reporter).await;
                 }
+                () = self.desk.limits.due(), if goes_on => {
+                    self.desk.limits.look(&self.handle, self.desk.reporter).await;
+                }
                 _ = reminder.tick() => self.desk.reloads.remind(self.desk.reporter),
             }
         }
     }
 
-    async fn ended(&mut self, outcome: &Outcome) -> Ended {
+    async fn ended(mut self, outcome: Outcome) -> Ended {
         self.upgrade.refuse().await;
         self.scaling.refuse();
-        Ended { code: close(self.desk.reporter, outcome), next_stop: self.next_stop }
+        let code = number_of(&outcome);
+        self.desk.reporter.closing(&outcome, code);
+        Ended { code, outcome, stderr_tail: self.stderr_tail, next_stop: self.next_stop }
     }
 
     async fn happened(&mut self, event: &Event, signals: &Signals) {
         let reporter = self.desk.reporter;
         reporter.event(event);
+        self.desk.limits.event(event, reporter);
         self.upgrade.take_note(event);
         self.desk.control.take_note(event);
         self.desk.reloads.event(event);
@@ -97,6 +115,7 @@ impl Watch<'_, '_> {
         match event {
             // The next image is to find the terminal as this one did.
             Event::Upgrading => self.keys = None,
+            Event::Failed { stderr_tail, .. } => self.stderr_tail.clone_from(stderr_tail),
             Event::UpgradeFailed { .. } if self.keys.is_none() => self.keys = read_keys(reporter),
             Event::Exited { .. } if signals.is_init() => {
                 reap_after_worker(&self.handle, reporter).await;
@@ -224,12 +243,6 @@ fn reap(reporter: &Reporter) {
     if let Err(error) = signals::reap() {
         reporter.warning(format!("failed to reap orphans: {error}"));
     }
-}
-
-fn close(reporter: &Reporter, outcome: &Outcome) -> ExitCode {
-    let code = number_of(outcome);
-    reporter.closing(outcome, code);
-    ExitCode::from(code)
 }
 
 fn primary_died() -> Failure {

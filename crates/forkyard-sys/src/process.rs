@@ -9,14 +9,17 @@
 //!               └── signal, signal_group: always reach this process or nobody
 //! ```
 
+mod account;
 mod affinity;
 mod announced;
+mod childhood;
 mod children;
 mod exit_status;
 mod limits;
 mod orphans;
 mod own_turn;
 mod processor;
+mod resident;
 mod signal;
 mod spawn;
 mod usage;
@@ -32,14 +35,16 @@ use rustix::process::{
     waitid,
 };
 
+pub use account::{Account, AccountError};
 pub use affinity::Core;
 pub use exit_status::ExitStatus;
-pub use limits::raise_nofile_limit;
+pub use limits::{OpenFiles, raise_nofile_limit};
 pub use orphans::{is_init, reap_orphans};
 pub use own_turn::wait_for_own_turn;
 pub use processor::{Scheduling, scheduling};
+pub use resident::resident_bytes;
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
-pub use spawn::{CHANNEL, Spawn, spawn};
+pub use spawn::{CHANNEL, NewPrivileges, Spawn, SpawnError, Step, spawn};
 pub use usage::{Usage, usage};
 
 /// A child process that has not been reaped, started by [`spawn`].

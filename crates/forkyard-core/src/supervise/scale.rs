@@ -1,13 +1,12 @@
 //! Another number of slots that serve.
 
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use super::Supervisor;
 use super::settings::Role;
 use crate::id::SlotId;
-use crate::input::{Action, Denied};
+use crate::input::Denied;
 
 /// What has become of the slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,12 +19,7 @@ pub struct Scaled {
 
 impl Supervisor {
     /// As by `fork` and `retire`, but all of it or nothing. The highest slots go first.
-    pub(crate) fn scale(
-        &mut self,
-        now: Instant,
-        workers: NonZeroUsize,
-        out: &mut VecDeque<Action>,
-    ) -> Result<Scaled, Denied> {
+    pub(crate) fn scale(&mut self, now: Instant, workers: NonZeroUsize) -> Result<Scaled, Denied> {
         if let Some(denied) = self.busy() {
             return Err(denied);
         }
@@ -35,9 +29,9 @@ impl Supervisor {
             return Err(Denied::TooManySlots);
         }
         let removed: Vec<_> = serving.into_iter().skip(workers.get()).rev().collect();
-        removed.iter().for_each(|slot| self.retire_slot(now, *slot, out));
+        removed.iter().for_each(|slot| self.retire_slot(now, *slot));
         let added: Vec<_> = (0..missing).map(|_| self.add_slot(Role::Serving)).collect();
-        added.iter().for_each(|slot| self.fill(now, *slot, out));
+        added.iter().for_each(|slot| self.fill(now, *slot));
         Ok(Scaled { added, removed })
     }
 }

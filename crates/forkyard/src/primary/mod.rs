@@ -57,6 +57,7 @@ pub(crate) use channel::MessageTap;
 pub use check::{CheckSettings, CheckSettingsError};
 pub(crate) use driver::{UpgradeAnswer, UpgradeRefusal};
 pub(crate) use rolls::Wanted;
+pub(crate) use seats::LiveIndex;
 pub(crate) use starting::{Beginning, PrimaryHandle, prepare};
 use upgrade::UpgradeFailure;
 

@@ -18,6 +18,8 @@ impl Driver {
         match command {
             Command::Request(request, answer) => {
                 let admission = self.core.request(Instant::now(), request);
+                // Whoever is told that a worker leaves reaches it no more.
+                self.perform_all();
                 let _ = answer.send(admission);
             }
             Command::Fork(count, answer) => {

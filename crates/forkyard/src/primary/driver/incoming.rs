@@ -59,6 +59,7 @@ impl Driver {
             Mail::Checked { worker, result } => self.checked(worker, result),
             Mail::Exited { worker, status, stderr_tail } => {
                 self.stderr_tail = stderr_tail;
+                self.seats.ended(worker);
                 self.input(Input::Exited { worker, status });
                 self.perform_all();
                 self.stderr_tail.clear();
@@ -134,7 +135,7 @@ impl Driver {
         worker: WorkerId,
         socket: impl Into<OwnedFd>,
     ) -> io::Result<NotifyWatch> {
-        let users = vec![forkyard_sys::process::own_user()];
+        let users = self.rolls.users().chain([forkyard_sys::process::own_user()]).collect();
         let outlets = (self.outlets.mail.clone(), self.rest.signal());
         NotifyWatch::start(worker, socket.into(), users, outlets)
     }
