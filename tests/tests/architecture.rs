@@ -61,6 +61,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
             "memchr",
             "regex",
             "rustix",
+            "schemars",
             "serde",
             "serde_json",
             "strsim",
