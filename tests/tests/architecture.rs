@@ -35,7 +35,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
         &[
             "axum",
             "forkyard-sys",
-            "futures-core",
+            "futures-util",
             "http-body-util",
             "hyper",
             "hyper-util",
@@ -44,6 +44,8 @@ const MAY_USE: [(&str, &[&str]); 6] = [
             "thiserror",
             "tokio",
             "tracing",
+            "utoipa",
+            "utoipa-axum",
         ],
     ),
     (

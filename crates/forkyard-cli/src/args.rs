@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
+use crate::commands::{Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets};
 use crate::control::ControlRule;
 use crate::logs::{Destination, LogRules, LogsOptions};
 use crate::settings::{App, Argument, Text, Workers};
@@ -30,11 +31,34 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Run a program in the foreground, with many workers behind one port
     Run(Box<Run>),
-    /// Replace all workers of a running app by new ones, and wait for the end
-    Reload(Ask),
-    /// Have a running app's primary execute this command as it is on disk now, and wait for
+    /// Start apps in the background: a program, a settings file, or what was started before
+    Start(Box<Start>),
+    /// List the apps and how they are
+    #[command(visible_aliases = ["list", "status"])]
+    Ls(List),
+    /// Show all that is known of apps
+    Show(Show),
+    /// Stop apps; they stay known, and can be started again
+    Stop(Stop),
+    /// End apps and start them again; or replace the worker of one slot
+    Restart(Restart),
+    /// Replace all workers of running apps by new ones, and wait for the end
+    Reload(Targets),
+    /// Have an app keep more or fewer workers
+    Scale(Scale),
+    /// Stop apps and forget them
+    Delete(Delete),
+    /// Send a signal to the workers of apps
+    Signal(Signal),
+    /// Empty the log files of apps
+    Flush(Targets),
+    /// Keep what runs now, for `resurrect`
+    Save(Saved),
+    /// Start what was saved and does not run
+    Resurrect(Saved),
+    /// Have running apps' primaries execute this command as it is on disk now, and wait for
     /// the end; the workers stay
-    Upgrade(Ask),
+    Upgrade(Targets),
     /// Show what apps wrote and what happened to them
     Logs(LogsOptions),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
@@ -46,7 +70,18 @@ impl Verb {
     pub(crate) fn log_format(&self) -> LogFormat {
         match self {
             Self::Run(run) => run.log_format,
-            Self::Reload(ask) | Self::Upgrade(ask) => ask.log_format(),
+            Self::Start(start) => start.log_format(),
+            Self::Ls(list) => list.log_format(),
+            Self::Show(show) => show.targets.log_format(),
+            Self::Stop(stop) => stop.targets.log_format(),
+            Self::Restart(restart) => restart.targets.log_format(),
+            Self::Scale(scale) => scale.targets().log_format(),
+            Self::Delete(delete) => delete.targets.log_format(),
+            Self::Signal(signal) => signal.targets.log_format(),
+            Self::Save(saved) | Self::Resurrect(saved) => saved.log_format(),
+            Self::Reload(targets) | Self::Flush(targets) | Self::Upgrade(targets) => {
+                targets.log_format()
+            }
             Self::Demo(demo) => demo.log_format,
             Self::Logs(_) => LogFormat::Text,
         }
@@ -55,11 +90,22 @@ impl Verb {
 
 /// What `forkyard run` can be told.
 #[derive(Clone, Debug, Parser)]
-#[command(override_usage = "forkyard run [OPTIONS] PROGRAM [ARGS]...")]
+#[command(
+    override_usage = "forkyard run [OPTIONS] PROGRAM [ARGS]...\n       forkyard run --app NAME"
+)]
 pub(crate) struct Run {
     /// The app's name; by default PROGRAM's without its ending
     #[arg(long)]
     pub(crate) name: Option<String>,
+
+    /// Run the app of that name as it was last started by `forkyard start`, here in the
+    /// foreground
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "program"])]
+    app: Option<String>,
+
+    /// Be a background app: in a session of its own.
+    #[arg(long, hide = true, requires = "app")]
+    pub(crate) detached: bool,
 
     /// How to print what happens and what workers write
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -79,11 +125,21 @@ pub(crate) struct Run {
 
     /// The program's file, or its name in PATH, and its arguments
     // One list, because only the last positional may be followed by what looks like options.
-    #[arg(required = true, num_args = 1.., trailing_var_arg = true)]
+    #[arg(required_unless_present = "app", num_args = 1.., trailing_var_arg = true)]
     program: Vec<OsString>,
 }
 
 impl Run {
+    /// The app that is run by its name.
+    pub(crate) fn app_name(&self) -> Option<&str> {
+        self.app.as_deref()
+    }
+
+    /// Whether something is set here, and not where the app is kept.
+    pub(crate) fn has_settings(&self) -> bool {
+        self.settings != App::default()
+    }
+
     pub(crate) fn log_rules(&self) -> LogRules {
         let destination = match &self.log_dir {
             None => Destination::Streams,
@@ -95,8 +151,8 @@ impl Run {
         LogRules { destination, format: self.log_format, ..LogRules::default() }
     }
 
-    /// The app's settings.
-    pub(crate) fn app(&self) -> App {
+    /// The settings of an app that is named by its program.
+    pub(crate) fn settings(&self) -> App {
         let mut program = self.program.iter().cloned();
         let named = program.next().map(PathBuf::from);
         let args = program.map(Argument::from).collect();
@@ -105,23 +161,6 @@ impl Run {
 
     pub(crate) fn control_rule(&self) -> ControlRule {
         if self.no_control { ControlRule::LeaveOut } else { ControlRule::Serve }
-    }
-}
-
-/// What a command that asks a running app for something can be told.
-#[derive(Clone, Debug, Parser)]
-pub(crate) struct Ask {
-    /// The app's name, or its primary's process id; not needed if only one is running
-    pub(crate) app: Option<String>,
-
-    /// Print what the app answers as it is, one JSON object a line
-    #[arg(long)]
-    json: bool,
-}
-
-impl Ask {
-    pub(crate) fn log_format(&self) -> LogFormat {
-        if self.json { LogFormat::Json } else { LogFormat::Text }
     }
 }
 
@@ -170,7 +209,7 @@ mod tests {
     fn arguments_after_the_program_are_the_programs() {
         let args = Args::parse_from(["forkyard", "run", "-w", "2", "app.js", "-w", "9", "--x"]);
         let Verb::Run(run) = args.verb else { panic!("not run") };
-        let app = run.app();
+        let app = run.settings();
         assert_eq!(app.workers.map(|workers| workers.to_string()).as_deref(), Some("2"));
         assert_eq!(app.program.as_deref(), Some(Path::new("app.js")));
         let args: Vec<_> = app.args.iter().map(|arg| arg.0.as_os_str()).collect();

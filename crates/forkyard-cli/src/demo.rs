@@ -8,9 +8,11 @@ use axum::routing::get;
 use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
+use crate::belongings::Plain;
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
+use crate::limits::Limits;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
@@ -43,9 +45,12 @@ pub(crate) fn demo(
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),
-        control: Control::of(&opening.app, ControlRule::Serve),
+        limits: Limits::default(),
+        control: Control::of(&opening.app, ControlRule::Serve, reporter),
+        belongings: Box::new(Plain::default()),
     };
-    serve(builder, Some(staff), signals, &opening, desk)
+    let ended = serve(builder, Some(staff), signals, &opening, desk)?;
+    Ok(ExitCode::from(ended.code))
 }
 
 /// As a worker serves the page.

@@ -11,13 +11,14 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use forkyard::Program;
-use forkyard_control::folder::runtime_dir;
+use forkyard_control::folder::{runtime_dir, visible_dir};
 
 use crate::directory;
 use crate::env_file::{self, Variables};
 use crate::exit_code::Failure;
 use crate::find::{executable, script};
 use crate::interpreter::{interpreter, type_stripping};
+use crate::limits::AppGroup;
 use crate::settings::{App, FromText, Workers};
 
 /// Says how many workers there shall be, where nobody says so on the command line.
@@ -39,6 +40,13 @@ pub(crate) struct Launch {
 pub(crate) struct Plan {
     pub(crate) program: Program,
     pub(crate) workers: NonZeroUsize,
+}
+
+impl Plan {
+    /// With its workers in this control group.
+    pub(crate) fn housed(self, group: &AppGroup) -> Self {
+        Self { program: group.house(self.program), ..self }
+    }
 }
 
 impl Launch {
@@ -78,6 +86,7 @@ impl Launch {
         let program = self.command(&cwd)?.args(&self.app.args).cwd(cwd);
         let with = |program: Program, (name, value): (String, String)| program.env(name, value);
         let program = variables.into_iter().fold(program, with);
+        let program = self.app.limit_rules().apply(program)?;
         Ok(Plan { program, workers })
     }
 
@@ -107,8 +116,16 @@ impl Launch {
     fn with_agent(&self, interpreter: Program) -> Program {
         let name = interpreter.path().file_name().unwrap_or_default().to_string_lossy();
         match name.starts_with("node") && !self.app.drain.no_agent {
-            true => interpreter.agent(runtime_dir()),
+            true => interpreter.agent(self.agent_dir()),
             false => interpreter,
+        }
+    }
+
+    /// The runtime folder is closed to all but the primary's user.
+    fn agent_dir(&self) -> PathBuf {
+        match self.app.user {
+            Some(_) => visible_dir(),
+            None => runtime_dir(),
         }
     }
 

@@ -3,8 +3,13 @@
 // Output goes through one place, so that it can be prefixed and formatted.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod answers;
+mod apps;
 mod args;
-mod ask;
+mod background;
+mod belongings;
+mod commands;
+mod condition;
 mod console;
 mod control;
 mod demo;
@@ -14,19 +19,27 @@ mod exit_code;
 mod find;
 mod home;
 mod interpreter;
+mod kept;
 mod kept_logs;
 mod keys;
 mod launch;
+mod limits;
 mod log;
 mod logs;
+mod names;
+mod note;
 mod planning;
+mod records;
 mod reload;
 mod report;
 mod run;
+mod scale;
 mod settings;
 mod signals;
 mod sink;
+mod subject;
 mod terminal;
+mod units;
 mod upgrade;
 mod version;
 mod watch;
@@ -46,6 +59,7 @@ fn main() -> ExitCode {
     if forkyard::is_worker() || !is_primary() {
         return command(None);
     }
+    kept::enter_environment();
     let signals = HeldSignals::hold();
     // Also without signals: a former image may have to be gone back to.
     forkyard::host(move || match signals {
@@ -101,21 +115,34 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
             })?;
             run::run(&run, inherited, signals, &reporter)
         }
-        (Verb::Reload(options), _) => {
-            log::start(options.log_format(), std::io::stderr);
-            ask::reload(&options)
-        }
-        (Verb::Upgrade(options), _) => {
-            log::start(options.log_format(), std::io::stderr);
-            ask::upgrade(&options)
-        }
-        (Verb::Logs(options), _) => {
-            log::start(LogFormat::Text, std::io::stderr);
-            kept_logs::show(&options)
-        }
         (Verb::Demo(options), Some(signals)) => {
             demo::demo(&options, signals, &reporter(options.log_format)?)
         }
+        (verb, _) => {
+            log::start(verb.log_format(), std::io::stderr);
+            ask(&verb)
+        }
+    }
+}
+
+/// Whoever only asks for something.
+fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Start(options) => commands::start(options),
+        Verb::Ls(options) => commands::list(options),
+        Verb::Show(options) => commands::show(options),
+        Verb::Stop(options) => commands::stop(options),
+        Verb::Restart(options) => commands::restart(options),
+        Verb::Reload(targets) => commands::reload(targets),
+        Verb::Scale(options) => commands::scale(options),
+        Verb::Delete(options) => commands::delete(options),
+        Verb::Signal(options) => commands::signal(options),
+        Verb::Flush(targets) => commands::flush(targets),
+        Verb::Save(options) => commands::save(options),
+        Verb::Resurrect(options) => commands::resurrect(options),
+        Verb::Upgrade(targets) => commands::upgrade(targets),
+        Verb::Logs(options) => kept_logs::show(options),
+        Verb::Run(_) | Verb::Demo(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

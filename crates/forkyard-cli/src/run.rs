@@ -11,16 +11,19 @@ use forkyard::{
 };
 
 use crate::args::Run;
+use crate::belongings::{Belongings, Plain};
 use crate::control::Control;
-use crate::directory;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
+use crate::limits::{AppGroup, Limits};
 use crate::logs;
+use crate::note::Note;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::settings::App;
 use crate::signals::{HeldSignals, Signals};
+use crate::subject::Subject;
 use crate::watch::{Ended, watch};
 
 /// How long whoever asked twice to stop waits for readers of the output.
@@ -33,32 +36,60 @@ pub(crate) fn run(
     signals: HeldSignals,
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
-    let launch = Launch::of(run.name.clone(), run.app(), directory::start()?)?;
-    let app = launch.app().clone();
+    let subject = Subject::of(run)?;
+    if run.detached {
+        // Whoever leads a session already is nobody's shell's.
+        let _ = rustix::process::setsid();
+    }
+    let ended = subject
+        .first_launch(reporter)
+        .and_then(|launch| run_launch(run, &subject, &launch, inherited, signals, reporter));
+    subject.ended(&ended, reporter);
+    ended.map(|ended| ExitCode::from(ended.code))
+}
+
+fn run_launch(
+    run: &Run,
+    subject: &Subject,
+    launch: &Launch,
+    inherited: InheritedFds,
+    signals: HeldSignals,
+    reporter: &Reporter,
+) -> Result<Ended, Failure> {
+    let app = launch.app();
     let opening = Opening {
         app: launch.name().to_owned(),
         program: launch.shown(),
         policy: app.general_policy(),
     };
+    let limits = app.limit_rules();
     // What is there already needs nothing that may be gone from the disk by now.
-    let plan = match forkyard::is_upgrade() {
-        true => None,
-        false => Some(launch.plan()?),
+    let (plan, group) = match forkyard::is_upgrade() {
+        true => (None, AppGroup::find(&opening.app, &limits)),
+        false => {
+            let plan = launch.plan()?;
+            let group = AppGroup::make(&opening.app, &limits, reporter);
+            (Some(plan.housed(&group)), group)
+        }
     };
-    let source: Source = Arc::new(move || launch.plan());
+    let (planned, house) = (subject.clone(), group.clone());
+    let source: Source = Arc::new(move || Ok(planned.launch()?.plan()?.housed(&house)));
     let rule = ReloadRule { surge: app.roll.surge(), second: app.roll.second_reload() };
     let listen: Vec<_> = app.listen.iter().map(|address| address.value.clone()).collect();
     let (listen, spares) = (&*listen, app.roll.spares());
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
-    let builder = settings(&app)
-        .output(Output::Lines(logs::open(&run.log_rules(), &opening.app, reporter)?))
+    let rules = subject.log_rules(run.log_rules());
+    let builder = settings(app)
+        .output(Output::Lines(logs::open(&rules, &opening.app, reporter)?))
         .inherited(inherited)
         .nofile_soft(raise_nofile_limit(reporter));
     let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),
-        control: Control::of(&opening.app, run.control_rule()),
+        limits: Limits::new(&limits, group),
+        control: Control::of(&opening.app, run.control_rule(), reporter),
+        belongings: Box::new(Plain::of(app.clone())),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -84,6 +115,7 @@ fn settings(app: &App) -> ClusterBuilder {
         .drain_grace(app.drain.grace())
         .ready(ready_rule(app))
         .ready_timeout(app.ready.timeout())
+        .stop_signal(app.drain.stop_signal())
         .settle(app.ready.settle());
     let builder =
         app.start_timeout.iter().fold(builder, |builder, limit| builder.start_timeout(limit.value));
@@ -117,6 +149,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) reporter: &'a Reporter,
     pub(crate) reloads: Reloads,
     pub(crate) control: Control,
+    pub(crate) limits: Limits,
+    pub(crate) belongings: Box<dyn Belongings>,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff
@@ -127,7 +161,7 @@ pub(crate) fn serve(
     signals: HeldSignals,
     opening: &Opening,
     mut desk: Desk<'_>,
-) -> Result<ExitCode, Failure> {
+) -> Result<Ended, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -145,7 +179,10 @@ pub(crate) fn serve(
                 supervise(&mut cluster, staff, &mut signals, &mut desk).await
             }
             (Origin::TakenOver { rolling }, _) => {
-                desk.reloads.take_over(rolling, cluster.note());
+                desk.limits.take_over(rolling.is_some());
+                let note = Note::read(cluster.note());
+                desk.control.take_over(&note);
+                desk.reloads.take_over(rolling, &note);
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),
@@ -154,7 +191,8 @@ pub(crate) fn serve(
         desk.reloads.refuse();
         leave(&cluster, &ended, &mut signals, desk.reporter).await;
         desk.control.finish().await;
-        ended.map(|ended| ended.code)
+        desk.limits.finish().await;
+        ended
     })
 }
 
@@ -169,9 +207,7 @@ async fn supervise(
         let bound = handle.listen(address.clone()).await;
         bound.map_err(|error| Failure::unexpected("failed to start", &error))?;
     }
-    for _ in 0..staff.workers.get() {
-        handle.fork().await.map_err(not_forked)?;
-    }
+    handle.fork_many(staff.workers).await.map_err(not_forked)?;
     for _ in 0..staff.spares {
         handle.fork_spare().await.map_err(not_forked)?;
     }

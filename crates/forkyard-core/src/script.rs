@@ -3,7 +3,7 @@
 //!
 //! | left | means |
 //! |---|---|
-//! | `fork`, `spare`, `retire 0`, `stop terminate` | a request; denials show on the right |
+//! | `fork`, `spare`, `retire 0`, `scale 3`, `stop terminate` | a request; denials show on the right |
 //! | `listen tcp:80` | the app is to serve an address of its own |
 //! | `roll 1`, `roll 1 workers 3 surge 2`, `replace 0` | the same; `roll 1` is to generation 1 with the workers there are |
 //! | `spawned 1`, `spawn-failed 1`, `exited 1 code 0`, `exited 1 signal 9` | of worker 1's process |
@@ -25,7 +25,7 @@ use crate::{
     Action, Admission, Choice, ConnectionId, Core, Dealing, Endpoint, Event, ExitStatus,
     Generation, Host, Input, LaneId, LaneView, Listen, ListenerId, ListenerSpec, Origin, Outcome,
     Policy, Query, ReadySignal, Request, Role, RollExtent, RollPlan, Settings, SlotId, Stage,
-    Surge, Verdict, WorkerId,
+    Surge, Verdict, WorkerId, WorkerView,
 };
 
 /// Which of the core's actions a table shows.
@@ -78,6 +78,15 @@ impl Script {
         shown.collect::<Vec<_>>().join(", ")
     }
 
+    /// How a worker stands.
+    pub(crate) fn standing(&self, worker: u32) -> String {
+        match self.core.view(WorkerId(worker)) {
+            Some(WorkerView { state, restarts: 0 }) => format!("{state:?}"),
+            Some(WorkerView { state, restarts }) => format!("{state:?} after {restarts} crashes"),
+            None => "gone".to_owned(),
+        }
+    }
+
     /// Has L0 accept a connection of which the number is known, and whoever gets it answer at
     /// once. Returns who that was.
     pub(crate) fn accept_and_answer(&mut self, connection: u64) -> u32 {
@@ -95,6 +104,9 @@ impl Script {
         } else if let Some(request) = self.parse_roll(&words).or_else(|| parse_request(&words)) {
             let admission = self.core.request(self.now, request);
             seen.extend(show_admission(admission));
+        } else if let ["scale", workers] = *words {
+            let scaled = self.core.scale(self.now, workers.parse().unwrap());
+            seen.extend(scaled.err().map(|denied| format!("denied: {denied}")));
         } else if words[0] == "accept"
             && !self.core.has_capacity(self.now, parse_listener(words[1]))
         {
@@ -337,6 +349,8 @@ fn show_event(event: Event) -> String {
         Event::Started { worker, .. } => format!("(started {worker})"),
         Event::StartFailed { worker, .. } => format!("(start failed {worker})"),
         Event::Online { worker, .. } => format!("(online {worker})"),
+        Event::Ready { worker, .. } => format!("(ready {worker})"),
+        Event::AppReady => "(app ready)".to_owned(),
         Event::StartTimedOut { worker, .. } => format!("(start timed out {worker})"),
         Event::Disconnected { worker, .. } => format!("(disconnected {worker})"),
         Event::Exited { worker, leaving: None, .. } => format!("(crashed {worker})"),

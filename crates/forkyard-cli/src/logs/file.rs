@@ -23,9 +23,10 @@ use crate::args::LogFormat;
 use super::housekeeping::Nudge;
 use super::line::write_gap;
 use super::rotation::{LogKind, rotate};
-use super::rules::{ByteSize, LogRules};
+use super::rules::LogRules;
 use super::stored;
 use super::trouble::{Notice, Tell, Trouble};
+use crate::limits::ByteSize;
 
 /// From how many bytes on lines are written though more may come.
 const BATCH_BYTES: usize = 64 * 1024;

@@ -1,30 +1,16 @@
 //! What an app's logs are to be like.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::args::LogFormat;
+use crate::limits::ByteSize;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
-
-/// A number of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ByteSize(pub(crate) u64);
-
-impl fmt::Display for ByteSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            bytes if bytes >= MIB && bytes.is_multiple_of(MIB) => write!(f, "{} MiB", bytes / MIB),
-            bytes if bytes >= KIB && bytes.is_multiple_of(KIB) => write!(f, "{} KiB", bytes / KIB),
-            bytes => write!(f, "{bytes} bytes"),
-        }
-    }
-}
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +105,7 @@ mod tests {
         assert_eq!(endless.check(), Ok(()));
         for (wrong, word) in [
             (LogRules { max_size: ByteSize(1), ..rules.clone() }, "64 KiB"),
-            (LogRules { max_size: ByteSize(u64::MAX), ..rules.clone() }, "1048576 MiB"),
+            (LogRules { max_size: ByteSize(u64::MAX), ..rules.clone() }, "1 TiB"),
             (LogRules { max_age: Some(Duration::ZERO), ..rules.clone() }, "a minute"),
             (LogRules { keep: 10_001, ..rules.clone() }, "10000"),
             (LogRules { keep_for: Some(YEAR * 11), ..rules }, "ten years"),

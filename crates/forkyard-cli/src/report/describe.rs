@@ -33,6 +33,8 @@ fn of_worker(event: &Event) -> Option<Entry> {
         }
         // Of interest to machines only: whoever is online will soon listen.
         Event::Online(info) => Entry::about(Level::Info, "worker_online", *info, String::new()),
+        // A person reads that it serves.
+        Event::Ready(info) => Entry::about(Level::Info, "worker_ready", *info, String::new()),
         Event::StartTimedOut { info, after } => start_timed_out(*info, *after),
         Event::ChannelTrouble { info, message } => {
             let text = format!("worker {}: {message}", info.worker);
@@ -80,9 +82,12 @@ fn of_listener(event: &Event) -> Option<Entry> {
     })
 }
 
-/// What becomes of a seat whose worker has ended.
+/// What becomes of the app, and of a seat whose worker has ended.
 fn of_supervision(event: &Event) -> Option<Entry> {
     Some(match event {
+        Event::AppReady => {
+            Entry::new(Level::Info, "app_ready", "the app is ready".into(), json!({}))
+        }
         Event::RestartScheduled { slot, delay, restarts } => {
             restart_scheduled(*slot, *delay, *restarts)
         }
@@ -184,14 +189,20 @@ fn exited(
         .with("stderr_tail", stderr_tail.to_vec())
 }
 
-fn failed(reason: &FailReason, stderr_tail: &[String]) -> Entry {
-    let FailReason::RestartLimit { slot, worker, limit, window } = reason;
-    let mut text = format!(
+/// Why an app was given up.
+pub(crate) fn given_up(reason: &FailReason) -> String {
+    let FailReason::RestartLimit { slot, limit, window, .. } = reason;
+    format!(
         "the app failed: slot {slot} needed more than {} within {} (see --restart-limit)",
         counted(*limit as usize, "restart"),
         humantime::format_duration(*window),
-    );
-    let reason = text.clone();
+    )
+}
+
+fn failed(reason: &FailReason, stderr_tail: &[String]) -> Entry {
+    let FailReason::RestartLimit { slot, worker, .. } = reason;
+    let reason = given_up(reason);
+    let mut text = reason.clone();
     if !stderr_tail.is_empty() {
         text.push_str(&format!("\nthe last that worker {worker} wrote to stderr:"));
         for line in stderr_tail {
@@ -214,7 +225,7 @@ fn escalated(info: WorkerInfo, stage: Stage) -> Entry {
     Entry::about(Level::Warn, "stop_escalated", info, text).with("stage", stage_name(stage))
 }
 
-fn stage_name(stage: Stage) -> &'static str {
+pub(super) fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Disconnect => "disconnect",
         Stage::Terminate => "terminate",

@@ -3,22 +3,30 @@
 use std::time::Duration;
 
 use clap::Args;
+use forkyard::Signal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::Text;
+use super::text::{FromText, Text};
 use super::{is_default, time_or};
 
 /// Steps and their times.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Drain {
-    /// How long a worker may take to finish what it serves before it gets SIGTERM [default: 30s]
+    /// How long a worker may take to finish what it serves before it gets the stop
+    /// signal [default: 30s]
     #[arg(long = "drain-timeout", id = "drain_timeout", value_name = "TIME")]
     #[serde(skip_serializing_if = "is_default")]
     timeout: Option<Text<Duration>>,
 
-    /// How long a worker may take after SIGTERM before it is killed [default: 5s]
+    /// The signal for a worker that has to go: SIGTERM, SIGINT or another one
+    /// [default: SIGTERM]
+    #[arg(long, value_name = "SIGNAL")]
+    #[serde(skip_serializing_if = "is_default")]
+    stop_signal: Option<Text<Signal>>,
+
+    /// How long a worker may take after the stop signal before it is killed [default: 5s]
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "is_default")]
     term_timeout: Option<Text<Duration>>,
@@ -51,6 +59,11 @@ impl Drain {
         time_or(self.term_timeout.as_ref(), Duration::from_secs(5))
     }
 
+    /// The signal that asks its process to end.
+    pub(crate) fn stop_signal(&self) -> Signal {
+        self.stop_signal.as_ref().map_or(Signal::TERM, |signal| signal.value)
+    }
+
     /// How long idle connections are still served.
     pub(crate) fn grace(&self) -> Duration {
         time_or(self.grace.as_ref(), Duration::from_secs(2))
@@ -59,5 +72,14 @@ impl Drain {
     /// What programs get told besides, if anything.
     pub(crate) fn message(&self) -> Option<&'static str> {
         self.shutdown_message.then_some("shutdown")
+    }
+}
+
+impl FromText for Signal {
+    const HINT: &'static str = "a signal";
+    const EXAMPLE: &'static str = "SIGINT";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "write a signal's name, as in SIGINT, or its number".into())
     }
 }

@@ -34,6 +34,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
         T::deserialize(value::StrDeserializer::new(text)).map(|one| vec![one])
     }
 
+    /// Written without any, in YAML.
+    fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
     fn visit_i64<E: Error>(self, number: i64) -> Result<Vec<T>, E> {
         T::deserialize(value::I64Deserializer::new(number)).map(|one| vec![one])
     }

@@ -11,12 +11,19 @@
 //! What nobody has said is absent (`None`, or an empty list); what holds then is decided where the
 //! setting is used, once.
 
+mod conflict;
 mod drain;
 mod env;
+pub(crate) mod file;
+mod limits;
 mod list;
 mod ready;
 mod restart;
 mod roll;
+#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
+pub(crate) mod schema;
+#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
+pub(crate) mod secrets;
 mod text;
 
 use std::ffi::OsStr;
@@ -24,12 +31,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use forkyard::{Dialect, ListenAddress, Policy, PolicyRule};
+use forkyard::{Dialect, ListenAddress, NewPrivileges, Policy, PolicyRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LimitRules;
+pub(crate) use conflict::Conflict;
 pub(crate) use drain::Drain;
 pub(crate) use env::Env;
+pub(crate) use limits::{Limits, Port, VariableName};
 use list::{OneOrMany, one_or_many};
 pub(crate) use ready::Ready;
 pub(crate) use restart::Restart;
@@ -122,6 +132,36 @@ pub(crate) struct App {
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) upgrade_timeout: Option<Text<Duration>>,
 
+    /// Run the workers as this user, by name or number, with its groups; takes root
+    #[arg(long, value_name = "USER")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) user: Option<Text<String>>,
+
+    /// Run the workers with this group in place of the user's own
+    #[arg(long, value_name = "GROUP", requires = "user")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) group: Option<Text<String>>,
+
+    /// Let nothing that workers execute have more privileges than they have (sudo, sendmail)
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) no_new_privileges: bool,
+
+    /// What workers may use
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) limits: Limits,
+
+    /// Ports of the workers' own
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) port: Port,
+
+    /// The variable that tells a worker its slot [default: NODE_APP_INSTANCE]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) instance_var: Option<Text<VariableName>>,
+
     /// When and how often workers that have ended are started again
     #[command(flatten)]
     #[serde(skip_serializing_if = "is_default")]
@@ -156,6 +196,12 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// As it is in the environment of that name, with nothing left of the others.
+    pub(crate) fn in_environment(mut self, name: Option<&str>) -> Self {
+        self.env = Env { variables: self.env.of(name).cloned().collect(), ..Env::default() };
+        self
+    }
+
     /// The policies asked for, the later ones outranking the earlier.
     ///
     /// By default, and by `auto`, workers of Deno get a policy by which they only ever are handed connections:
@@ -179,6 +225,22 @@ impl App {
         let rules = self.policies();
         let rule = rules.iter().rev().find(|rule| rule.listener.is_none());
         rule.map_or(Policy::default(), |rule| rule.policy)
+    }
+
+    /// As whom workers run, and what they may use.
+    pub(crate) fn limit_rules(&self) -> LimitRules {
+        let text = |text: &Text<String>| text.value.clone();
+        LimitRules {
+            user: self.user.as_ref().map(text),
+            group: self.group.as_ref().map(text),
+            new_privileges: match self.no_new_privileges {
+                true => NewPrivileges::Refused,
+                false => NewPrivileges::Allowed,
+            },
+            port_from: self.port.from,
+            instance_variable: self.instance_var.as_ref().map(|name| name.value.0.clone()),
+            ..self.limits.rules()
+        }
     }
 
     /// What the app is called if nobody says so.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::Text;
-use super::{is_default, time_or};
+use super::{Conflict, is_default, time_or};
 
 /// What makes a worker ready, and how long that may take.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,6 +70,29 @@ impl Ready {
     pub(crate) fn check(&self) -> Option<CheckSettings> {
         let timeout = time_or(self.check_timeout.as_ref(), Duration::from_secs(5));
         self.check.clone().map(|check| check.value.timeout(timeout))
+    }
+
+    /// What does not go together. The flags have the same rules.
+    pub(super) fn conflicts(&self, listens: bool) -> Vec<Conflict> {
+        let rules = [
+            (
+                self.wait_ready && self.rule.is_some(),
+                "ready.wait_ready",
+                "it is the same as `rule = \"message\"`; leave one of them out",
+            ),
+            (
+                self.check.is_some() && listens,
+                "ready.check",
+                "workers that inherit their sockets by `listen` cannot be asked one by one",
+            ),
+            (
+                self.check_timeout.is_some() && self.check.is_none(),
+                "ready.check_timeout",
+                "there is no `ready.check` that it could be for",
+            ),
+        ];
+        let broken = rules.into_iter().filter(|(is_broken, ..)| *is_broken);
+        broken.map(|(_, setting, why)| Conflict { setting, why }).collect()
     }
 
     /// How long a worker that is ready has to stay up.

@@ -13,7 +13,7 @@ fn options(line: &[&str]) -> Result<App, clap::Error> {
 fn parsed(line: &[&str]) -> Result<App, clap::Error> {
     let line = ["forkyard", "run"].iter().chain(line);
     let Verb::Run(run) = CommandLine::try_parse_from(line)?.verb else { panic!("not run") };
-    Ok(run.app())
+    Ok(run.settings())
 }
 
 #[test]

@@ -80,6 +80,10 @@ impl<T: FromText> Visitor<'_> for TextVisitor<T> {
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
         self.visit_str(&number.to_string())
     }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
+        self.visit_str(&number.to_string())
+    }
 }
 
 impl<T: FromText> JsonSchema for Text<T> {

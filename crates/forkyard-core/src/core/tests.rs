@@ -2,11 +2,15 @@
 
 mod extremes;
 mod leaving;
+mod readiness;
 mod restarting;
 mod rolling;
+mod routing;
+mod scaling;
 mod spares;
 mod starting;
 mod stopping;
+mod viewing;
 
 use std::time::Duration;
 

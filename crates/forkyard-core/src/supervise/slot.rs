@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::readiness::Readiness;
 use super::settings::{ExitStatus, Role};
 use crate::id::{Generation, WorkerId};
 use crate::restart::History;
@@ -36,7 +37,11 @@ pub(super) struct Slot {
     /// What the next worker is started from.
     pub(super) generation: Generation,
     pub(super) history: History,
+    /// How often it has had to get a new worker because of a crash, ever.
+    pub(super) restarts: u32,
     pub(super) tenure: Tenure,
+    /// Whether it has had a ready worker.
+    pub(super) readiness: Readiness,
 }
 
 impl Slot {
@@ -47,7 +52,9 @@ impl Slot {
             successor: None,
             generation,
             history: History::default(),
+            restarts: 0,
             tenure: Tenure::Kept,
+            readiness: Readiness::Awaited,
         }
     }
 

@@ -1,11 +1,12 @@
 //! The seats and their workers, for another process to go on with.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::leaving::Leaving;
+use super::readiness::Readiness;
 use super::roll::{Direction, Roll};
 use super::settings::Role;
 use super::slot::{SeatState, Slot, Tenure};
@@ -28,6 +29,7 @@ pub(crate) struct SupervisorSnapshot {
     roll: Option<RollSnapshot>,
     #[serde(default)]
     spare_warning: SpareWarning,
+    readiness: Readiness,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +39,8 @@ struct SlotSnapshot {
     successor: Option<WorkerId>,
     generation: Generation,
     tenure: Tenure,
+    readiness: Readiness,
+    restarts: u32,
     streak: u32,
     restarts_ns: Vec<Moment>,
 }
@@ -49,6 +53,7 @@ struct WorkerSnapshot {
     since_ns: Moment,
     progress: Progress,
     said_ready: Vec<ReadySignal>,
+    readiness: Readiness,
     leaving: Option<Leaving>,
     channel: Channel,
 }
@@ -89,16 +94,12 @@ impl Supervisor {
             generation: self.generation,
             roll: self.roll.as_ref().map(|roll| RollSnapshot::of(roll, now)),
             spare_warning: self.warning,
+            readiness: self.readiness,
         })
     }
 
     /// Becomes what another one was. Whoever was being checked is checked again.
-    pub(crate) fn resume(
-        &mut self,
-        snapshot: SupervisorSnapshot,
-        now: Instant,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(crate) fn resume(&mut self, snapshot: SupervisorSnapshot, now: Instant) {
         let SupervisorSnapshot { slots, workers, timers_ns, .. } = snapshot;
         self.slots = slots.into_iter().map(|(id, slot)| (id, slot.resume(now))).collect();
         self.workers = workers.into_iter().map(|(id, worker)| (id, worker.resume(now))).collect();
@@ -108,10 +109,13 @@ impl Supervisor {
         self.next_worker = snapshot.next_worker;
         self.generation = snapshot.generation;
         self.warning = snapshot.spare_warning;
+        self.readiness = snapshot.readiness;
         self.roll = snapshot.roll.map(|roll| roll.resume(now));
-        let checked =
-            self.workers.keys().filter(|worker| self.is_on_its_way(**worker, Way::Checking));
-        out.extend(checked.map(|worker| Action::Check { worker: *worker }));
+        let workers = self.workers.keys().copied();
+        let checked = workers.filter(|worker| self.is_on_its_way(*worker, Way::Checking));
+        for worker in checked.collect::<Vec<_>>() {
+            self.decisions.act(Action::Check { worker });
+        }
     }
 }
 
@@ -123,6 +127,8 @@ impl SlotSnapshot {
             successor: slot.successor,
             generation: slot.generation,
             tenure: slot.tenure,
+            readiness: slot.readiness,
+            restarts: slot.restarts,
             streak: slot.history.streak,
             restarts_ns: slot.history.recent.iter().map(|at| Moment::of(*at, now)).collect(),
         }
@@ -136,7 +142,9 @@ impl SlotSnapshot {
             successor: self.successor,
             generation: self.generation,
             history: History { streak: self.streak, recent },
+            restarts: self.restarts,
             tenure: self.tenure,
+            readiness: self.readiness,
         }
     }
 }
@@ -182,6 +190,7 @@ impl WorkerSnapshot {
             since_ns: Moment::of(worker.since, now),
             progress: worker.progress,
             said_ready: worker.said_ready.clone(),
+            readiness: worker.readiness,
             leaving: worker.leaving,
             channel: worker.channel,
         }
@@ -195,6 +204,7 @@ impl WorkerSnapshot {
             since: self.since_ns.at(now),
             progress: self.progress,
             said_ready: self.said_ready,
+            readiness: self.readiness,
             leaving: self.leaving,
             channel: self.channel,
         }

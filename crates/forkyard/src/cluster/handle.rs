@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::num::NonZeroUsize;
 
-use forkyard_core::{Admission, Denied, Generation, Request, Role, SlotId, Stage};
+use forkyard_core::{Admission, Denied, Generation, Request, Role, Scaled, SlotId, Stage};
 use forkyard_ipc::Value;
 use forkyard_sys::process::Signal;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::{ListenerInfo, WorkerInfo};
+use crate::event::{ListenerInfo, WorkerStatus};
 use crate::listen::{BindError, ListenAddress};
 use crate::primary::upgrade::UpgradeFailure;
 use crate::primary::{Command, Handle, Mail, UpgradeRefusal, Wanted};
@@ -75,6 +76,18 @@ impl ClusterHandle {
         self.fork_as(Role::Serving).await
     }
 
+    /// Adds so many slots at a stroke, each as by [`fork`](Self::fork). So an app that is started
+    /// this way is not [ready](crate::Event::AppReady) before all of them are.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, a roll is under way, or there would be more slots than there can
+    /// be. None is added then.
+    pub async fn fork_many(&self, count: NonZeroUsize) -> Result<Vec<SlotId>, RequestError> {
+        let answer = self.ask(|answer| Command::Fork(count, answer)).await?;
+        answer.map_err(RequestError::Denied)
+    }
+
     /// Adds a slot with a spare in it: a worker that is booted up to its `listen()` call and
     /// held there. When a worker that serves has ended, a spare takes its part at once, and
     /// the slot that has become empty gets the next spare.
@@ -102,6 +115,19 @@ impl ClusterHandle {
     /// If there is no such slot, the app is stopping, or a roll is under way.
     pub async fn retire(&self, slot: SlotId) -> Result<(), RequestError> {
         admitted(self.request(Request::Retire(slot)).await?)
+    }
+
+    /// Keeps so many workers from now on, spares not counted: adds slots as by
+    /// [`fork`](Self::fork), or takes the highest away as by [`retire`](Self::retire). Returns when
+    /// that has begun; that the new ones are ready is told by events.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, a roll is under way, or there would be more slots than there can
+    /// be. Nothing is done then.
+    pub async fn scale(&self, workers: NonZeroUsize) -> Result<Scaled, RequestError> {
+        let answer = self.ask(|answer| Command::Scale(workers, answer)).await?;
+        answer.map_err(RequestError::Denied)
     }
 
     /// Replaces all workers by those of the next generation, slot by slot: starts a
@@ -177,13 +203,23 @@ impl ClusterHandle {
         Ok(self.ask(|answer| Command::Send(slot, message, handle, answer)).await??)
     }
 
-    /// The workers that exist now.
+    /// The workers that exist now, successors and those that are leaving among them.
     ///
     /// # Errors
     ///
     /// If the primary has ended.
-    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, RequestError> {
+    pub async fn workers(&self) -> Result<Vec<WorkerStatus>, RequestError> {
         self.ask(Command::Workers).await
+    }
+
+    /// Whether the app has got ready, as [`Event::AppReady`](crate::Event::AppReady) tells. An
+    /// upgrade of the primary changes nothing about it.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended.
+    pub async fn has_been_ready(&self) -> Result<bool, RequestError> {
+        self.ask(Command::HasBeenReady).await
     }
 
     /// The generation that serves; the one before while a roll is under way.

@@ -37,14 +37,15 @@ mod starvation;
 pub(crate) mod upgrade;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard_core::{
-    Admission, Denied, ExitStatus, Generation, ListenerId, Policy, ReadySignal, Request, SlotId,
-    WorkerId,
+    Admission, Denied, ExitStatus, Generation, ListenerId, Policy, ReadySignal, Request, Scaled,
+    SlotId, WorkerId,
 };
 use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
 use forkyard_sys::inherited::InheritedFds;
@@ -56,10 +57,11 @@ pub(crate) use channel::MessageTap;
 pub use check::{CheckSettings, CheckSettingsError};
 pub(crate) use driver::{UpgradeAnswer, UpgradeRefusal};
 pub(crate) use rolls::Wanted;
+pub(crate) use seats::LiveIndex;
 pub(crate) use starting::{Beginning, PrimaryHandle, prepare};
 use upgrade::UpgradeFailure;
 
-use crate::event::{ListenerInfo, WorkerInfo};
+use crate::event::{ListenerInfo, WorkerInfo, WorkerStatus};
 use crate::listen::{BindError, ListenAddress};
 use crate::roll::RollTicket;
 
@@ -189,10 +191,13 @@ pub(crate) struct CheckPair {
 #[derive(Debug)]
 pub(crate) enum Command {
     Request(Request, oneshot::Sender<Admission>),
+    Scale(NonZeroUsize, oneshot::Sender<Result<Scaled, Denied>>),
+    Fork(NonZeroUsize, oneshot::Sender<Result<Vec<SlotId>, Denied>>),
     Roll(Wanted, oneshot::Sender<Result<RollTicket, Denied>>),
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
-    Workers(oneshot::Sender<Vec<WorkerInfo>>),
+    Workers(oneshot::Sender<Vec<WorkerStatus>>),
+    HasBeenReady(oneshot::Sender<bool>),
     Generation(oneshot::Sender<Generation>),
     Listen(ListenAddress, oneshot::Sender<Result<ListenerInfo, BindError>>),
     Listeners(oneshot::Sender<Vec<ListenerInfo>>),

@@ -7,20 +7,22 @@
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::fchown;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use forkyard_core::{ReadyRule, SlotId, WorkerId};
 use forkyard_ipc::Dialect;
 use forkyard_sys::notify::NotifySocket;
-use forkyard_sys::process::{Core, Process, Spawn};
+use forkyard_sys::process::{Account, Core, Process, Spawn, SpawnError, Step};
 use tokio::sync::mpsc;
 
-use super::{Mail, Pinning, PrimarySettings};
+use super::{LiveIndex, Mail, Pinning, PrimarySettings};
 use crate::event::WorkerInfo;
 use crate::host::{Errands, NobodyThere};
 use crate::output::{Capture, OutputPump};
-use crate::program::Program;
+use crate::program::{Limits, Program};
 use crate::worker::{CHANNEL_VARIABLE, DIALECT_VARIABLE, ID_VARIABLE};
 
 /// Tells a worker its seat.
@@ -33,6 +35,7 @@ const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) slot: SlotId,
+    pub(crate) index: LiveIndex,
     pub(crate) worker: WorkerId,
     pub(crate) program: Arc<Program>,
     /// Listening sockets that it inherits.
@@ -68,18 +71,27 @@ impl Recipe {
         Self { dialect, nofile_soft, pinning, ready, pump }
     }
 
-    fn spawn(&self, job: &Job, sockets: Vec<OwnedFd>) -> io::Result<Spawned> {
+    fn spawn(&self, job: &Job, sockets: Vec<OwnedFd>) -> Result<Spawned, SpawnError> {
         let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
         let notify = self.notify_socket()?;
+        let Limits { account, new_privileges, nice, open_files, cgroup, .. } = job.program.limits();
         let spawn = Spawn {
             channel: Some(theirs),
             sockets,
             nofile_soft: self.nofile_soft,
+            open_files: *open_files,
             core: self.core(job.slot)?,
+            nice: *nice,
+            cgroup: cgroup.clone(),
+            account: account.clone(),
+            new_privileges: *new_privileges,
         };
-        let command = self.command(job, notify.as_ref(), spawn.channel_number())?;
-        let mut process = forkyard_sys::process::spawn(command, spawn)?;
-        let output_done = self.pump.as_ref().map(|pump| capture(pump, job, &mut process));
+        let mut command = self.command(job, notify.as_ref(), spawn.channel_number())?;
+        let outputs = self.pump.as_ref().map(|_| Outputs::of(&mut command, account.as_ref()));
+        let outputs = outputs.transpose()?;
+        let process = forkyard_sys::process::spawn(command, spawn)?;
+        let output_done = self.pump.as_ref().zip(outputs);
+        let output_done = output_done.map(|(pump, outputs)| outputs.capture(pump, job, &process));
         Ok(Spawned { worker: job.worker, process, channel, notify, output_done })
     }
 
@@ -112,21 +124,44 @@ impl Recipe {
             .env(CHANNEL_VARIABLE, channel.to_string())
             .env(DIALECT_VARIABLE, self.dialect.to_string())
             .env(SLOT_VARIABLE, job.slot.to_string());
+        let limits = job.program.limits();
+        limits.tell_apart(&mut command, job.slot, job.index).map_err(io::Error::other)?;
         match notify {
             Some(socket) => command.env(NOTIFY_VARIABLE, socket.address()?),
             // The primary's own is not for its workers to speak to.
             None => command.env_remove(NOTIFY_VARIABLE),
         };
-        if self.pump.is_some() {
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        }
         Ok(command)
     }
 }
 
-fn capture(pump: &OutputPump, job: &Job, process: &mut Process) -> Capture {
-    let info = WorkerInfo { slot: job.slot, worker: job.worker, pid: process.pid() };
-    pump.capture(info, process.take_stdout(), process.take_stderr())
+/// Our ends of what a worker writes to.
+#[derive(Debug)]
+struct Outputs {
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl Outputs {
+    /// Pipes that belong to the worker's user, who could else not open `/dev/stdout`.
+    fn of(command: &mut Command, account: Option<&Account>) -> io::Result<Self> {
+        let (stdout, to_stdout) = io::pipe()?;
+        let (stderr, to_stderr) = io::pipe()?;
+        if let Some(Account { uid, gid, .. }) = account.filter(|account| !account.is_own()) {
+            for pipe in [&to_stdout, &to_stderr] {
+                if let Err(error) = fchown(pipe, Some(*uid), Some(*gid)) {
+                    tracing::debug!(%error, "workers cannot open their output by its name");
+                }
+            }
+        }
+        command.stdout(to_stdout).stderr(to_stderr);
+        Ok(Self { stdout: stdout.into(), stderr: stderr.into() })
+    }
+
+    fn capture(self, pump: &OutputPump, job: &Job, process: &Process) -> Capture {
+        let info = WorkerInfo { slot: job.slot, worker: job.worker, pid: process.pid() };
+        pump.capture(info, Some(self.stdout), Some(self.stderr))
+    }
 }
 
 /// Has workers started.
@@ -176,19 +211,45 @@ impl Spawner {
     }
 }
 
-fn describe(program: &Program, error: &io::Error) -> String {
-    let hint = match error.raw_os_error() {
-        Some(EMFILE | ENFILE) => "; raise the limit (ulimit -n): the primary needs 6 a worker",
-        Some(EAGAIN) => "; raise the limit of processes (ulimit -u)",
-        Some(E2BIG) => "; its arguments and environment are too large",
-        _ => "",
+/// What went wrong, and the way out.
+fn describe(program: &Program, error: &SpawnError) -> String {
+    let limits = program.limits();
+    let hint = match error.step {
+        Step::Start => start_hint(limits, &error.cause),
+        Step::User => "; the primary has to be root for that".to_owned(),
+        Step::Nice => "; below 0, and below the primary's own, takes root".to_owned(),
+        Step::OpenFiles => "; more than the primary's hard limit (ulimit -Hn) takes root, and \
+            more than `sysctl fs.nr_open` is not possible"
+            .to_owned(),
+        Step::Cgroup => {
+            let group = limits.cgroup.as_deref().unwrap_or(Path::new("")).display();
+            format!("; {group} is gone or has been changed: restart the app")
+        }
+        _ => String::new(),
     };
     format!("failed to start {}: {error}{hint}", program.path().display())
+}
+
+fn start_hint(limits: &Limits, cause: &io::Error) -> String {
+    let user = limits.account.as_ref().filter(|_| limits.changes_user());
+    match (cause.raw_os_error(), user) {
+        (Some(EMFILE | ENFILE), _) => "; raise the limit (ulimit -n): the primary needs 6 a worker",
+        (Some(EAGAIN), _) => "; raise the limit of processes (ulimit -u)",
+        (Some(E2BIG), _) => "; its arguments and environment are too large",
+        (Some(EACCES), Some(Account { name, .. })) => {
+            return format!(
+                "; user {name} must be able to get to it through every folder above it"
+            );
+        }
+        _ => "",
+    }
+    .to_owned()
 }
 
 /// Linux error numbers that have a way out.
 const E2BIG: i32 = 7;
 const EAGAIN: i32 = 11;
+const EACCES: i32 = 13;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
@@ -204,7 +265,8 @@ mod tests {
         let recipe = Recipe::new(&settings, None);
         let program = Program::new("/bin/true").env(NOTIFY_VARIABLE, "/run/systemd/notify");
         let (slot, worker, sockets) = (SlotId(0), WorkerId(1), Vec::new());
-        let job = Job { slot, worker, program: Arc::new(program), sockets };
+        let index = LiveIndex(0);
+        let job = Job { slot, index, worker, program: Arc::new(program), sockets };
         let notify = recipe.notify_socket().unwrap();
         let command = recipe.command(&job, notify.as_ref(), 3).unwrap();
         let mut given = command.get_envs().filter(|(name, _)| *name == NOTIFY_VARIABLE);
@@ -221,5 +283,33 @@ mod tests {
         for rule in [ReadyRule::Message, ReadyRule::Started] {
             assert_eq!(notify_variable(rule), None, "{rule:?}");
         }
+    }
+
+    /// A message that does not say what to do is of no use.
+    #[test]
+    fn what_fails_is_told_with_its_way_out() {
+        let nobody = Account::find("nobody", None).unwrap();
+        let program = Program::new("/srv/shop").user(nobody.clone());
+        let told = |step, errno| {
+            let cause = io::Error::from_raw_os_error(errno);
+            describe(&program, &SpawnError { step, cause })
+        };
+        const EPERM: i32 = 1;
+        const ENOENT: i32 = 2;
+        for (step, errno, way_out) in [
+            (Step::User, EPERM, "has to be root"),
+            (Step::Nice, EACCES, "takes root"),
+            (Step::OpenFiles, EPERM, "fs.nr_open"),
+            (Step::Cgroup, ENOENT, "restart the app"),
+            (Step::Start, E2BIG, "too large"),
+        ] {
+            let text = told(step, errno);
+            assert!(
+                text.starts_with("failed to start /srv/shop: ") && text.contains(way_out),
+                "{text}"
+            );
+        }
+        let text = told(Step::Start, EACCES);
+        assert_eq!(text.contains("user nobody must be able"), !nobody.is_own(), "{text}");
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 use forkyard::{SlotId, WorkerId, WorkerInfo};
 
 use super::*;
+use crate::limits::ByteSize;
 use crate::logs::rotation::{Packing, rotated};
-use crate::logs::rules::ByteSize;
 
 fn line(stream: StreamKind, text: &[u8]) -> OutputLine<'_> {
     let info = WorkerInfo { slot: SlotId(0), worker: WorkerId(1), pid: 7 };

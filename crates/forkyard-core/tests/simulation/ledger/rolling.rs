@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    CheckRule, Event, Generation, IdleRule, Role, RollPlan, RollStep, SlotId, Surge, WorkerId,
+    CheckRule, Event, Generation, IdleRule, Role, RollPlan, RollStep, SlotId, Stage, Surge,
+    WorkerId,
 };
 
 use super::{Keeper, Ledger, Place, Seat, Slot, Violation};
@@ -24,12 +25,23 @@ impl Roll {
     pub(super) fn adds(&self, slot: SlotId) -> bool {
         self.added.contains(&slot)
     }
+
+    pub(super) fn added(&self) -> &[SlotId] {
+        &self.added
+    }
 }
 
 impl Slot {
     pub(super) fn new(role: Role) -> Self {
-        let seat = Seat::New;
-        Self { seat, role, is_retiring: false, is_added: false, is_stuck: false }
+        Self {
+            seat: Seat::New,
+            role,
+            is_retiring: false,
+            is_added: false,
+            is_stuck: false,
+            has_been_ready: false,
+            restarts: 0,
+        }
     }
 }
 
@@ -142,8 +154,7 @@ impl Ledger {
         let (settle, now) = (self.rules.settle, self.now);
         let entry = self.workers.get_mut(&worker).ok_or_else(|| format!("{worker} is unknown"))?;
         ensure!(entry.is_up(), "{worker} got a seat, but is not up");
-        let is_cut_off = entry.channel_ended && entry.is_online;
-        ensure!(!is_cut_off, "{worker} got a seat, but its channel has ended");
+        ensure!(!entry.is_cut_off(), "{worker} got a seat, but its channel has ended");
         let settled_for = entry.fit_since.map(|since| now - since);
         let has_settled = settled_for.is_some_and(|time: Duration| time >= settle);
         ensure!(has_settled, "{worker} got a seat, but has settled for {settled_for:?}");
@@ -159,12 +170,27 @@ impl Ledger {
         Ok(())
     }
 
+    /// A roll takes its surplus away before it tells that it has finished. Nobody else who has a
+    /// seat is asked to leave for no reason.
+    pub(super) fn may_be_surplus(&mut self, worker: WorkerId, stage: Stage) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let slot = entry.slot;
+        let is_asked = entry.place == Place::Seated && stage == Stage::Disconnect;
+        let is_surplus = self.roll.as_ref().is_some_and(|roll| roll.surplus.contains(&slot));
+        if is_asked && is_surplus && !self.is_stopped {
+            self.hears_retired(slot);
+        }
+    }
+
     fn sees_finished(&mut self, generation: Generation) -> Result<(), Violation> {
         let roll = self.roll.take().ok_or("a roll finished that never began")?;
         ensure!(generation == roll.target, "rolled to {generation}");
         self.generation = generation;
         self.slots.values_mut().for_each(|slot| slot.is_added = false);
         for slot in roll.surplus {
+            if let Some(Seat::Taken(worker)) = self.slots.get(&slot).map(|slot| slot.seat) {
+                self.is_not_dealt_to(worker)?;
+            }
             self.hears_retired(slot);
         }
         self.sight("a roll finished");
@@ -206,8 +232,7 @@ impl Ledger {
         self.workers.get(&worker).is_some_and(|entry| {
             let role = self.role_of(entry.slot);
             let was_there = entry.runs_since.is_some_and(|since| since < begin);
-            let is_cut_off = entry.channel_ended && entry.is_online;
-            entry.is_up() && !is_cut_off && (was_there || entry.is_ready(&self.rules, role))
+            entry.is_up() && !entry.is_cut_off() && (was_there || entry.is_ready(&self.rules, role))
         })
     }
 
@@ -215,6 +240,9 @@ impl Ledger {
     fn sees_turned_back(&mut self) {
         let added: Vec<_> =
             self.slots.iter().filter(|(_, slot)| slot.is_added).map(|(id, _)| *id).collect();
+        if let Some(roll) = &mut self.roll {
+            roll.added.clear();
+        }
         for slot in added {
             self.hears_retired(slot);
         }

@@ -47,7 +47,12 @@ impl Ledger {
             Action::AskDisconnect { worker } => self.sees_step(*worker, Stage::Disconnect),
             Action::Terminate { worker } => self.sees_step(*worker, Stage::Terminate),
             Action::Kill { worker } => self.sees_step(*worker, Stage::Kill),
-            Action::Emit(event) => self.sees_event(event),
+            Action::Emit(event) => {
+                self.sees_event(event)?;
+                // What begins with these is only about to be done.
+                let begins = matches!(event, Event::Stopping { .. } | Event::Promoted { .. });
+                if begins { Ok(()) } else { self.is_dealt_rightly() }
+            }
             Action::Finish(outcome) => self.sees_finish(outcome),
             Action::Refuse { worker, .. } => self.sees_refusal(*worker),
             Action::AcknowledgeLeave { .. } => Ok(()),
@@ -253,6 +258,8 @@ impl Ledger {
     }
 
     fn sees_step(&mut self, worker: WorkerId, stage: Stage) -> Result<(), Violation> {
+        self.is_not_dealt_to(worker)?;
+        self.may_be_surplus(worker, stage);
         self.departs(worker);
         let entry = self.workers.get_mut(&worker).ok_or_else(|| format!("{worker} is unknown"))?;
         ensure!(!entry.is_gone, "{stage:?} for {worker}, which is gone");
@@ -278,6 +285,8 @@ impl Ledger {
 
     fn sees_event(&mut self, event: &Event) -> Result<(), Violation> {
         match event {
+            Event::Ready { slot, worker } => return self.sees_ready(*slot, *worker),
+            Event::AppReady => return self.sees_app_ready(),
             Event::StartTimedOut { .. } => self.sight("a start that took too long"),
             Event::StartFailed { .. } => self.sight("a failed start"),
             Event::Exited { leaving: None, .. } => self.sight("a crash"),
@@ -290,6 +299,9 @@ impl Ledger {
             Event::RestartScheduled { slot, restarts, .. } => {
                 ensure!(!self.is_stopped, "a restart of {slot} after the stop");
                 ensure!(*restarts <= self.rules.limit, "{slot} was restarted {restarts} times");
+                if let Some(entry) = self.slots.get_mut(slot) {
+                    entry.restarts += u32::from(*restarts > 0);
+                }
             }
             Event::RollStep { .. }
             | Event::RollFinished { .. }
@@ -350,6 +362,7 @@ impl Ledger {
             self.settle_connection(id)?;
         }
         self.settle_lanes()?;
+        self.settle_readiness()?;
         for (id, entry) in &self.listeners {
             let (unserved, bound) = (entry.unserved, entry.bound);
             ensure!(unserved <= bound, "L{id} has {unserved} unserved, more than {bound}");

@@ -125,14 +125,17 @@ impl Driver {
     ) -> Vec<WorkerState> {
         let started = self.seats.all_started();
         let states = started.map(|(worker, slot, running)| {
-            let Running { process, exit: _, outgoing, agent, tail: _, notify, probe } = running;
+            let Running { process, started, exit: _, outgoing, agent, tail: _, notify, probe } =
+                running;
             let sending = outgoing.state(|sent| sent_state(sent, &self.connections, luggage));
             let unattended = at_rest.workers.get(&worker);
             let pipes = at_rest.output.iter().find(|pipes| pipes.info.worker == worker);
             WorkerState {
                 worker,
                 slot,
+                index: self.seats.index(worker).unwrap_or_default().0,
                 pid: process.pid(),
+                started_ms: (*started).into(),
                 pidfd: luggage.pack(process.pidfd()),
                 channel: luggage.pack(outgoing.channel().get_ref().as_fd()),
                 reading: reading_state(unattended, luggage),

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use forkyard_core::{ConnectionId, Input, Query, Request, Stage, Verdict, WorkerId};
 use forkyard_ipc::{
@@ -59,6 +59,7 @@ impl Driver {
             Mail::Checked { worker, result } => self.checked(worker, result),
             Mail::Exited { worker, status, stderr_tail } => {
                 self.stderr_tail = stderr_tail;
+                self.seats.ended(worker);
                 self.input(Input::Exited { worker, status });
                 self.perform_all();
                 self.stderr_tail.clear();
@@ -107,6 +108,7 @@ impl Driver {
         };
         let running = Running {
             process,
+            started: SystemTime::now(),
             exit,
             outgoing: Outgoing::new(channel, self.settings.dialect),
             agent: Agent::Absent,
@@ -133,7 +135,7 @@ impl Driver {
         worker: WorkerId,
         socket: impl Into<OwnedFd>,
     ) -> io::Result<NotifyWatch> {
-        let users = vec![forkyard_sys::process::own_user()];
+        let users = self.rolls.users().chain([forkyard_sys::process::own_user()]).collect();
         let outlets = (self.outlets.mail.clone(), self.rest.signal());
         NotifyWatch::start(worker, socket.into(), users, outlets)
     }
