@@ -1,7 +1,7 @@
 //! An app's logs in files, as the command has written them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -30,9 +30,9 @@ fn is_rotated(path: &Path, stem: &str) -> bool {
     name.starts_with(&format!("{stem}-")) && !name.ends_with(".part")
 }
 
-fn text_lines(path: &PathBuf) -> Vec<String> {
+fn text_lines(path: impl AsRef<Path>) -> Vec<String> {
     // `zcat -f` passes on what is not compressed.
-    let read = Command::new("zcat").arg("-f").arg(path).output().expect("zcat");
+    let read = Command::new("zcat").arg("-f").arg(path.as_ref()).output().expect("zcat");
     String::from_utf8_lossy(&read.stdout).lines().map(str::to_owned).collect()
 }
 

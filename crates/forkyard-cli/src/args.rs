@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
 use crate::commands::{
-    Delete, Env, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets,
+    Check, Completions, Delete, Env, List, Man, Restart, Saved, Scale, Show, Signal, Start, Stop,
+    Targets,
 };
 use crate::control::ControlRule;
 use crate::import::Import;
@@ -68,6 +69,12 @@ pub(crate) enum Verb {
     Logs(LogsOptions),
     /// Make a settings file of what PM2 was told, and say what it has not
     Import(Import),
+    /// Say what a settings file would start, or what is wrong with it
+    Check(Check),
+    /// Print the lines by which a shell completes this command, names of apps included
+    Completions(Completions),
+    /// Print a manual page, or write all of them
+    Man(Man),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -93,7 +100,8 @@ impl Verb {
             Self::Import(import) if import.json => LogFormat::Json,
             Self::Import(_) => LogFormat::Text,
             Self::Demo(demo) => demo.log_format,
-            Self::Logs(_) => LogFormat::Text,
+            Self::Check(check) => check.log_format(),
+            Self::Logs(_) | Self::Completions(_) | Self::Man(_) => LogFormat::Text,
         }
     }
 }

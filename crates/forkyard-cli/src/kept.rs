@@ -56,20 +56,8 @@ impl Kept {
         Launch::of(Some(self.name.clone()), app, record.directory)
     }
 
-    /// What its settings file says now, if it has one and that is good.
-    pub(crate) fn in_file(&self) -> Option<App> {
-        let record = self.record().ok()?;
-        record.origin.as_ref()?;
-        self.present_settings(&record).ok()
-    }
-
-    /// It has come up with these settings, and is to again if its settings file is no good by then.
-    pub(crate) fn came_up_with(&self, settings: App) -> Result<(), Failure> {
-        let _lock = self.store.lock(&self.name)?;
-        Ok(self.store.keep(&Record { settings, ..self.record()? })?)
-    }
-
-    fn present_settings(&self, record: &Record) -> Result<App, Failure> {
+    /// As its settings file has them now.
+    pub(crate) fn present_settings(&self, record: &Record) -> Result<App, Failure> {
         let Some(origin) = &record.origin else { return Ok(record.settings.clone()) };
         let found = file::read(&origin.file)?;
         let gone = || {

@@ -9,6 +9,7 @@ mod args;
 mod background;
 mod belongings;
 mod commands;
+mod completion;
 mod condition;
 mod console;
 mod control;
@@ -57,6 +58,7 @@ use report::Reporter;
 use signals::HeldSignals;
 
 fn main() -> ExitCode {
+    completion::answer();
     // A worker of the demo is an ordinary program, and so is whoever only asks for something.
     if forkyard::is_worker() || !is_primary() {
         return command(None);
@@ -146,6 +148,9 @@ fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Upgrade(targets) => commands::upgrade(targets),
         Verb::Import(options) => import::import(options),
         Verb::Logs(options) => kept_logs::show(options),
+        Verb::Check(options) => commands::check(options),
+        Verb::Completions(options) => commands::completions(options),
+        Verb::Man(options) => commands::man(options),
         Verb::Run(_) | Verb::Demo(_) => Ok(ExitCode::SUCCESS),
     }
 }

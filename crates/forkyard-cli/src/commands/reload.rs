@@ -2,61 +2,28 @@
 
 use std::process::ExitCode;
 
-use forkyard_control::client::Client;
-use forkyard_control::types::{Secrets, UpgradeOutcome};
+use forkyard_control::types::UpgradeOutcome;
 
 use super::Targets;
+use super::renewal::Renewal;
 use crate::answers::{Answers, broken_off};
 use crate::apps::KnownApp;
 use crate::exit_code::Failure;
-use crate::kept::Kept;
 use crate::report::shown;
-use crate::settings::App;
 
-/// Has each app replace its workers by those of the next generation.
+/// Has each app replace its workers by those of the next generation. What of its settings file
+/// concerns the primary, it reads by executing itself again.
 pub(crate) fn reload(targets: &Targets) -> Result<ExitCode, Failure> {
     targets.each(async |app, answers| {
-        let client = app.running()?;
-        let kept = app.kept().and_then(|_| Kept::of(&app.name).ok());
-        // If it changes while it is read here and there, the next reload has what it says by then.
-        let changed = kept.and_then(|kept| Some((kept.in_file()?, kept)));
-        if let Some((wanted, _)) = &changed {
-            prepare_primary(&client, wanted, &app.name, &answers).await?;
+        let renewal = Renewal::of(&app)?;
+        if renewal.as_ref().is_some_and(Renewal::needs_new_primary) {
+            upgrade_one(app.clone(), answers.clone()).await?;
         }
-        let outcome = client.reload(|update| answers.progress(update)).await;
+        let outcome = app.running()?.reload(|update| answers.progress(update)).await;
         let outcome = outcome.map_err(|error| broken_off("failed to reload", &error))?;
         answers.outcome("the reload", &outcome)?;
-        changed.map_or(Ok(()), |(wanted, kept)| kept.came_up_with(wanted))
+        renewal.map_or(Ok(()), |renewal| renewal.keep(&answers))
     })
-}
-
-/// Has the primary take on the settings of its own that its settings file has now, which its next
-/// image does. If it cannot, the workers are replaced all the same.
-async fn prepare_primary(
-    client: &Client,
-    wanted: &App,
-    name: &str,
-    answers: &Answers,
-) -> Result<(), Failure> {
-    let present = client.settings(Secrets::Show).await;
-    let present = present.map_err(|error| broken_off("failed to ask for settings", &error))?;
-    // Settings of another version may be none of this one's.
-    let Ok(present) = serde_json::from_value::<App>(present) else { return Ok(()) };
-    if present.of_start() != wanted.of_start() {
-        tracing::warn!(
-            "a reload leaves `listen`, `policy`, `pin` and `serialization` as they are; \
-             `forkyard restart {name}` applies what is new there"
-        );
-    }
-    if present.of_primary() == wanted.of_primary() {
-        return Ok(());
-    }
-    let outcome = client.upgrade(|update| answers.progress(update)).await;
-    let outcome = outcome.map_err(|error| broken_off("failed to apply the settings", &error))?;
-    if let UpgradeOutcome::Failed { reason, .. } = outcome {
-        tracing::warn!("the primary goes on with its former settings: {reason}");
-    }
-    Ok(())
 }
 
 /// Has each app's primary execute the next version of its program.

@@ -74,7 +74,7 @@ impl Store {
         Ok(Self { home: home_dir()? })
     }
 
-    /// In that home folder, which is there.
+    /// In this folder, which is there.
     pub(crate) fn at(home: &Path) -> Self {
         Self { home: home.to_owned() }
     }

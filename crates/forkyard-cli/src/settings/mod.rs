@@ -10,7 +10,29 @@
 //!
 //! What nobody has said is absent (`None`, or an empty list); what holds then is decided where the
 //! setting is used, once.
+//!
+//! # A new table of settings
+//!
+//! For a part of the program with rules of its own (`watch/rules.rs`: a plain type with `Default`,
+//! which knows nothing of flags and files):
+//!
+//! 1. `settings/watch.rs` with one type, as `restart.rs` has it: `Args`, `Serialize`,
+//!    `Deserialize`, `JsonSchema`, `Default`, `PartialEq`, and `#[serde(default,
+//!    deny_unknown_fields)]`. Every field is `Option` or `Vec` (or `bool`, if it is false by default)
+//!    and private. What is written as text (times, sizes, addresses) is `Text<T>`, with `FromText`
+//!    for `T`; what may be one or many is a `Vec` with `one_or_many` and `OneOrMany`.
+//! 2. The field's name is its key in files, below the table's: short (`delay` in `restart`). The
+//!    flag has the long name (`long = "restart-delay"`), and so has the argument's `id` where two
+//!    tables have a field of one name. The doc comment is the help and what editors show.
+//! 3. `fn rules(&self) -> WatchRules`, which says what holds by default.
+//! 4. What does not go together is a `conflicts_with` or `requires` for flags, and for files the
+//!    same in a `conflicts()` that `conflict.rs` calls.
+//! 5. A field of [`App`] with `#[command(flatten)]`, and a line for each setting in `change.rs`: what
+//!    a change of it takes.
+//! 6. `FORKYARD_UPDATE=1 cargo nextest run -p forkyard-cli settings` writes the schema and the table
+//!    in `docs/settings.md`.
 
+pub(crate) mod change;
 mod conflict;
 mod drain;
 mod env;
@@ -19,9 +41,10 @@ mod limits;
 mod list;
 mod log;
 mod ready;
+#[cfg(test)]
+mod reference;
 mod restart;
 mod roll;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
 pub(crate) mod schema;
 pub(crate) mod secrets;
 mod text;
@@ -257,38 +280,6 @@ impl App {
         let rules = self.policies();
         let rule = rules.iter().rev().find(|rule| rule.listener.is_none());
         rule.map_or(Policy::default(), |rule| rule.policy)
-    }
-
-    /// What of it is the primary's own, and in force from its next image on.
-    pub(crate) fn of_primary(&self) -> Self {
-        let app = self.clone();
-        Self {
-            start_timeout: app.start_timeout,
-            upgrade_timeout: app.upgrade_timeout,
-            limits: app.limits,
-            restart: app.restart,
-            ready: app.ready,
-            drain: app.drain,
-            roll: app.roll,
-            watch: app.watch,
-            watch_quiet: app.watch_quiet,
-            schedule: app.schedule,
-            time_zone: app.time_zone,
-            log: app.log,
-            ..Self::default()
-        }
-    }
-
-    /// What of it nothing but a restart of the whole app applies.
-    pub(crate) fn of_start(&self) -> Self {
-        let app = self.clone();
-        Self {
-            policy: app.policy,
-            listen: app.listen,
-            pin: app.pin,
-            serialization: app.serialization,
-            ..Self::default()
-        }
     }
 
     /// As whom workers run, and what they may use.
