@@ -10,6 +10,8 @@ use forkyard::{
     RequestError, RestartMode, RestartSettings, Stage,
 };
 
+use forkyard_control::folder::runtime_dir;
+
 use crate::args::{RollOptions, Run};
 use crate::control::Control;
 use crate::exit_code::Failure;
@@ -46,6 +48,7 @@ pub(crate) fn run(
     let builder = settings(run)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
+        .notify_dir(runtime_dir())
         .nofile_soft(raise_nofile_limit(reporter));
     let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
     let desk = Desk {

@@ -1,6 +1,7 @@
 //! How a cluster is set up, and started.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub struct ClusterBuilder {
     message_limit: usize,
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
+    notify_dir: Option<PathBuf>,
     nofile_soft: Option<u64>,
     pinning: Pinning,
     upgrade_timeout: Duration,
@@ -74,6 +76,7 @@ impl ClusterBuilder {
             message_limit: MESSAGE_LIMIT,
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
+            notify_dir: None,
             nofile_soft: None,
             pinning: Pinning::Free,
             upgrade_timeout: UPGRADE_TIMEOUT,
@@ -234,6 +237,16 @@ impl ClusterBuilder {
         self
     }
 
+    /// A folder for the files of the workers' notification sockets (`NOTIFY_SOCKET`), which is
+    /// made if it is missing, for this user alone. Who gets at it can send to a socket, but is
+    /// believed only if it is this user or root. By default the sockets are abstract ones, which
+    /// some programs do not know; so they are where there can be no file.
+    #[must_use]
+    pub fn notify_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.notify_dir = Some(dir.into());
+        self
+    }
+
     /// The workers' soft limit of open files, if it is to differ from this process's.
     #[must_use]
     pub fn nofile_soft(mut self, limit: Option<u64>) -> Self {
@@ -318,6 +331,7 @@ impl ClusterBuilder {
             message_limit: self.message_limit,
             signals: self.signals,
             inherited: self.inherited,
+            notify_dir: self.notify_dir,
             pinning: self.pinning,
             nofile_soft: left.map_or(self.nofile_soft, |left| left.state.nofile_soft),
             binary,

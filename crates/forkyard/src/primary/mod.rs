@@ -115,6 +115,8 @@ pub(crate) struct PrimarySettings {
     pub(crate) message_limit: usize,
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
+    /// Where the files of workers' notification sockets are; without it they have none.
+    pub(crate) notify_dir: Option<PathBuf>,
     pub(crate) nofile_soft: Option<u64>,
     pub(crate) pinning: Pinning,
     /// Where the program of this process is looked for at an upgrade.

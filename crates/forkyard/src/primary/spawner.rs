@@ -7,12 +7,14 @@
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use forkyard_core::{ReadyRule, SlotId, WorkerId};
 use forkyard_ipc::Dialect;
-use forkyard_sys::notify::NotifySocket;
+use forkyard_sys::folder;
+use forkyard_sys::notify::{self, NotifySocket};
 use forkyard_sys::process::{Core, Process, Spawn};
 use tokio::sync::mpsc;
 
@@ -28,6 +30,10 @@ const SLOT_VARIABLE: &str = "FORKYARD_SLOT";
 
 /// Tells a worker where to say that it is ready; see sd_notify(3).
 const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
+
+/// What the files of notification sockets are called: this, the primary's process id, and the
+/// worker's number.
+const NOTIFY_PREFIX: &str = "notify.";
 
 /// A worker to start.
 #[derive(Debug)]
@@ -58,6 +64,7 @@ pub(crate) struct Recipe {
     nofile_soft: Option<u64>,
     pinning: Pinning,
     ready: ReadyRule,
+    notify_dir: Option<PathBuf>,
     pump: Option<OutputPump>,
 }
 
@@ -65,12 +72,14 @@ impl Recipe {
     pub(crate) fn new(settings: &PrimarySettings, pump: Option<OutputPump>) -> Self {
         let PrimarySettings { dialect, nofile_soft, pinning, .. } = *settings;
         let ready = settings.core.supervise.ready;
-        Self { dialect, nofile_soft, pinning, ready, pump }
+        let notify_dir = settings.notify_dir.clone();
+        notify_dir.iter().for_each(|dir| clean_up(dir));
+        Self { dialect, nofile_soft, pinning, ready, notify_dir, pump }
     }
 
     fn spawn(&self, job: &Job, sockets: Vec<OwnedFd>) -> io::Result<Spawned> {
         let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
-        let notify = self.notify_socket()?;
+        let notify = self.notify_socket(job.worker)?;
         let spawn = Spawn {
             channel: Some(theirs),
             sockets,
@@ -83,13 +92,24 @@ impl Recipe {
         Ok(Spawned { worker: job.worker, process, channel, notify, output_done })
     }
 
-    /// Some programs end when they are to notify an abstract socket, so there is one only where
-    /// somebody listens to what they say.
-    fn notify_socket(&self) -> io::Result<Option<NotifySocket>> {
+    /// Only where somebody listens to what is said.
+    fn notify_socket(&self, worker: WorkerId) -> io::Result<Option<NotifySocket>> {
         match self.ready {
-            ReadyRule::Listening | ReadyRule::Notify => NotifySocket::bind().map(Some),
+            ReadyRule::Listening | ReadyRule::Notify => self.bind_notify_socket(worker).map(Some),
             ReadyRule::Message | ReadyRule::Started => Ok(None),
         }
+    }
+
+    /// Some programs end when they are to notify an abstract socket, so it is one only where
+    /// there can be no file.
+    fn bind_notify_socket(&self, worker: WorkerId) -> io::Result<NotifySocket> {
+        let Some(dir) = &self.notify_dir else { return NotifySocket::bind_abstract() };
+        let name = format!("{NOTIFY_PREFIX}{}.{worker}", std::process::id());
+        let bound = folder::make(dir).and_then(|()| NotifySocket::bind(&dir.join(name)));
+        bound.or_else(|error| {
+            tracing::warn!(%error, dir = %dir.display(), "failed to make a file for a worker's notifications; it gets an abstract socket");
+            NotifySocket::bind_abstract()
+        })
     }
 
     /// Of the cores that this thread may use, which nobody pins.
@@ -121,6 +141,16 @@ impl Recipe {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
         Ok(command)
+    }
+}
+
+/// Removes what primaries that were killed have left.
+fn clean_up(dir: &Path) {
+    match notify::sweep(dir, NOTIFY_PREFIX) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::debug!(%error, dir = %dir.display(), "failed to look for left-over files");
+        }
+        _ => {}
     }
 }
 
@@ -195,17 +225,21 @@ const EMFILE: i32 = 24;
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
+    use std::fs;
 
     use super::*;
 
-    /// What a worker is given as its notification socket, if anything.
-    fn notify_variable(rule: ReadyRule) -> Option<String> {
-        let (settings, ..) = crate::Cluster::builder().ready(rule).settings(None).unwrap();
+    /// What a worker is given as its notification socket, if anything, with the files in this
+    /// folder.
+    fn notify_variable(rule: ReadyRule, dir: Option<&Path>) -> Option<String> {
+        let builder = crate::Cluster::builder().ready(rule);
+        let builder = dir.into_iter().fold(builder, crate::ClusterBuilder::notify_dir);
+        let (settings, ..) = builder.settings(None).unwrap();
         let recipe = Recipe::new(&settings, None);
         let program = Program::new("/bin/true").env(NOTIFY_VARIABLE, "/run/systemd/notify");
         let (slot, worker, sockets) = (SlotId(0), WorkerId(1), Vec::new());
         let job = Job { slot, worker, program: Arc::new(program), sockets };
-        let notify = recipe.notify_socket().unwrap();
+        let notify = recipe.notify_socket(worker).unwrap();
         let command = recipe.command(&job, notify.as_ref(), 3).unwrap();
         let mut given = command.get_envs().filter(|(name, _)| *name == NOTIFY_VARIABLE);
         let (_, value) = given.next().expect("it is given, or taken out of what it inherits");
@@ -214,12 +248,25 @@ mod tests {
 
     #[test]
     fn a_worker_has_a_notification_socket_where_the_ready_rule_looks_at_it() {
+        let dir = tempfile::tempdir().unwrap();
         for rule in [ReadyRule::Listening, ReadyRule::Notify] {
-            let address = notify_variable(rule);
-            assert!(address.is_some_and(|address| address.starts_with('@')), "{rule:?}");
+            let in_folder = notify_variable(rule, Some(dir.path())).unwrap();
+            assert_eq!(Path::new(&in_folder).parent(), Some(dir.path()), "{rule:?}");
+            assert!(notify_variable(rule, None).unwrap().starts_with('@'), "{rule:?}");
         }
         for rule in [ReadyRule::Message, ReadyRule::Started] {
-            assert_eq!(notify_variable(rule), None, "{rule:?}");
+            assert_eq!(notify_variable(rule, Some(dir.path())), None, "{rule:?}");
+        }
+    }
+
+    /// A folder that is none, and one with a path that is too long.
+    #[test]
+    fn without_room_for_a_file_the_socket_is_an_abstract_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        for dir in [file, dir.path().join("x".repeat(100))] {
+            assert!(notify_variable(ReadyRule::Notify, Some(&dir)).unwrap().starts_with('@'));
         }
     }
 }
