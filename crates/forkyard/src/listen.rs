@@ -6,7 +6,10 @@ use std::path::Path;
 use std::str::FromStr;
 
 use forkyard_core::{Denied, Endpoint, Host};
+use forkyard_sys::inherited::InheritedFds;
+use forkyard_sys::sockets::{LocalAddress, local_address};
 
+use crate::activation::transport_of;
 use crate::primary::address::Shown;
 
 /// Where to listen: `8000` (every address), `127.0.0.1:8000`, `[::1]:8000`, `localhost:8000`,
@@ -14,6 +17,8 @@ use crate::primary::address::Shown;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
     pub(crate) endpoint: Endpoint,
+    /// What it is called in rules: its port and its address, or its path.
+    pub(crate) names: [Option<String>; 2],
 }
 
 /// Why something is no address to listen on.
@@ -24,6 +29,15 @@ pub struct ListenAddress {
 )]
 pub struct ParseListenAddressError {
     text: String,
+}
+
+/// Why a descriptor is none that can be listened on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "descriptor {number} is no TCP, UDP or Unix stream socket that this process was started with"
+)]
+pub struct NotASocketError {
+    number: i32,
 }
 
 /// Why an address is not served.
@@ -58,7 +72,7 @@ impl FromStr for ListenAddress {
                 .or_else(|| host_and_port(text).map(|(host, port)| connections(host, port))),
         };
         let unknown = || ParseListenAddressError { text: text.to_owned() };
-        endpoint.map(|endpoint| Self { endpoint }).ok_or_else(unknown)
+        endpoint.map(Self::of).ok_or_else(unknown)
     }
 }
 
@@ -69,20 +83,49 @@ impl fmt::Display for ListenAddress {
 }
 
 impl ListenAddress {
-    /// Its names in rules: its port and its address, or its path.
-    pub(crate) fn names(&self) -> [Option<String>; 2] {
-        match &self.endpoint {
-            Endpoint::Tcp { host, port, .. } | Endpoint::Udp { host, port, .. } => {
-                let host = match host {
-                    Host::Any => None,
-                    Host::V4(ip) => Some(ip.to_string()),
-                    Host::V6(ip, _) => Some(ip.to_string()),
-                };
-                [Some(port.to_string()), host]
-            }
-            Endpoint::Unix { path, .. } => [Some(path.clone()), None],
-            Endpoint::Abstract { .. } | Endpoint::Descriptor { .. } => [None, None],
+    /// The address of a socket that this process was started with, under that number.
+    ///
+    /// # Errors
+    ///
+    /// If it was started with no such socket.
+    pub fn inherited(number: i32, inherited: &InheritedFds) -> Result<Self, NotASocketError> {
+        let fd = inherited.get(number);
+        let found = fd.and_then(|fd| Some((transport_of(fd)?, local_address(fd).ok()?)));
+        let (transport, address) = found.ok_or(NotASocketError { number })?;
+        let endpoint = Endpoint::Descriptor { number, transport };
+        Ok(Self { endpoint, names: names_of_bound(&address) })
+    }
+
+    fn of(endpoint: Endpoint) -> Self {
+        let names = names_of(&endpoint);
+        Self { endpoint, names }
+    }
+}
+
+fn names_of(endpoint: &Endpoint) -> [Option<String>; 2] {
+    match endpoint {
+        Endpoint::Tcp { host, port, .. } | Endpoint::Udp { host, port, .. } => {
+            let host = match host {
+                Host::Any => None,
+                Host::V4(ip) => Some(ip.to_string()),
+                Host::V6(ip, _) => Some(ip.to_string()),
+            };
+            [Some(port.to_string()), host]
         }
+        Endpoint::Unix { path, .. } => [Some(path.clone()), None],
+        Endpoint::Abstract { .. } | Endpoint::Descriptor { .. } => [None, None],
+    }
+}
+
+fn names_of_bound(address: &LocalAddress) -> [Option<String>; 2] {
+    match address {
+        LocalAddress::Inet(address) => {
+            [Some(address.port().to_string()), Some(address.ip().to_string())]
+        }
+        LocalAddress::Unix(path) => {
+            [path.as_deref().and_then(Path::to_str).map(str::to_owned), None]
+        }
+        LocalAddress::Abstract(_) => [None, None],
     }
 }
 

@@ -12,6 +12,7 @@ use forkyard_sys::process::Signal;
 
 use super::{Cluster, Origin};
 use crate::RestartSettings;
+use crate::activation::ActivatedSockets;
 use crate::event::Policy;
 use crate::output::Output;
 use crate::primary::upgrade::{Arrival, TakeOver, Waiting};
@@ -56,6 +57,7 @@ pub struct ClusterBuilder {
     message_limit: usize,
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
+    activated: ActivatedSockets,
     notify_dir: Option<PathBuf>,
     nofile_soft: Option<u64>,
     pinning: Pinning,
@@ -76,6 +78,7 @@ impl ClusterBuilder {
             message_limit: MESSAGE_LIMIT,
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
+            activated: ActivatedSockets::default(),
             notify_dir: None,
             nofile_soft: None,
             pinning: Pinning::Free,
@@ -237,6 +240,15 @@ impl ClusterBuilder {
         self
     }
 
+    /// Sockets that are served in place of what has the same address, be it a worker or the app
+    /// itself that asks for that ([`ActivatedSockets::find`]). They are looked for among those of
+    /// [`inherited`](Self::inherited). None by default.
+    #[must_use]
+    pub fn activated(mut self, sockets: ActivatedSockets) -> Self {
+        self.activated = sockets;
+        self
+    }
+
     /// A folder for the files of the workers' notification sockets (`NOTIFY_SOCKET`), which is
     /// made if it is missing, for this user alone. Who gets at it can send to a socket, but is
     /// believed only if it is this user or root. By default the sockets are abstract ones, which
@@ -331,6 +343,7 @@ impl ClusterBuilder {
             message_limit: self.message_limit,
             signals: self.signals,
             inherited: self.inherited,
+            activated: self.activated,
             notify_dir: self.notify_dir,
             pinning: self.pinning,
             nofile_soft: left.map_or(self.nofile_soft, |left| left.state.nofile_soft),

@@ -59,6 +59,7 @@ pub(crate) use rolls::Wanted;
 pub(crate) use starting::{Beginning, PrimaryHandle, prepare};
 use upgrade::UpgradeFailure;
 
+use crate::activation::ActivatedSockets;
 use crate::event::{ListenerInfo, WorkerInfo};
 use crate::listen::{BindError, ListenAddress};
 use crate::roll::RollTicket;
@@ -115,6 +116,8 @@ pub(crate) struct PrimarySettings {
     pub(crate) message_limit: usize,
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
+    /// Those of them that are served in place of what has the same address.
+    pub(crate) activated: ActivatedSockets,
     /// Where the files of workers' notification sockets are; without it they have none.
     pub(crate) notify_dir: Option<PathBuf>,
     pub(crate) nofile_soft: Option<u64>,
