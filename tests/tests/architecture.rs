@@ -60,6 +60,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
             "serde",
             "serde_json",
             "strsim",
+            "thiserror",
             "tokio",
             "tracing",
             "tracing-subscriber",

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use forkyard::{Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule};
+use forkyard::{Dialect, MAX_SLOTS, Policy, PolicyRule};
 
 pub(crate) use roll::RollOptions;
 
+use crate::boot::{BootRule, ListenOption};
+use crate::commands::{Startup, Unstartup};
 use crate::control::ControlRule;
 
 /// Run a server on all cores of a machine: many workers behind one port, restarted when
@@ -39,6 +41,10 @@ pub(crate) enum Verb {
     /// Have a running app's primary execute this command as it is on disk now, and wait for
     /// the end; the workers stay
     Upgrade(Ask),
+    /// Have systemd start apps when the machine boots: writes a unit, and says what to run
+    Startup(Startup),
+    /// Take back what `startup` has done; apps that run go on
+    Unstartup(Unstartup),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -49,6 +55,7 @@ impl Verb {
         match self {
             Self::Run(run) => run.log_format,
             Self::Reload(ask) | Self::Upgrade(ask) => ask.log_format(),
+            Self::Startup(_) | Self::Unstartup(_) => LogFormat::Text,
             Self::Demo(demo) => demo.log_format,
         }
     }
@@ -70,9 +77,10 @@ pub(crate) struct Run {
     policy: Vec<PolicyRule>,
 
     /// An address that workers inherit, as from systemd (LISTEN_FDS); for programs that do not
-    /// ask for addresses as Node's do. 8000, IP:8000, unix:/PATH, udp:IP:53 (may be repeated)
+    /// ask for addresses as Node's do. 8000, IP:8000, unix:/PATH, udp:IP:53, or a socket that
+    /// this command was started with: systemd:NAME, fd:3 (may be repeated)
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) listen: Vec<ListenAddress>,
+    pub(crate) listen: Vec<ListenOption>,
 
     /// Give each worker one core, the slot's number picking it among those that may be used
     #[arg(long)]
@@ -148,6 +156,11 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) term_timeout: Duration,
 
+    /// Serve on for so long after SIGTERM, new connections too, before stopping; for whoever goes
+    /// on sending for a while. Any second signal to stop ends it
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
+    pub(crate) shutdown_delay: Duration,
+
     /// How long a new version of this command may take to get ready when it takes over
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) upgrade_timeout: Duration,
@@ -190,6 +203,10 @@ impl Run {
         let rules = self.policies();
         let rule = rules.iter().rev().find(|rule| rule.listener.is_none());
         rule.map_or(Policy::default(), |rule| rule.policy)
+    }
+
+    pub(crate) fn boot_rule(&self) -> BootRule {
+        BootRule { shutdown_delay: self.shutdown_delay }
     }
 
     pub(crate) fn control_rule(&self) -> ControlRule {

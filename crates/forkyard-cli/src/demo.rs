@@ -8,6 +8,7 @@ use axum::routing::get;
 use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
+use crate::boot::{Boot, BootRule};
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
@@ -44,6 +45,7 @@ pub(crate) fn demo(
         reporter,
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, ControlRule::Serve),
+        boot: Boot::of(BootRule::default()),
     };
     serve(builder, Some(staff), signals, &opening, desk)
 }

@@ -5,6 +5,8 @@
 
 mod args;
 mod ask;
+mod boot;
+mod commands;
 mod console;
 mod control;
 mod demo;
@@ -16,6 +18,7 @@ mod interpreter;
 mod keys;
 mod launch;
 mod log;
+mod note;
 mod planning;
 mod reload;
 mod report;
@@ -104,6 +107,14 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
         (Verb::Upgrade(options), _) => {
             log::start(options.log_format(), std::io::stderr);
             ask::upgrade(&options)
+        }
+        (Verb::Startup(options), _) => {
+            log::start(LogFormat::Text, std::io::stderr);
+            commands::startup(&options)
+        }
+        (Verb::Unstartup(options), _) => {
+            log::start(LogFormat::Text, std::io::stderr);
+            commands::unstartup(&options)
         }
         (Verb::Demo(options), Some(signals)) => {
             demo::demo(&options, signals, &reporter(options.log_format)?)

@@ -26,14 +26,12 @@ use forkyard_control::types::{ReloadState, Update};
 use crate::control::{STOPPING, milliseconds, told};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
+use crate::note::Note;
 use crate::planning::{Planning, Source};
 use crate::report::{self, Reporter, describe_failure};
 
 /// How often it is said what a roll is waiting for.
 pub(crate) const REMINDER: Duration = Duration::from_secs(5);
-
-/// What the next image is told while a reload is still to begin.
-const WAITS: &str = "a reload waits";
 
 /// How reloads are done.
 #[derive(Clone, Copy, Debug)]
@@ -106,24 +104,35 @@ impl Reloads {
 
     /// Goes on where the image before was: a roll may be under way, and a reload wait for its
     /// end, or for being planned.
-    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>, note: Option<&str>) {
-        match (rolling, note) {
-            (Some(_), Some(WAITS)) => self.state = State::OneWaits,
+    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>, note: Note) {
+        match (rolling, note.reload_waits) {
+            (Some(_), true) => self.state = State::OneWaits,
             (Some(RollReason::Reload), _) => self.state = State::UnderWay,
-            (None, Some(WAITS)) => self.plan(),
+            (None, true) => self.plan(),
             _ => {}
         }
     }
 
     /// The next image may go on any moment. What waits, or has not come further than being
     /// planned, is for that one to begin; or for this one, if it has to go on itself.
-    pub(crate) async fn rest(&mut self, handle: &ClusterHandle) {
-        let waits = self.planning.is_some() || self.state == State::OneWaits;
-        // A primary that has ended is noticed by its events.
-        let _ = handle.leave_note(waits.then(|| WAITS.to_owned())).await;
+    pub(crate) async fn rest(&mut self) {
         if let Some(planning) = &mut self.planning {
             planning.rest().await;
         }
+    }
+
+    /// Whether one is still to begin.
+    pub(crate) fn is_one_waiting(&self) -> bool {
+        self.planning.is_some() || self.state == State::OneWaits
+    }
+
+    /// Somebody wants a reload, of an app that is about to stop.
+    pub(crate) fn deny(watcher: Option<Watcher>, reporter: &Reporter) {
+        let reason = STOPPING.to_owned();
+        watcher.iter().for_each(|watcher| {
+            watcher.tell(Update::Refused { reason: reason.clone() });
+        });
+        reporter.reload_put_off("refused a reload, because the app is stopping");
     }
 
     /// Somebody wants a reload, and perhaps to know how it goes.

@@ -141,6 +141,16 @@ impl Reporter {
         self.print(&Entry::new(Level::Info, "signal_received", text, fields));
     }
 
+    /// It serves on for so long before it stops.
+    pub(crate) fn stop_put_off(&self, signal: &str, delay: Duration) {
+        let text = format!(
+            "got {signal}: serving on for {} before stopping; once more to stop now",
+            humantime::format_duration(delay)
+        );
+        let fields = json!({ "signal": signal, "delay_ms": delay.as_millis() as u64 });
+        self.print(&Entry::new(Level::Info, "stop_put_off", text, fields));
+    }
+
     pub(crate) fn event(&self, event: &Event) {
         if let Some(entry) = describe(event) {
             self.print(&entry);

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, IdleRule, InheritedFds, ListenAddress, Origin, Output, ReadyRule,
-    RequestError, RestartMode, RestartSettings, Stage,
+    ActivatedSockets, Cluster, ClusterBuilder, IdleRule, InheritedFds, ListenAddress, Origin,
+    Output, ReadyRule, RequestError, RestartMode, RestartSettings, Stage,
 };
 
 use forkyard_control::folder::runtime_dir;
 
 use crate::args::{RollOptions, Run};
+use crate::boot::{self, Boot};
 use crate::control::Control;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
+use crate::note::Note;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
@@ -37,17 +39,22 @@ pub(crate) fn run(
     let opening =
         Opening { app: launch.name(), program: launch.shown(), policy: run.general_policy() };
     // What is there already needs nothing that may be gone from the disk by now.
-    let plan = match forkyard::is_upgrade() {
-        true => None,
-        false => Some(launch.plan()?),
+    let activated = ActivatedSockets::find(&inherited);
+    let (plan, listen) = match forkyard::is_upgrade() {
+        true => (None, Vec::new()),
+        false => {
+            let listen = boot::resolve(&run.listen, &inherited, &activated)?;
+            (Some(launch.plan()?), listen)
+        }
     };
     let source: Source = Arc::new(move || launch.plan());
     let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
-    let (listen, spares) = (&*run.listen, run.roll.spares);
+    let (listen, spares) = (&*listen, run.roll.spares);
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
     let builder = settings(run)
         .output(Output::Lines(Box::new(Printer::new(run.log_format))))
         .inherited(inherited)
+        .activated(activated)
         .notify_dir(runtime_dir())
         .nofile_soft(raise_nofile_limit(reporter));
     let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
@@ -55,6 +62,7 @@ pub(crate) fn run(
         reporter,
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, run.control_rule()),
+        boot: Boot::of(run.boot_rule()),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -125,6 +133,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) reporter: &'a Reporter,
     pub(crate) reloads: Reloads,
     pub(crate) control: Control,
+    pub(crate) boot: Boot,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff
@@ -153,7 +162,9 @@ pub(crate) fn serve(
                 supervise(&mut cluster, staff, &mut signals, &mut desk).await
             }
             (Origin::TakenOver { rolling }, _) => {
-                desk.reloads.take_over(rolling, cluster.note());
+                let note = Note::read(cluster.note());
+                desk.reloads.take_over(rolling, note);
+                desk.boot.delay.resume(note.stop_in());
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),

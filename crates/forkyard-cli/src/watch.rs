@@ -8,7 +8,8 @@ use forkyard_control::server::{Watcher, Wish};
 
 use crate::exit_code::{Failure, number_of};
 use crate::keys::{Key, Keys};
-use crate::reload::REMINDER;
+use crate::note::Note;
+use crate::reload::{REMINDER, Reloads};
 use crate::report::Reporter;
 use crate::run::Desk;
 use crate::signals::{self, Instruction, Signals};
@@ -54,6 +55,7 @@ impl Watch<'_, '_> {
     ) -> Result<Ended, Failure> {
         let mut reminder = tokio::time::interval(REMINDER);
         loop {
+            let delay = &self.desk.boot.delay;
             // Signals that come then are for the next image. Whoever asks sees the connection end,
             // and knows that nothing was done.
             let goes_on = !self.upgrade.is_imminent();
@@ -70,6 +72,7 @@ impl Watch<'_, '_> {
                 planned = self.desk.reloads.planned(), if goes_on => {
                     self.desk.reloads.begin(planned, &self.handle, self.desk.reporter).await;
                 }
+                () = delay.over(), if goes_on => self.stop().await,
                 _ = reminder.tick() => self.desk.reloads.remind(self.desk.reporter),
             }
         }
@@ -96,7 +99,11 @@ impl Watch<'_, '_> {
             _ => {}
         }
         if self.upgrade.is_imminent() {
-            self.desk.reloads.rest(&self.handle).await;
+            let stop_in = self.desk.boot.delay.left();
+            let note = Note::new(self.desk.reloads.is_one_waiting(), stop_in);
+            // A primary that has ended is noticed by its events.
+            let _ = self.handle.leave_note(note.text()).await;
+            self.desk.reloads.rest().await;
             // What is not written by then is lost with this image. Whoever does not read it
             // cannot keep signals from being obeyed.
             let _ = tokio::time::timeout(FLUSH_LIMIT, reporter.flush()).await;
@@ -105,13 +112,14 @@ impl Watch<'_, '_> {
 
     async fn obey(&mut self, instruction: Instruction) {
         match instruction {
-            Instruction::Stop(signal) => {
-                // A primary that has ended is noticed by its events.
-                let _ = self.handle.stop(self.next_stop).await;
-                self.desk.reporter.signal(signal, self.next_stop);
-                self.next_stop = self.next_stop.next();
-            }
-            Instruction::Upgrade => self.upgrade.ask(None, &self.handle),
+            Instruction::Stop(signal) => match self.desk.boot.delay.put_off(signal) {
+                Some(delay) => self.desk.reporter.stop_put_off(signal, delay),
+                None => {
+                    self.desk.reporter.signal(signal, self.next_stop);
+                    self.stop().await;
+                }
+            },
+            Instruction::Upgrade => self.ask_for_upgrade(None),
             Instruction::Reload => self.reload(None),
             Instruction::Forward(signal) => signals::forward(&self.handle, signal).await,
             Instruction::Reap => reap(self.desk.reporter),
@@ -128,12 +136,30 @@ impl Watch<'_, '_> {
             }
             Wish::Reload(watcher) => self.reload(Some(watcher)),
             Wish::Follow(watcher) => self.desk.reloads.follow(watcher),
-            Wish::Upgrade(watcher) => self.upgrade.ask(Some(watcher), &self.handle),
+            Wish::Upgrade(watcher) => self.ask_for_upgrade(Some(watcher)),
         }
     }
 
+    /// Stops, or hurries if it is stopping already.
+    async fn stop(&mut self) {
+        self.desk.boot.delay.end();
+        // A primary that has ended is noticed by its events.
+        let _ = self.handle.stop(self.next_stop).await;
+        self.next_stop = self.next_stop.next();
+    }
+
     fn reload(&mut self, watcher: Option<Watcher>) {
-        self.desk.reloads.wanted(watcher, self.desk.reporter);
+        match self.desk.boot.delay.is_on() {
+            true => Reloads::deny(watcher, self.desk.reporter),
+            false => self.desk.reloads.wanted(watcher, self.desk.reporter),
+        }
+    }
+
+    fn ask_for_upgrade(&mut self, watcher: Option<Watcher>) {
+        match self.desk.boot.delay.is_on() {
+            true => Upgrade::deny(watcher, self.desk.reporter),
+            false => self.upgrade.ask(watcher, &self.handle),
+        }
     }
 }
 
