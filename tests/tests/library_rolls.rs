@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use forkyard::{
     Cluster, ClusterBuilder, Denied, Event, ExitStatus, Output, OutputLine, OutputSink, Program,
-    RequestError, RollError, RollFailure, RollPlan, SlotId, Stage, WhenBusy, WorkerInfo,
+    RequestError, RollError, RollFailure, RollPlan, Signal, SlotId, Stage, WhenBusy, WorkerInfo,
 };
 use forkyard_tests::watching::event;
 use forkyard_tests::{DEADLINE, Node, tools};
@@ -67,6 +67,48 @@ async fn a_roll_replaces_everybody() {
     assert_eq!(slots, [0, 1]);
     assert!(after.iter().all(|info| before.iter().all(|old| old.pid != info.pid)), "{after:?}");
     cluster.stop(Stage::Kill).await.unwrap();
+}
+
+/// Readiness, as it is told.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Worker(SlotId),
+    App,
+}
+
+async fn told(cluster: &mut Cluster) -> Told {
+    let readiness = |event| match event {
+        Event::Ready(info) => Some(Told::Worker(info.slot)),
+        Event::AppReady => Some(Told::App),
+        _ => None,
+    };
+    event(cluster, readiness).await
+}
+
+#[tokio::test]
+async fn every_worker_gets_ready_and_the_app_once() {
+    let mut cluster = builder().start().unwrap();
+    let slots = cluster.handle().fork_many(NonZeroUsize::new(2).unwrap()).await.unwrap();
+    assert_eq!(slots, [SlotId(0), SlotId(1)]);
+    let mut ready = [told(&mut cluster).await, told(&mut cluster).await];
+    ready.sort_by_key(|told| *told == Told::Worker(SlotId(1)));
+    assert_eq!(ready, [Told::Worker(SlotId(0)), Told::Worker(SlotId(1))]);
+    assert_eq!(told(&mut cluster).await, Told::App);
+
+    cluster.handle().signal(SlotId(1), Signal::KILL).await.unwrap();
+    assert_eq!(told(&mut cluster).await, Told::Worker(SlotId(1)), "after a crash");
+    ended(cluster.handle().restart(SlotId(0)).await.unwrap()).await.unwrap();
+    assert_eq!(told(&mut cluster).await, Told::Worker(SlotId(0)), "as a successor");
+    cluster.stop(Stage::Kill).await.unwrap();
+}
+
+#[tokio::test]
+async fn too_many_forks_are_none() {
+    let cluster = builder().start().unwrap();
+    let many = NonZeroUsize::new(forkyard::MAX_SLOTS + 1).unwrap();
+    let denied = cluster.handle().fork_many(many).await.unwrap_err();
+    assert!(matches!(denied, RequestError::Denied(Denied::TooManySlots)), "{denied}");
+    assert_eq!(cluster.handle().workers().await.unwrap(), []);
 }
 
 #[tokio::test]

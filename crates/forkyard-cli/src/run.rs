@@ -188,9 +188,7 @@ async fn supervise(
         let bound = handle.listen(address.clone()).await;
         bound.map_err(|error| Failure::unexpected("failed to start", &error))?;
     }
-    for _ in 0..staff.workers.get() {
-        handle.fork().await.map_err(not_forked)?;
-    }
+    handle.fork_many(staff.workers).await.map_err(not_forked)?;
     for _ in 0..staff.spares {
         handle.fork_spare().await.map_err(not_forked)?;
     }

@@ -160,6 +160,18 @@ impl Core {
         self.supervisor.seated(slot)
     }
 
+    /// How many slots there may yet be.
+    #[must_use]
+    pub fn free_slots(&self) -> usize {
+        self.supervisor.free_slots()
+    }
+
+    /// Whether every slot but those of spares has had a ready worker at some time.
+    #[must_use]
+    pub fn has_been_ready(&self) -> bool {
+        self.supervisor.has_been_ready()
+    }
+
     /// Whether a worker of this generation may yet be started.
     #[must_use]
     pub fn needs(&self, generation: Generation) -> bool {
@@ -208,6 +220,7 @@ impl Core {
     }
 
     fn pass_notices(&mut self, now: Instant) {
+        self.supervisor.may_app_be_ready(&mut self.actions);
         while let Some(notice) = self.supervisor.next_notice() {
             let (dispatcher, out) = (&mut self.dispatcher, &mut self.actions);
             match notice {

@@ -36,6 +36,15 @@ pub enum Event {
         /// The worker.
         worker: WorkerId,
     },
+    /// A worker that serves, or is to serve, fulfils the ready rule. Told once of each.
+    Ready {
+        /// Its seat.
+        slot: SlotId,
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// Every slot but those of spares has had a ready worker. Told once.
+    AppReady,
     /// A worker was not listening within the start time-out and is being ended.
     StartTimedOut {
         /// Its seat.

@@ -337,6 +337,8 @@ fn show_event(event: Event) -> String {
         Event::Started { worker, .. } => format!("(started {worker})"),
         Event::StartFailed { worker, .. } => format!("(start failed {worker})"),
         Event::Online { worker, .. } => format!("(online {worker})"),
+        Event::Ready { worker, .. } => format!("(ready {worker})"),
+        Event::AppReady => "(app ready)".to_owned(),
         Event::StartTimedOut { worker, .. } => format!("(start timed out {worker})"),
         Event::Disconnected { worker, .. } => format!("(disconnected {worker})"),
         Event::Exited { worker, leaving: None, .. } => format!("(crashed {worker})"),

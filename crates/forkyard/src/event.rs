@@ -63,6 +63,15 @@ pub enum Event {
         /// What it means and what can be done.
         message: String,
     },
+    /// A worker is ready by the rule of [`ClusterBuilder::ready`](crate::ClusterBuilder::ready):
+    /// one that serves, at the app's start as well as after a crash, or a successor, before it
+    /// is checked and settles. Told once of each worker. A spare has [`StandsBy`](Self::StandsBy)
+    /// instead, and this when it serves.
+    Ready(WorkerInfo),
+    /// The app is ready: every slot, but for those of spares, has had a worker that is. Told
+    /// once, however many workers crash later or are added; slots that are done or go away are
+    /// not waited for.
+    AppReady,
     /// A worker was not listening within the start time-out and is being ended.
     StartTimedOut {
         /// Who.

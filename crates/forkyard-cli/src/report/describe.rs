@@ -33,6 +33,8 @@ fn of_worker(event: &Event) -> Option<Entry> {
         }
         // Of interest to machines only: whoever is online will soon listen.
         Event::Online(info) => Entry::about(Level::Info, "worker_online", *info, String::new()),
+        // A person reads that it serves.
+        Event::Ready(info) => Entry::about(Level::Info, "worker_ready", *info, String::new()),
         Event::StartTimedOut { info, after } => start_timed_out(*info, *after),
         Event::ChannelTrouble { info, message } => {
             let text = format!("worker {}: {message}", info.worker);
@@ -80,9 +82,12 @@ fn of_listener(event: &Event) -> Option<Entry> {
     })
 }
 
-/// What becomes of a seat whose worker has ended.
+/// What becomes of the app, and of a seat whose worker has ended.
 fn of_supervision(event: &Event) -> Option<Entry> {
     Some(match event {
+        Event::AppReady => {
+            Entry::new(Level::Info, "app_ready", "the app is ready".into(), json!({}))
+        }
         Event::RestartScheduled { slot, delay, restarts } => {
             restart_scheduled(*slot, *delay, *restarts)
         }

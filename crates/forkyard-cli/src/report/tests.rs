@@ -40,6 +40,8 @@ fn events() -> Vec<Event> {
             code: "EACCES".into(),
             message: "failed to listen on 0.0.0.0:80: permission denied".into(),
         },
+        Event::Ready(info),
+        Event::AppReady,
         Event::StartTimedOut { info, after: Duration::from_millis(1500) },
         Event::Disconnected(info),
         Event::Exited {

@@ -2,6 +2,7 @@
 
 mod extremes;
 mod leaving;
+mod readiness;
 mod restarting;
 mod rolling;
 mod spares;

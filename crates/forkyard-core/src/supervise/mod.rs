@@ -17,6 +17,7 @@
 //! |---|---|
 //! | [`seats`] | the diagram above: seats that become empty and are taken again |
 //! | [`worker`] | how far a process has come |
+//! | [`readiness`] | who is ready, and when the whole app is |
 //! | [`leaving`] | how a process is ended, step by step |
 //! | [`succession`] | how a successor comes to a seat that is taken |
 //! | [`roll`] | all seats, one after the other |
@@ -26,6 +27,7 @@
 //! A stop outranks every restart rule: once it has begun no seat is taken again.
 
 mod leaving;
+mod readiness;
 mod roll;
 mod seats;
 mod settings;
@@ -46,6 +48,7 @@ use crate::id::{Generation, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied, Stage};
 use crate::jitter::Jitter;
 use crate::timers::Timers;
+use readiness::Readiness;
 use roll::Roll;
 pub use settings::{
     CheckRule, ExitStatus, IdleRule, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
@@ -137,6 +140,8 @@ pub(crate) struct Supervisor {
     generation: Generation,
     roll: Option<Roll>,
     warning: SpareWarning,
+    /// Whether the app has ever been ready.
+    readiness: Readiness,
     phase: Phase,
     notices: VecDeque<Notice>,
 }
@@ -153,6 +158,7 @@ impl Supervisor {
             generation: Generation(0),
             roll: None,
             warning: SpareWarning::Due,
+            readiness: Readiness::Awaited,
             phase: Phase::Running,
             notices: VecDeque::new(),
         }
@@ -200,12 +206,17 @@ impl Supervisor {
         if let Some(denied) = self.busy() {
             return Admission::Denied(denied);
         }
-        if self.slots.len() >= MAX_SLOTS {
+        if self.free_slots() == 0 {
             return Admission::Denied(Denied::TooManySlots);
         }
         let slot = self.add_slot(role);
         self.fill(now, slot, out);
         Admission::Forked(slot)
+    }
+
+    /// How many slots there may yet be.
+    pub(crate) fn free_slots(&self) -> usize {
+        MAX_SLOTS.saturating_sub(self.slots.len())
     }
 
     /// With the lowest number that is free, so that numbers stay below the greatest number of

@@ -295,7 +295,7 @@ impl Supervisor {
             SeatState::Done(_) => false,
             SeatState::Taken(worker) => self.workers.get(&worker).is_none_or(|entry| {
                 let was_there = entry.progress > Progress::Starting && entry.since < since;
-                let is_there = was_there || entry.is_ready(self.rule_for(worker));
+                let is_there = was_there || self.has_come_up(worker);
                 entry.leaving.is_some() || entry.is_cut_off() || !is_there
             }),
         });

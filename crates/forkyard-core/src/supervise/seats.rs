@@ -41,6 +41,7 @@ impl Supervisor {
         } else if let Some(limit) = self.settings.start_timeout {
             self.timers.set_after(Timer::Start(worker), now, limit);
         }
+        self.may_be_ready(now, worker, out);
     }
 
     pub(crate) fn spawn_failed(
@@ -154,7 +155,7 @@ impl Supervisor {
         match self.done_code(end) {
             Some(code) => self.slot_done(entry.slot, code, out),
             None => {
-                self.promote_for(entry.slot, out);
+                self.promote_for(now, entry.slot, out);
                 self.restart(now, worker, entry, out);
             }
         }
@@ -282,7 +283,7 @@ impl Supervisor {
         let Some(entry) = self.workers.get(&worker) else { return };
         let pause = self.stable_pause();
         let waited_for = now.duration_since(entry.since) >= pause.saturating_mul(UNLISTENING);
-        let is_done = entry.progress == Progress::Listening || waited_for;
+        let is_done = entry.progress >= Progress::StandingBy || waited_for;
         if entry.place == Place::Seated && is_done {
             self.notices.push_back(Notice::Settled { slot: entry.slot });
         } else {

@@ -46,7 +46,7 @@ pub enum Role {
     Spare,
 }
 
-/// What makes a successor ready.
+/// What makes a worker ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyRule {
     /// It listens, or says [`ReadySignal::Notify`](crate::ReadySignal::Notify).
@@ -108,7 +108,7 @@ pub struct SuperviseSettings {
     pub restart: RestartSettings,
     /// A worker that does not listen by then is ended and counts as crashed.
     pub start_timeout: Option<Duration>,
-    /// What makes a successor ready.
+    /// What makes a worker ready.
     pub ready: ReadyRule,
     /// How long a successor may take to get ready and to pass its check.
     pub ready_timeout: Duration,

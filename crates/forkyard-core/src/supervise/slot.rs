@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::readiness::Readiness;
 use super::settings::{ExitStatus, Role};
 use crate::id::{Generation, WorkerId};
 use crate::restart::History;
@@ -37,6 +38,8 @@ pub(super) struct Slot {
     pub(super) generation: Generation,
     pub(super) history: History,
     pub(super) tenure: Tenure,
+    /// Whether it has had a ready worker.
+    pub(super) readiness: Readiness,
 }
 
 impl Slot {
@@ -48,6 +51,7 @@ impl Slot {
             generation,
             history: History::default(),
             tenure: Tenure::Kept,
+            readiness: Readiness::Awaited,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::leaving::Leaving;
+use super::readiness::Readiness;
 use super::roll::{Direction, Roll};
 use super::settings::Role;
 use super::slot::{SeatState, Slot, Tenure};
@@ -28,6 +29,7 @@ pub(crate) struct SupervisorSnapshot {
     roll: Option<RollSnapshot>,
     #[serde(default)]
     spare_warning: SpareWarning,
+    readiness: Readiness,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +39,7 @@ struct SlotSnapshot {
     successor: Option<WorkerId>,
     generation: Generation,
     tenure: Tenure,
+    readiness: Readiness,
     streak: u32,
     restarts_ns: Vec<Moment>,
 }
@@ -49,6 +52,7 @@ struct WorkerSnapshot {
     since_ns: Moment,
     progress: Progress,
     said_ready: Vec<ReadySignal>,
+    readiness: Readiness,
     leaving: Option<Leaving>,
     channel: Channel,
 }
@@ -89,6 +93,7 @@ impl Supervisor {
             generation: self.generation,
             roll: self.roll.as_ref().map(|roll| RollSnapshot::of(roll, now)),
             spare_warning: self.warning,
+            readiness: self.readiness,
         })
     }
 
@@ -108,6 +113,7 @@ impl Supervisor {
         self.next_worker = snapshot.next_worker;
         self.generation = snapshot.generation;
         self.warning = snapshot.spare_warning;
+        self.readiness = snapshot.readiness;
         self.roll = snapshot.roll.map(|roll| roll.resume(now));
         let checked =
             self.workers.keys().filter(|worker| self.is_on_its_way(**worker, Way::Checking));
@@ -123,6 +129,7 @@ impl SlotSnapshot {
             successor: slot.successor,
             generation: slot.generation,
             tenure: slot.tenure,
+            readiness: slot.readiness,
             streak: slot.history.streak,
             restarts_ns: slot.history.recent.iter().map(|at| Moment::of(*at, now)).collect(),
         }
@@ -137,6 +144,7 @@ impl SlotSnapshot {
             generation: self.generation,
             history: History { streak: self.streak, recent },
             tenure: self.tenure,
+            readiness: self.readiness,
         }
     }
 }
@@ -182,6 +190,7 @@ impl WorkerSnapshot {
             since_ns: Moment::of(worker.since, now),
             progress: worker.progress,
             said_ready: worker.said_ready.clone(),
+            readiness: worker.readiness,
             leaving: worker.leaving,
             channel: worker.channel,
         }
@@ -195,6 +204,7 @@ impl WorkerSnapshot {
             since: self.since_ns.at(now),
             progress: self.progress,
             said_ready: self.said_ready,
+            readiness: self.readiness,
             leaving: self.leaving,
             channel: self.channel,
         }

@@ -37,7 +37,7 @@ impl Supervisor {
         out: &mut VecDeque<Action>,
     ) {
         let Some(entry) = self.workers.get(&worker) else { return };
-        let asks = entry.progress == Progress::Listening || self.role_of(worker) == Role::Serving;
+        let asks = entry.progress >= Progress::StandingBy || self.role_of(worker) == Role::Serving;
         if asks || entry.leaving.is_some() || self.warning == SpareWarning::Given {
             return;
         }
@@ -50,8 +50,8 @@ impl Supervisor {
     pub(crate) fn asked(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         let is_spare = self.slots.get(&entry.slot).is_some_and(|slot| slot.role == Role::Spare);
-        if is_spare && entry.progress < Progress::Listening {
-            entry.progress = Progress::Listening;
+        if is_spare && entry.progress < Progress::StandingBy {
+            entry.progress = Progress::StandingBy;
             let slot = entry.slot;
             out.push_back(Action::Emit(Event::StandsBy { slot, worker }));
             self.may_be_ready(now, worker, out);
@@ -61,7 +61,7 @@ impl Supervisor {
 
     /// The worker in this slot has ended: lets a spare take its part, if one is ready. During
     /// a roll everybody keeps his part, so that the roll knows whom it has to replace by what.
-    pub(super) fn promote_for(&mut self, slot: SlotId, out: &mut VecDeque<Action>) {
+    pub(super) fn promote_for(&mut self, now: Instant, slot: SlotId, out: &mut VecDeque<Action>) {
         let serves = self.slots.get(&slot).is_some_and(|entry| entry.role == Role::Serving);
         if !serves || self.roll.is_some() {
             return;
@@ -74,12 +74,13 @@ impl Supervisor {
         self.notices.push_back(Notice::Serves { worker });
         // What the slot's worker listened on is the spare's now.
         self.notices.push_back(Notice::SlotGone { slot });
+        self.may_be_ready(now, worker, out);
     }
 
     fn ready_spare(&self, slot: &Slot) -> Option<WorkerId> {
         let worker = slot.worker().filter(|_| slot.role == Role::Spare && !slot.is_retiring())?;
         let entry = self.workers.get(&worker)?;
-        let is_ready = entry.progress == Progress::Listening
+        let is_ready = entry.progress >= Progress::StandingBy
             && entry.leaving.is_none()
             && entry.channel == Channel::Open;
         is_ready.then_some(worker)

@@ -55,21 +55,15 @@ impl Supervisor {
     ) {
         self.timers.set_after(Timer::Start(worker), now, self.settings.ready_timeout);
         self.tell_step(worker, RollStep::Waiting(self.rule_for(worker)), out);
-        self.may_be_ready(now, worker, out);
     }
 
-    /// Something was heard of a worker; if it is a successor it may be ready by that.
-    pub(super) fn may_be_ready(
+    /// A successor is ready, as far as it can tell by itself.
+    pub(super) fn successor_came_up(
         &mut self,
         now: Instant,
         worker: WorkerId,
         out: &mut VecDeque<Action>,
     ) {
-        let rule = self.rule_for(worker);
-        let is_ready = self.workers.get(&worker).is_some_and(|entry| entry.is_ready(rule));
-        if !is_ready || !self.is_on_its_way(worker, Way::Booting) {
-            return;
-        }
         if self.settings.check == CheckRule::Ask && self.role_of(worker) == Role::Serving {
             self.set_way(worker, Way::Checking);
             self.tell_step(worker, RollStep::Checking, out);
@@ -232,7 +226,7 @@ impl Supervisor {
     }
 
     /// A spare cannot do more than ask for its address.
-    pub(super) fn rule_for(&self, worker: WorkerId) -> ReadyRule {
+    fn rule_for(&self, worker: WorkerId) -> ReadyRule {
         match self.role_of(worker) {
             Role::Serving => self.settings.ready,
             Role::Spare => ReadyRule::Listening,

@@ -3,6 +3,8 @@
 //! ```text
 //!              Spawned       Online          Listening
 //!   Starting ─────────▶ Up ─────────▶ Online ─────────▶ Listening
+//!                                      └──▶ StandingBy ──▲
+//!                                  a spare asks           it is promoted, and listens
 //! ```
 //!
 //! Beside that its channel is open or has ended, it has a seat, will have one or had one
@@ -13,6 +15,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::leaving::Leaving;
+use super::readiness::Readiness;
 use super::settings::ReadyRule;
 use crate::event::LeaveReason;
 use crate::id::{Generation, SlotId};
@@ -29,7 +32,9 @@ pub(super) enum Progress {
     Up,
     /// It speaks the cluster protocol.
     Online,
-    /// It listens, or would if it were not a spare.
+    /// It is a spare, or was one until a moment ago, and has asked for an address.
+    StandingBy,
+    /// It listens.
     Listening,
 }
 
@@ -73,6 +78,8 @@ pub(super) struct Worker {
     pub(super) progress: Progress,
     /// What it has said of itself, besides that it listens.
     pub(super) said_ready: Vec<ReadySignal>,
+    /// Whether it has been told that it is ready.
+    pub(super) readiness: Readiness,
     pub(super) leaving: Option<Leaving>,
     pub(super) channel: Channel,
 }
@@ -86,6 +93,7 @@ impl Worker {
             since: now,
             progress: Progress::Starting,
             said_ready: Vec::new(),
+            readiness: Readiness::Awaited,
             leaving: None,
             channel: Channel::Open,
         }
@@ -119,7 +127,7 @@ impl Worker {
         let reason = self.leaving.map(|leaving| leaving.reason);
         let ran = self.progress > Progress::Starting && reason != Some(LeaveReason::StartTimeout);
         let stable = ran && now.duration_since(self.since) >= restart.reset_after;
-        let served = self.progress == Progress::Listening || stable;
+        let served = self.progress >= Progress::StandingBy || stable;
         let own_wish = reason == Some(LeaveReason::OwnWish);
         match (served, own_wish, stable) {
             (false, ..) => Life::Stillborn,

@@ -33,6 +33,7 @@ macro_rules! ensure {
 
 mod hearing;
 mod lanes;
+mod readiness;
 mod resting;
 mod rolling;
 mod seeing;
@@ -89,6 +90,8 @@ struct Worker {
     generation: Generation,
     place: Place,
     said_ready: BTreeSet<&'static str>,
+    /// It has been told that it is ready.
+    is_told_ready: bool,
     /// When it was all that a successor has to be before it settles.
     fit_since: Option<Instant>,
     is_healthy: bool,
@@ -129,6 +132,7 @@ struct Slot {
     is_added: bool,
     /// Going back did not work here: it keeps what it has.
     is_stuck: bool,
+    has_been_ready: bool,
 }
 
 /// Who wants a listener to stay open.
@@ -179,6 +183,8 @@ pub struct Ledger {
     asked: Vec<ListenerSpec>,
     /// The address that the app has from its settings.
     own_address: Option<ListenerSpec>,
+    /// The app has been told to be ready.
+    is_ready: bool,
     is_stopped: bool,
     has_failed: bool,
     finish: Option<Outcome>,
@@ -194,7 +200,7 @@ pub struct Ledger {
 pub type Sights = BTreeMap<&'static str, usize>;
 
 /// What the runs together have to come by.
-pub const SIGHTS: [&str; 34] = [
+pub const SIGHTS: [&str; 36] = [
     "a connection taken from a lane",
     "a lane that was renewed",
     "a blocked worker left out",
@@ -211,6 +217,8 @@ pub const SIGHTS: [&str; 34] = [
     "a listener that nobody wanted",
     "a listener kept for the successor of one who closed it",
     "a crash",
+    "a worker ready",
+    "an app ready",
     "a failed start",
     "a start that took too long",
     "a worker asked to leave",
@@ -248,6 +256,7 @@ impl Ledger {
             closings: BTreeMap::new(),
             asked: Vec::new(),
             own_address: None,
+            is_ready: false,
             is_stopped: false,
             has_failed: false,
             finish: None,
@@ -341,6 +350,7 @@ impl Worker {
             generation,
             place: Place::Seated,
             said_ready: BTreeSet::new(),
+            is_told_ready: false,
             fit_since: None,
             is_healthy: false,
             runs_since: None,
@@ -389,9 +399,8 @@ impl Worker {
         let times = if self.is_listening { 1 } else { 5 };
         let stable_after = rules.reset_after * times;
         let is_stable = self.runs_since.is_some_and(|since| now >= since + stable_after);
-        let is_cut_off = self.channel_ended && self.is_online;
         let is_due = is_stable && !self.is_settled && self.place == Place::Seated;
-        self.is_up() && is_due && !is_cut_off
+        self.is_up() && is_due && !self.is_cut_off()
     }
 }
 

@@ -144,7 +144,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// What makes a successor ready. That it listens, by default.
+    /// What makes a worker ready, and above all a successor. That it listens, by default.
     #[must_use]
     pub fn ready(mut self, rule: ReadyRule) -> Self {
         self.core.supervise.ready = rule;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::num::NonZeroUsize;
 
 use forkyard_core::{Admission, Denied, Generation, Request, Role, SlotId, Stage};
 use forkyard_ipc::Value;
@@ -73,6 +74,18 @@ impl ClusterHandle {
     /// If the app is stopping, a roll is under way, or there are as many slots as there can be.
     pub async fn fork(&self) -> Result<SlotId, RequestError> {
         self.fork_as(Role::Serving).await
+    }
+
+    /// Adds so many slots at a stroke, each as by [`fork`](Self::fork). So an app that is started
+    /// this way is not [ready](crate::Event::AppReady) before all of them are.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, a roll is under way, or there would be more slots than there can
+    /// be. None is added then.
+    pub async fn fork_many(&self, count: NonZeroUsize) -> Result<Vec<SlotId>, RequestError> {
+        let answer = self.ask(|answer| Command::Fork(count, answer)).await?;
+        answer.map_err(RequestError::Denied)
     }
 
     /// Adds a slot with a spare in it: a worker that is booted up to its `listen()` call and

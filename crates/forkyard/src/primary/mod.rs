@@ -37,6 +37,7 @@ mod starvation;
 pub(crate) mod upgrade;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -194,6 +195,7 @@ pub(crate) struct CheckPair {
 #[derive(Debug)]
 pub(crate) enum Command {
     Request(Request, oneshot::Sender<Admission>),
+    Fork(NonZeroUsize, oneshot::Sender<Result<Vec<SlotId>, Denied>>),
     Roll(Wanted, oneshot::Sender<Result<RollTicket, Denied>>),
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),

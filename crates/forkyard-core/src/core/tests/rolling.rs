@@ -24,12 +24,12 @@ fn every_seat_is_taken_by_a_successor_that_is_ready_and_has_settled() {
         ("roll 1", "(roll to 1: 2), spawn 3 in 0 of generation 1, (3 Starting)"),
         ("spawned 3", "(started 3), (3 Waiting(Listening))"),
         ("online 3", "(online 3)"),
-        ("listening 3", "(3 Settling)"),
+        ("listening 3", "(ready 3), (3 Settling)"),
         ("+99ms", ""),
         ("+1ms", "(3 Seated), ask 1, spawn 4 in 1 of generation 1, (4 Starting)"),
         ("spawned 4", "(started 4), (4 Waiting(Listening))"),
         ("online 4", "(online 4)"),
-        ("listening 4", "(4 Settling)"),
+        ("listening 4", "(ready 4), (4 Settling)"),
         ("exited 1 code 0", "(left 1 Replaced)"),
         ("+100ms", "(4 Seated), ask 2, (rolled to 1)"),
         ("exited 2 code 0", "(left 2 Replaced)"),
@@ -58,8 +58,10 @@ fn as_many_successors_as_surge_says_are_under_way() {
          spawn 7 in 1 of generation 1, (7 Starting)",
     )]);
     boot(&mut script, 6);
-    script
-        .check(&[("listening 6", "(6 Seated), ask 1, spawn 8 in 2 of generation 1, (8 Starting)")]);
+    script.check(&[(
+        "listening 6",
+        "(ready 6), (6 Seated), ask 1, spawn 8 in 2 of generation 1, (8 Starting)",
+    )]);
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn a_predecessor_that_takes_its_time_holds_up_nobody() {
     serve(&mut script, 3);
     boot(&mut script, 4);
     script.check(&[
-        ("listening 4", "(4 Seated), ask 2, (rolled to 1)"),
+        ("listening 4", "(ready 4), (4 Seated), ask 2, (rolled to 1)"),
         ("+10s", "(escalated 1 Terminate), terminate 1, (escalated 2 Terminate), terminate 2"),
         ("+5s", "(escalated 1 Kill), kill 1, (escalated 2 Kill), kill 2"),
     ]);
@@ -121,7 +123,7 @@ fn a_successor_that_crashes_while_it_settles_gets_no_seat() {
     script.given(&["roll 1"]);
     boot(&mut script, 2);
     script.check(&[
-        ("listening 2", "(2 Settling)"),
+        ("listening 2", "(ready 2), (2 Settling)"),
         ("channel-ended 2", "(disconnected 2)"),
         ("+400ms", ""),
         (
@@ -157,10 +159,10 @@ fn what_had_been_replaced_is_replaced_back() {
         ),
         ("spawned 7", "(started 7), (7 Waiting(Listening))"),
         ("online 7", "(online 7)"),
-        ("listening 7", "(7 Seated), ask 5, spawn 8 in 0, (8 Starting)"),
+        ("listening 7", "(ready 7), (7 Seated), ask 5, spawn 8 in 0, (8 Starting)"),
         ("spawned 8", "(started 8), (8 Waiting(Listening))"),
         ("online 8", "(online 8)"),
-        ("listening 8", "(8 Seated), ask 4, (rolled back to 0)"),
+        ("listening 8", "(ready 8), (8 Seated), ask 4, (rolled back to 0)"),
         ("exited 3 signal 9", "(crashed 3), (restart #1 now), spawn 9 in 2"),
     ]);
 }
@@ -237,7 +239,7 @@ fn a_seat_that_cannot_be_given_back_keeps_the_worker_it_has() {
 fn a_later_roll_tries_again() {
     let mut script = up(app_with(unsettled()), 1);
     script.given(&["roll 1", "exited 2 code 1", "roll 2", "spawned 3", "online 3"]);
-    script.check(&[("listening 3", "(3 Seated), ask 1, (rolled to 2)")]);
+    script.check(&[("listening 3", "(ready 3), (3 Seated), ask 1, (rolled to 2)")]);
 }
 
 #[test]
@@ -291,7 +293,7 @@ fn the_number_of_workers_can_grow() {
     serve(&mut script, 2);
     script.given(&["spawned 3", "online 3"]);
     script.check(&[
-        ("listening 3", "(3 Seated), (rolled to 1)"),
+        ("listening 3", "(ready 3), (3 Seated), (rolled to 1)"),
         ("exited 3 signal 9", "(crashed 3), (restart #1 now), spawn 4 in 1 of generation 1"),
     ]);
 }
@@ -319,7 +321,7 @@ fn the_number_of_workers_shrinks_when_all_others_are_replaced() {
     )]);
     script.given(&["spawned 3", "online 3"]);
     script.check(&[
-        ("listening 3", "(3 Seated), ask 1, (rolled to 1), ask 2"),
+        ("listening 3", "(ready 3), (3 Seated), ask 1, (rolled to 1), ask 2"),
         ("exited 2 code 0", "(left 2 Retired)"),
         ("retire 1", "denied: there is no such slot"),
     ]);
@@ -332,8 +334,10 @@ fn a_roll_that_grows_again_takes_the_numbers_that_are_free() {
     serve(&mut script, 3);
     script.given(&["exited 1 code 0", "exited 2 code 0", "roll 2 workers 2", "spawned 4"]);
     script.given(&["online 4"]);
-    script
-        .check(&[("listening 4", "(4 Seated), ask 3, spawn 5 in 1 of generation 2, (5 Starting)")]);
+    script.check(&[(
+        "listening 4",
+        "(ready 4), (4 Seated), ask 3, spawn 5 in 1 of generation 2, (5 Starting)",
+    )]);
 }
 
 #[test]
@@ -343,7 +347,7 @@ fn one_slot_can_be_restarted_successor_first() {
         ("replace 1", "(roll to 0: 1), spawn 3 in 1, (3 Starting)"),
         ("spawned 3", "(started 3), (3 Waiting(Listening))"),
         ("online 3", "(online 3)"),
-        ("listening 3", "(3 Seated), ask 2, (rolled to 0)"),
+        ("listening 3", "(ready 3), (3 Seated), ask 2, (rolled to 0)"),
         ("replace 7", "denied: there is no such slot"),
     ]);
 }
@@ -368,7 +372,7 @@ fn a_crash_loop_can_be_mended_by_a_roll_and_does_not_end_the_app_before() {
         ("exited 3 code 1", "(crashed 3), (restart #1 later)"),
         ("spawned 2", "(started 2), (2 Waiting(Listening))"),
         ("online 2", "(online 2)"),
-        ("listening 2", "(2 Seated), (rolled to 1)"),
+        ("listening 2", "(ready 2), (2 Seated), (rolled to 1), (app ready)"),
         ("+60s", ""),
     ]);
 }
@@ -403,11 +407,14 @@ fn readiness_is_what_the_rule_says() {
             boot(&mut script, 2);
         }
         script.check(&[(not, "")]);
-        let asked = match ready {
-            ReadyRule::Started => "(started 2), (2 Waiting(Started)), (2 Seated), ask 1",
-            _ => "(2 Seated), ask 1",
+        let (before, after) = match ready {
+            ReadyRule::Started => ("(started 2), (2 Waiting(Started)), ", ""),
+            ReadyRule::Listening => ("", ""),
+            // Its predecessor has never said so.
+            ReadyRule::Message | ReadyRule::Notify => ("", ", (app ready)"),
         };
-        script.check(&[(signal, &format!("{asked}, (rolled to 1)"))]);
+        let seated = "(ready 2), (2 Seated), ask 1, (rolled to 1)";
+        script.check(&[(signal, &format!("{before}{seated}{after}"))]);
     }
 }
 
@@ -421,7 +428,7 @@ fn a_healthy_successor_settles() {
     script.given(&["roll 1", "spawned 2", "online 2"]);
     script.check(&[
         ("healthy 2", ""),
-        ("listening 2", "(2 Checking), check 2"),
+        ("listening 2", "(ready 2), (2 Checking), check 2"),
         ("listening 2", ""),
         ("healthy 2", "(2 Settling)"),
         ("unhealthy 2", ""),
@@ -471,7 +478,7 @@ fn a_slot_that_is_done_stays_for_its_successor_and_goes_without_one() {
     script.given(&["roll 1", "spawned 2", "online 2"]);
     script.check(&[
         ("exited 1 code 0", "(crashed 1), (done 0)"),
-        ("listening 2", "(2 Seated), (rolled to 1)"),
+        ("listening 2", "(ready 2), (2 Seated), (rolled to 1)"),
         ("retire 0", "ask 2"),
     ]);
     let mut script = up(app_with(settings()), 1);

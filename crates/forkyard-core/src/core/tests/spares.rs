@@ -93,7 +93,7 @@ fn spares_are_rolled_last_and_are_ready_when_they_ask() {
     let mut script = with_spare(app_with(settings));
     script.given(&["query 2 tcp:80", "roll 1", "spawned 3", "online 3"]);
     script.check(&[
-        ("listening 3", "(3 Seated), ask 1, spawn 4 in 1 of generation 1, (4 Starting)"),
+        ("listening 3", "(ready 3), (3 Seated), ask 1, spawn 4 in 1 of generation 1, (4 Starting)"),
         ("spawned 4", "(started 4), (4 Waiting(Listening))"),
         ("online 4", "(online 4)"),
         ("query 4 tcp:80", "(4 stands by), (4 Seated), ask 2, (rolled to 1)"),

@@ -13,7 +13,7 @@ fn a_fork_takes_a_seat() {
         ("spawned 1", "(started 1)"),
         ("online 1", "(online 1)"),
         ("online 1", ""),
-        ("listening 1", ""),
+        ("listening 1", "(ready 1), (app ready)"),
         ("fork", "spawn 2 in 1"),
         ("+60s", ""),
     ]);
@@ -134,7 +134,7 @@ fn a_worker_that_listens_in_time_is_left_alone() {
         ("spawned 1", "(started 1)"),
         ("online 1", "(online 1)"),
         ("+29s", ""),
-        ("listening 1", ""),
+        ("listening 1", "(ready 1), (app ready)"),
         ("+60s", ""),
     ]);
 }

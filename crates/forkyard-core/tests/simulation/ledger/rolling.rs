@@ -24,12 +24,17 @@ impl Roll {
     pub(super) fn adds(&self, slot: SlotId) -> bool {
         self.added.contains(&slot)
     }
+
+    pub(super) fn added(&self) -> &[SlotId] {
+        &self.added
+    }
 }
 
 impl Slot {
     pub(super) fn new(role: Role) -> Self {
         let seat = Seat::New;
-        Self { seat, role, is_retiring: false, is_added: false, is_stuck: false }
+        let (is_retiring, is_added, is_stuck, has_been_ready) = (false, false, false, false);
+        Self { seat, role, is_retiring, is_added, is_stuck, has_been_ready }
     }
 }
 
@@ -142,8 +147,7 @@ impl Ledger {
         let (settle, now) = (self.rules.settle, self.now);
         let entry = self.workers.get_mut(&worker).ok_or_else(|| format!("{worker} is unknown"))?;
         ensure!(entry.is_up(), "{worker} got a seat, but is not up");
-        let is_cut_off = entry.channel_ended && entry.is_online;
-        ensure!(!is_cut_off, "{worker} got a seat, but its channel has ended");
+        ensure!(!entry.is_cut_off(), "{worker} got a seat, but its channel has ended");
         let settled_for = entry.fit_since.map(|since| now - since);
         let has_settled = settled_for.is_some_and(|time: Duration| time >= settle);
         ensure!(has_settled, "{worker} got a seat, but has settled for {settled_for:?}");
@@ -206,8 +210,7 @@ impl Ledger {
         self.workers.get(&worker).is_some_and(|entry| {
             let role = self.role_of(entry.slot);
             let was_there = entry.runs_since.is_some_and(|since| since < begin);
-            let is_cut_off = entry.channel_ended && entry.is_online;
-            entry.is_up() && !is_cut_off && (was_there || entry.is_ready(&self.rules, role))
+            entry.is_up() && !entry.is_cut_off() && (was_there || entry.is_ready(&self.rules, role))
         })
     }
 
@@ -215,6 +218,9 @@ impl Ledger {
     fn sees_turned_back(&mut self) {
         let added: Vec<_> =
             self.slots.iter().filter(|(_, slot)| slot.is_added).map(|(id, _)| *id).collect();
+        if let Some(roll) = &mut self.roll {
+            roll.added.clear();
+        }
         for slot in added {
             self.hears_retired(slot);
         }

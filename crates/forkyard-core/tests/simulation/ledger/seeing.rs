@@ -278,6 +278,8 @@ impl Ledger {
 
     fn sees_event(&mut self, event: &Event) -> Result<(), Violation> {
         match event {
+            Event::Ready { slot, worker } => return self.sees_ready(*slot, *worker),
+            Event::AppReady => return self.sees_app_ready(),
             Event::StartTimedOut { .. } => self.sight("a start that took too long"),
             Event::StartFailed { .. } => self.sight("a failed start"),
             Event::Exited { leaving: None, .. } => self.sight("a crash"),
@@ -350,6 +352,7 @@ impl Ledger {
             self.settle_connection(id)?;
         }
         self.settle_lanes()?;
+        self.settle_readiness()?;
         for (id, entry) in &self.listeners {
             let (unserved, bound) = (entry.unserved, entry.bound);
             ensure!(unserved <= bound, "L{id} has {unserved} unserved, more than {bound}");

@@ -1,9 +1,10 @@
 //! What handles ask the driver for. Whoever asked may have stopped waiting for the answer.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use forkyard_core::SlotId;
+use forkyard_core::{Admission, Denied, Request, Role, SlotId};
 use forkyard_ipc::{PrimaryMessage, Value};
 use forkyard_sys::process::Signal;
 
@@ -17,6 +18,9 @@ impl Driver {
             Command::Request(request, answer) => {
                 let admission = self.core.request(Instant::now(), request);
                 let _ = answer.send(admission);
+            }
+            Command::Fork(count, answer) => {
+                let _ = answer.send(self.fork(count));
             }
             Command::Roll(wanted, answer) => {
                 let _ = answer.send(self.ask_for_roll(wanted));
@@ -45,6 +49,19 @@ impl Driver {
                 let _ = answer.send(self.listeners.infos());
             }
         }
+    }
+
+    /// All of them, or none. Nothing else happens meanwhile.
+    fn fork(&mut self, count: NonZeroUsize) -> Result<Vec<SlotId>, Denied> {
+        if self.core.free_slots() < count.get() {
+            return Err(Denied::TooManySlots);
+        }
+        let fork = |_| match self.core.request(Instant::now(), Request::Fork(Role::Serving)) {
+            Admission::Forked(slot) => Ok(slot),
+            Admission::Denied(denied) => Err(denied),
+            Admission::Accepted | Admission::AlreadySo => Err(Denied::Stopping),
+        };
+        (0..count.get()).map(fork).collect()
     }
 
     fn signal_slot(&mut self, slot: SlotId, signal: Signal) -> io::Result<()> {

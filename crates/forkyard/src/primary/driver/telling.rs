@@ -13,6 +13,7 @@ impl Driver {
                 self.emit_for(worker, |info| Event::StartFailed { info, message });
             }
             Core::Online { worker, .. } => self.emit_for(worker, Event::Online),
+            Core::Ready { worker, .. } => self.emit_for(worker, Event::Ready),
             Core::StartTimedOut { worker, after, .. } => {
                 self.emit_for(worker, |info| Event::StartTimedOut { info, after });
             }
@@ -39,6 +40,7 @@ impl Driver {
             Core::RestartScheduled { slot, delay, restarts } => {
                 self.emit(Event::RestartScheduled { slot, delay, restarts });
             }
+            Core::AppReady => self.emit(Event::AppReady),
             Core::SlotDone { slot } => self.emit(Event::SlotDone { slot }),
             Core::Failed(reason) => {
                 let stderr_tail = std::mem::take(&mut self.stderr_tail);
