@@ -163,7 +163,7 @@ async fn a_retired_slot_is_not_filled_again() {
     };
     assert_eq!(event(&mut cluster, gone).await, retired);
     let left = cluster.handle().workers().await.unwrap();
-    assert_eq!(left.iter().map(|info| info.slot).collect::<Vec<_>>(), [kept]);
+    assert_eq!(left.iter().map(|worker| worker.info.slot).collect::<Vec<_>>(), [kept]);
     assert!(cluster.handle().retire(SlotId(99)).await.is_err());
     stop(cluster).await;
 }

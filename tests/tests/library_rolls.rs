@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use forkyard::{
     Cluster, ClusterBuilder, Denied, Event, ExitStatus, Output, OutputLine, OutputSink, Program,
     RequestError, RollError, RollFailure, RollPlan, Signal, SlotId, Stage, WhenBusy, WorkerInfo,
+    WorkerState, WorkerStatus,
 };
 use forkyard_tests::watching::event;
 use forkyard_tests::{DEADLINE, Node, tools};
@@ -41,7 +42,7 @@ async fn serving(builder: ClusterBuilder, workers: usize) -> (Cluster, Vec<Worke
     for _ in 0..workers {
         event(&mut cluster, |event| matches!(event, Event::Listening { .. }).then_some(())).await;
     }
-    let workers = cluster.handle().workers().await.unwrap();
+    let workers = infos(&cluster).await;
     (cluster, workers)
 }
 
@@ -54,7 +55,12 @@ async fn staff(cluster: &mut Cluster, leaving: usize) -> Vec<WorkerInfo> {
     for _ in 0..leaving {
         event(cluster, |event| matches!(event, Event::Exited { .. }).then_some(())).await;
     }
-    cluster.handle().workers().await.unwrap()
+    infos(cluster).await
+}
+
+async fn infos(cluster: &Cluster) -> Vec<WorkerInfo> {
+    let workers = cluster.handle().workers().await.unwrap();
+    workers.into_iter().map(|worker| worker.info).collect()
 }
 
 #[tokio::test]
@@ -103,6 +109,30 @@ async fn every_worker_gets_ready_and_the_app_once() {
 }
 
 #[tokio::test]
+async fn workers_are_shown_as_they_stand() {
+    let mut cluster = builder().start().unwrap();
+    let before = SystemTime::now();
+    cluster.fork().await.unwrap();
+    assert!(!cluster.handle().has_been_ready().await.unwrap());
+    event(&mut cluster, |event| matches!(event, Event::AppReady).then_some(())).await;
+    let [first] = shown(&cluster).await;
+    assert_eq!((first.state, first.restarts), (WorkerState::Ready, 0));
+    assert!(first.started.unwrap() >= before);
+
+    cluster.handle().signal(SlotId(0), Signal::KILL).await.unwrap();
+    event(&mut cluster, |event| matches!(event, Event::Ready(_)).then_some(())).await;
+    let [second] = shown(&cluster).await;
+    assert_eq!((second.state, second.restarts), (WorkerState::Ready, 1));
+    assert!(second.started >= first.started && second.info.pid != first.info.pid);
+    assert!(cluster.handle().has_been_ready().await.unwrap());
+    cluster.stop(Stage::Kill).await.unwrap();
+}
+
+async fn shown<const N: usize>(cluster: &Cluster) -> [WorkerStatus; N] {
+    cluster.handle().workers().await.unwrap().try_into().unwrap()
+}
+
+#[tokio::test]
 async fn too_many_forks_are_none() {
     let cluster = builder().start().unwrap();
     let many = NonZeroUsize::new(forkyard::MAX_SLOTS + 1).unwrap();
@@ -116,7 +146,7 @@ async fn a_roll_can_bring_more_workers() {
     let (cluster, _) = serving(builder(), 1).await;
     let plan = RollPlan::default().workers(NonZeroUsize::new(3).unwrap());
     ended(cluster.handle().roll(plan).await.unwrap()).await.unwrap();
-    let slots = cluster.handle().workers().await.unwrap();
+    let slots = infos(&cluster).await;
     assert!(slots.iter().any(|info| info.slot == SlotId(2)), "{slots:?}");
     cluster.stop(Stage::Kill).await.unwrap();
 }

@@ -114,7 +114,7 @@ impl Control {
             upgrade: self.upgrade.clone(),
             reload,
             listeners: listeners.into_iter().map(listener).collect(),
-            workers: workers.into_iter().map(told).collect(),
+            workers: workers.into_iter().map(|worker| told(worker.info)).collect(),
         }
     }
 }

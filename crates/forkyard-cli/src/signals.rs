@@ -134,7 +134,7 @@ impl Signals {
 pub(crate) async fn forward(cluster: &ClusterHandle, signal: Signal) {
     let workers = cluster.workers().await.unwrap_or_default();
     // During a roll a slot has more workers than the one that is seated, which is meant.
-    let slots: BTreeSet<_> = workers.iter().map(|info| info.slot).collect();
+    let slots: BTreeSet<_> = workers.iter().map(|worker| worker.info.slot).collect();
     for slot in slots {
         // A worker that is gone needs no signal.
         let _ = cluster.signal(slot, signal).await;

@@ -7,7 +7,7 @@ use crate::dispatch::{DispatchSettings, Dispatcher, LaneView, Seat};
 use crate::id::{Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied, Input, Request};
 use crate::snapshot::Snapshot;
-use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor};
+use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor, WorkerView};
 
 /// All that the core can be told beforehand.
 #[derive(Clone, Debug, Default)]
@@ -170,6 +170,12 @@ impl Core {
     #[must_use]
     pub fn has_been_ready(&self) -> bool {
         self.supervisor.has_been_ready()
+    }
+
+    /// How a worker stands; `None` once its process has ended.
+    #[must_use]
+    pub fn view(&self, worker: WorkerId) -> Option<WorkerView> {
+        self.supervisor.view(worker)
     }
 
     /// Whether a worker of this generation may yet be started.

@@ -68,6 +68,16 @@ pub(crate) enum Life {
     LeftEarly,
 }
 
+impl Life {
+    /// Whether it ended without having wanted to.
+    pub(crate) fn is_crash(self) -> bool {
+        match self {
+            Self::Stillborn | Self::Short | Self::Stable => true,
+            Self::Retired | Self::LeftEarly => false,
+        }
+    }
+}
+
 /// What to do about an empty seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {

@@ -25,7 +25,7 @@ use crate::{
     Action, Admission, Choice, ConnectionId, Core, Dealing, Endpoint, Event, ExitStatus,
     Generation, Host, Input, LaneId, LaneView, Listen, ListenerId, ListenerSpec, Origin, Outcome,
     Policy, Query, ReadySignal, Request, Role, RollExtent, RollPlan, Settings, SlotId, Stage,
-    Surge, Verdict, WorkerId,
+    Surge, Verdict, WorkerId, WorkerView,
 };
 
 /// Which of the core's actions a table shows.
@@ -76,6 +76,15 @@ impl Script {
             None => format!("L{listener}"),
         });
         shown.collect::<Vec<_>>().join(", ")
+    }
+
+    /// How a worker stands.
+    pub(crate) fn standing(&self, worker: u32) -> String {
+        match self.core.view(WorkerId(worker)) {
+            Some(WorkerView { state, restarts: 0 }) => format!("{state:?}"),
+            Some(WorkerView { state, restarts }) => format!("{state:?} after {restarts} crashes"),
+            None => "gone".to_owned(),
+        }
     }
 
     /// Has L0 accept a connection of which the number is known, and whoever gets it answer at

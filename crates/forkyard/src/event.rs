@@ -1,9 +1,11 @@
 //! What a cluster tells those who watch it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::roll::{RollExtent, RollFailure, RollReason, RollStep};
-pub use forkyard_core::{ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage};
+pub use forkyard_core::{
+    ExitStatus, FailReason, LeaveReason, Outcome, Policy, SlotId, Stage, WorkerState,
+};
 use forkyard_core::{Generation, WorkerId};
 
 /// One worker: its seat, its number, its process.
@@ -15,6 +17,20 @@ pub struct WorkerInfo {
     pub worker: WorkerId,
     /// Its process id; 0 when it has none yet.
     pub pid: u32,
+}
+
+/// How a worker stands at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Which worker.
+    pub info: WorkerInfo,
+    /// How it stands.
+    pub state: WorkerState,
+    /// When its process was started, by the clock on the wall; `None` while it has none yet.
+    pub started: Option<SystemTime>,
+    /// How often its slot has had to get a new worker because of a crash, since the app's start
+    /// or since the slot was added.
+    pub restarts: u32,
 }
 
 /// An address that is bound, and how its connections reach the workers.

@@ -74,7 +74,7 @@ pub use cluster::{
 };
 pub use event::{
     Event, ExitStatus, FailReason, LeaveReason, ListenerInfo, Outcome, Policy, SlotId, Stage,
-    WorkerInfo,
+    WorkerInfo, WorkerState, WorkerStatus,
 };
 pub use forkyard_core::{
     Denied, Generation, IdleRule, MAX_SLOTS, ReadyRule, RestartMode, RestartSettings, Surge,

@@ -8,6 +8,7 @@ mod rolling;
 mod spares;
 mod starting;
 mod stopping;
+mod viewing;
 
 use std::time::Duration;
 

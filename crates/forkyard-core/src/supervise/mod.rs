@@ -22,6 +22,7 @@
 //! | [`succession`] | how a successor comes to a seat that is taken |
 //! | [`roll`] | all seats, one after the other |
 //! | [`spares`] | seats whose workers wait to take over another's part |
+//! | [`view`] | how a worker stands, for whoever asks |
 //! | [`snapshot`] | all of this, for another process to go on with |
 //!
 //! A stop outranks every restart rule: once it has begun no seat is taken again.
@@ -35,6 +36,7 @@ mod slot;
 pub(crate) mod snapshot;
 mod spares;
 mod succession;
+mod view;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -55,6 +57,7 @@ pub use settings::{
 };
 use slot::{SeatState, Slot, Tenure};
 use spares::SpareWarning;
+pub use view::{WorkerState, WorkerView};
 use worker::{Place, Worker};
 
 /// The most slots one primary may have.

@@ -199,6 +199,7 @@ impl Supervisor {
         let life = entry.judge(now, restart);
         let Some(seat) = self.slots.get_mut(&slot) else { return };
         seat.seat = SeatState::Waiting;
+        seat.restarts = seat.restarts.saturating_add(life.is_crash().into());
         // A roll may be bringing the remedy, and nobody needs a spare to serve.
         let bears_with_it = self.roll.is_some() || seat.role == Role::Spare;
         match seat.history.decide(now, life, restart, &mut self.jitter) {

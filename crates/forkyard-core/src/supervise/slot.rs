@@ -37,6 +37,8 @@ pub(super) struct Slot {
     /// What the next worker is started from.
     pub(super) generation: Generation,
     pub(super) history: History,
+    /// How often it has had to get a new worker because of a crash, ever.
+    pub(super) restarts: u32,
     pub(super) tenure: Tenure,
     /// Whether it has had a ready worker.
     pub(super) readiness: Readiness,
@@ -50,6 +52,7 @@ impl Slot {
             successor: None,
             generation,
             history: History::default(),
+            restarts: 0,
             tenure: Tenure::Kept,
             readiness: Readiness::Awaited,
         }

@@ -40,6 +40,7 @@ struct SlotSnapshot {
     generation: Generation,
     tenure: Tenure,
     readiness: Readiness,
+    restarts: u32,
     streak: u32,
     restarts_ns: Vec<Moment>,
 }
@@ -130,6 +131,7 @@ impl SlotSnapshot {
             generation: slot.generation,
             tenure: slot.tenure,
             readiness: slot.readiness,
+            restarts: slot.restarts,
             streak: slot.history.streak,
             restarts_ns: slot.history.recent.iter().map(|at| Moment::of(*at, now)).collect(),
         }
@@ -143,6 +145,7 @@ impl SlotSnapshot {
             successor: self.successor,
             generation: self.generation,
             history: History { streak: self.streak, recent },
+            restarts: self.restarts,
             tenure: self.tenure,
             readiness: self.readiness,
         }

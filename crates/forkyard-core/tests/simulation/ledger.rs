@@ -133,6 +133,8 @@ struct Slot {
     /// Going back did not work here: it keeps what it has.
     is_stuck: bool,
     has_been_ready: bool,
+    /// How often it was to get a worker again after a crash.
+    restarts: u32,
 }
 
 /// Who wants a listener to stay open.

@@ -500,7 +500,8 @@ impl World {
             self.ledger.sees(&action)?;
             self.perform(action);
         }
-        self.ledger.settle()
+        self.ledger.settle()?;
+        self.ledger.agrees(|worker| self.core.view(worker))
     }
 
     fn perform(&mut self, action: Action) {

@@ -9,7 +9,7 @@ use forkyard_ipc::Value;
 use forkyard_sys::process::Signal;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::{ListenerInfo, WorkerInfo};
+use crate::event::{ListenerInfo, WorkerStatus};
 use crate::listen::{BindError, ListenAddress};
 use crate::primary::upgrade::UpgradeFailure;
 use crate::primary::{Command, Handle, Mail, UpgradeRefusal, Wanted};
@@ -190,13 +190,23 @@ impl ClusterHandle {
         Ok(self.ask(|answer| Command::Send(slot, message, handle, answer)).await??)
     }
 
-    /// The workers that exist now.
+    /// The workers that exist now, successors and those that are leaving among them.
     ///
     /// # Errors
     ///
     /// If the primary has ended.
-    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, RequestError> {
+    pub async fn workers(&self) -> Result<Vec<WorkerStatus>, RequestError> {
         self.ask(Command::Workers).await
+    }
+
+    /// Whether the app has got ready, as [`Event::AppReady`](crate::Event::AppReady) tells. An
+    /// upgrade of the primary changes nothing about it.
+    ///
+    /// # Errors
+    ///
+    /// If the primary has ended.
+    pub async fn has_been_ready(&self) -> Result<bool, RequestError> {
+        self.ask(Command::HasBeenReady).await
     }
 
     /// The generation that serves; the one before while a roll is under way.

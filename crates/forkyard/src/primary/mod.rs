@@ -61,7 +61,7 @@ pub(crate) use starting::{Beginning, PrimaryHandle, prepare};
 use upgrade::UpgradeFailure;
 
 use crate::activation::ActivatedSockets;
-use crate::event::{ListenerInfo, WorkerInfo};
+use crate::event::{ListenerInfo, WorkerInfo, WorkerStatus};
 use crate::listen::{BindError, ListenAddress};
 use crate::roll::RollTicket;
 
@@ -199,7 +199,8 @@ pub(crate) enum Command {
     Roll(Wanted, oneshot::Sender<Result<RollTicket, Denied>>),
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),
     Send(SlotId, Value, Option<Handle>, oneshot::Sender<io::Result<()>>),
-    Workers(oneshot::Sender<Vec<WorkerInfo>>),
+    Workers(oneshot::Sender<Vec<WorkerStatus>>),
+    HasBeenReady(oneshot::Sender<bool>),
     Generation(oneshot::Sender<Generation>),
     Listen(ListenAddress, oneshot::Sender<Result<ListenerInfo, BindError>>),
     Listeners(oneshot::Sender<Vec<ListenerInfo>>),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::task::Context;
+use std::time::SystemTime;
 
 use forkyard_core::{ConnectionId, SlotId, WorkerId};
 
@@ -25,6 +26,8 @@ pub(super) struct Seat {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) process: SharedProcess,
+    /// For people.
+    pub(super) started: SystemTime,
     /// Tells of its end.
     pub(super) exit: SharedExit,
     pub(super) outgoing: Outgoing,
@@ -89,8 +92,12 @@ impl Seats {
         Some(WorkerInfo { slot: seat.slot, worker, pid })
     }
 
-    pub(super) fn all(&self) -> Vec<WorkerInfo> {
-        self.seats.keys().filter_map(|worker| self.info(*worker)).collect()
+    /// All of them, with the time of their start.
+    pub(super) fn all(&self) -> impl Iterator<Item = (WorkerInfo, Option<SystemTime>)> {
+        self.seats.iter().filter_map(|(worker, seat)| {
+            let started = seat.running.as_ref().map(|running| running.started);
+            Some((self.info(*worker)?, started))
+        })
     }
 
     /// Whether a worker has no process yet.

@@ -1,8 +1,8 @@
 //! Who is ready, and when the whole app is.
 
-use forkyard_core::{Role, SlotId, WorkerId};
+use forkyard_core::{Role, SlotId, WorkerId, WorkerState, WorkerView};
 
-use super::{Ledger, Seat, Violation, Worker};
+use super::{Ledger, Place, Seat, Slot, Violation, Worker};
 
 impl Ledger {
     pub(super) fn sees_ready(&mut self, slot: SlotId, worker: WorkerId) -> Result<(), Violation> {
@@ -33,6 +33,27 @@ impl Ledger {
         self.note_ready_slots();
         let is_untold = !self.is_ready && !self.is_stopped && self.may_be_ready();
         ensure!(!is_untold, "the app is ready, and nobody is told");
+        Ok(())
+    }
+
+    /// What the core says of its workers, whenever it is asked, is what the account says.
+    pub fn agrees(&self, view: impl Fn(WorkerId) -> Option<WorkerView>) -> Result<(), Violation> {
+        for (id, entry) in &self.workers {
+            let Some(WorkerView { state, restarts }) = view(*id) else {
+                ensure!(entry.is_gone, "{id} is there, but nothing is to be seen of it");
+                continue;
+            };
+            let serves = entry.place == Place::Seated && self.role_of(entry.slot) == Role::Serving;
+            let is_sound = entry.is_up() && !entry.is_cut_off();
+            let is_ready = serves && is_sound && entry.is_told_ready;
+            ensure!((state == WorkerState::Ready) == is_ready, "{id} shows as {state:?}");
+            let succeeds = state != WorkerState::Successor || entry.place == Place::Successor;
+            ensure!(succeeds, "{id} shows as a successor");
+            let is_kept = |slot: &&Slot| !self.is_gone(slot) && !self.is_stopped;
+            let slot = self.slots.get(&entry.slot).filter(is_kept);
+            let counted = slot.map_or(restarts, |slot| slot.restarts);
+            ensure!(counted == restarts, "{id} shows {restarts} restarts, not {counted}");
+        }
         Ok(())
     }
 

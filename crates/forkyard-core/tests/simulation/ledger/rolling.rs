@@ -32,9 +32,15 @@ impl Roll {
 
 impl Slot {
     pub(super) fn new(role: Role) -> Self {
-        let seat = Seat::New;
-        let (is_retiring, is_added, is_stuck, has_been_ready) = (false, false, false, false);
-        Self { seat, role, is_retiring, is_added, is_stuck, has_been_ready }
+        Self {
+            seat: Seat::New,
+            role,
+            is_retiring: false,
+            is_added: false,
+            is_stuck: false,
+            has_been_ready: false,
+            restarts: 0,
+        }
     }
 }
 

@@ -292,6 +292,9 @@ impl Ledger {
             Event::RestartScheduled { slot, restarts, .. } => {
                 ensure!(!self.is_stopped, "a restart of {slot} after the stop");
                 ensure!(*restarts <= self.rules.limit, "{slot} was restarted {restarts} times");
+                if let Some(entry) = self.slots.get_mut(slot) {
+                    entry.restarts += u32::from(*restarts > 0);
+                }
             }
             Event::RollStep { .. }
             | Event::RollFinished { .. }

@@ -161,7 +161,8 @@ impl Driver {
         let process = Arc::new(Process::inherit(pid, pidfd)?);
         let tail = output.as_ref().map(Capture::tail);
         let (agent, probe) = (state.agent.into(), state.probe);
-        let running = Running { process, exit, outgoing, agent, tail, notify, probe };
+        let started = state.started_ms.into();
+        let running = Running { process, started, exit, outgoing, agent, tail, notify, probe };
         self.seats.add(worker, slot);
         self.seats.started(worker, running);
         self.attend(worker, Unattended { unread, output });

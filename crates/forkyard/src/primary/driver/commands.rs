@@ -4,11 +4,12 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use forkyard_core::{Admission, Denied, Request, Role, SlotId};
+use forkyard_core::{Admission, Denied, Request, Role, SlotId, WorkerView};
 use forkyard_ipc::{PrimaryMessage, Value};
 use forkyard_sys::process::Signal;
 
 use super::Driver;
+use crate::event::{WorkerInfo, WorkerStatus};
 use crate::primary::outgoing::Sent;
 use crate::primary::{Command, Handle};
 
@@ -37,7 +38,10 @@ impl Driver {
                 let _ = answer.send(());
             }
             Command::Workers(answer) => {
-                let _ = answer.send(self.seats.all());
+                let _ = answer.send(self.statuses());
+            }
+            Command::HasBeenReady(answer) => {
+                let _ = answer.send(self.core.has_been_ready());
             }
             Command::Generation(answer) => {
                 let _ = answer.send(self.rolls.present());
@@ -62,6 +66,14 @@ impl Driver {
             Admission::Accepted | Admission::AlreadySo => Err(Denied::Stopping),
         };
         (0..count.get()).map(fork).collect()
+    }
+
+    fn statuses(&self) -> Vec<WorkerStatus> {
+        let status = |(info, started): (WorkerInfo, _)| {
+            let WorkerView { state, restarts } = self.core.view(info.worker)?;
+            Some(WorkerStatus { info, state, started, restarts })
+        };
+        self.seats.all().filter_map(status).collect()
     }
 
     fn signal_slot(&mut self, slot: SlotId, signal: Signal) -> io::Result<()> {

@@ -125,7 +125,8 @@ impl Driver {
     ) -> Vec<WorkerState> {
         let started = self.seats.all_started();
         let states = started.map(|(worker, slot, running)| {
-            let Running { process, exit: _, outgoing, agent, tail: _, notify, probe } = running;
+            let Running { process, started, exit: _, outgoing, agent, tail: _, notify, probe } =
+                running;
             let sending = outgoing.state(|sent| sent_state(sent, &self.connections, luggage));
             let unattended = at_rest.workers.get(&worker);
             let pipes = at_rest.output.iter().find(|pipes| pipes.info.worker == worker);
@@ -133,6 +134,7 @@ impl Driver {
                 worker,
                 slot,
                 pid: process.pid(),
+                started_ms: (*started).into(),
                 pidfd: luggage.pack(process.pidfd()),
                 channel: luggage.pack(outgoing.channel().get_ref().as_fd()),
                 reading: reading_state(unattended, luggage),

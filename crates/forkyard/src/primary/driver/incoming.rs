@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use forkyard_core::{ConnectionId, Input, Query, Request, Stage, Verdict, WorkerId};
 use forkyard_ipc::{
@@ -108,6 +108,7 @@ impl Driver {
         };
         let running = Running {
             process,
+            started: SystemTime::now(),
             exit,
             outgoing: Outgoing::new(channel, self.settings.dialect),
             agent: Agent::Absent,

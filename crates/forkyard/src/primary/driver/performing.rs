@@ -226,7 +226,7 @@ mod tests {
         let mut driver = Driver::new(settings, Program::new("/bin/true"), outlets);
         driver.core.request(std::time::Instant::now(), Request::Fork(Role::Serving));
         driver.perform_all();
-        assert_eq!(driver.seats.all(), []);
+        assert_eq!(driver.seats.all().count(), 0);
         let told = seen.try_recv();
         assert!(matches!(told, Ok(Event::StartFailed { info, .. }) if info.slot == SlotId(0)));
     }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use forkyard_ipc::{Decoder, Dialect, PrimaryMessage, Value, WorkerMessage};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -31,6 +32,25 @@ fn from_digits(digits: &[u8]) -> Option<Vec<u8>> {
     let (pairs, rest) = digits.as_chunks::<2>();
     let bytes = pairs.iter().map(|[high, low]| Some(half(*high)? << 4 | half(*low)?)).collect();
     if rest.is_empty() { bytes } else { None }
+}
+
+/// A moment on the wall, in milliseconds from the beginning of 1970 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct WallClock(u64);
+
+impl From<SystemTime> for WallClock {
+    fn from(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// One that cannot be is the beginning of 1970.
+impl From<WallClock> for SystemTime {
+    fn from(WallClock(millis): WallClock) -> Self {
+        UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(UNIX_EPOCH)
+    }
 }
 
 /// A path, an argument or the like: a string if it is UTF-8, else its bytes.
@@ -101,6 +121,14 @@ impl TryFrom<&Bytes> for Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_on_the_wall_comes_back_to_the_millisecond() {
+        let at = UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
+        let back = SystemTime::from(WallClock::from(at));
+        assert_eq!(at.duration_since(back).unwrap(), Duration::from_micros(456));
+        assert_eq!(WallClock::from(UNIX_EPOCH - Duration::from_secs(1)), WallClock(0));
+    }
 
     #[test]
     fn bytes_are_digits() {

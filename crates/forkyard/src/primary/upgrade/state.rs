@@ -20,7 +20,7 @@ use forkyard_ipc::{DecoderState, Frame, OutboxState, Skip};
 use forkyard_sys::sockets::{Inode, Place, SocketKind};
 use serde::{Deserialize, Serialize};
 
-use super::encoding::{Bytes, Text};
+use super::encoding::{Bytes, Text, WallClock};
 use crate::primary::census::Mark;
 use crate::primary::seats::Agent;
 
@@ -104,6 +104,7 @@ pub(crate) struct WorkerState {
     pub(crate) worker: WorkerId,
     pub(crate) slot: SlotId,
     pub(crate) pid: u32,
+    pub(crate) started_ms: WallClock,
     pub(crate) pidfd: Descriptor,
     pub(crate) channel: Descriptor,
     /// `None` when the channel has been read to its end.
