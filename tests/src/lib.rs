@@ -16,6 +16,7 @@ pub mod command;
 pub mod events;
 mod http2;
 pub mod load;
+pub mod manager;
 pub mod on_disk;
 pub mod ports;
 pub mod processes;

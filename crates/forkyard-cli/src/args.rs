@@ -206,7 +206,8 @@ impl Run {
     }
 
     pub(crate) fn boot_rule(&self) -> BootRule {
-        BootRule { shutdown_delay: self.shutdown_delay }
+        let stop_limit = self.drain_timeout + self.term_timeout;
+        BootRule { shutdown_delay: self.shutdown_delay, stop_limit }
     }
 
     pub(crate) fn control_rule(&self) -> ControlRule {

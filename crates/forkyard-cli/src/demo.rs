@@ -45,7 +45,7 @@ pub(crate) fn demo(
         reporter,
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, ControlRule::Serve),
-        boot: Boot::of(BootRule::default()),
+        boot: Boot::of(BootRule::default(), reporter),
     };
     serve(builder, Some(staff), signals, &opening, desk)
 }

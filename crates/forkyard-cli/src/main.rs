@@ -98,7 +98,7 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
             let inherited = InheritedFds::take().map_err(|error| {
                 Failure::unexpected("failed to look for inherited sockets", &error)
             })?;
-            run::run(&run, inherited, signals, &reporter)
+            run::run(&run, inherited, signals, &reporter).inspect_err(boot::tell_failure)
         }
         (Verb::Reload(options), _) => {
             log::start(options.log_format(), std::io::stderr);

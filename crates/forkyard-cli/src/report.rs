@@ -210,6 +210,17 @@ fn formatted(entry: &Entry, format: LogFormat) -> String {
     }
 }
 
+/// An event in one line, for people.
+pub(crate) fn line(event: &Event) -> String {
+    let text = describe(event).map(|entry| entry.text).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// So many workers, in words.
+pub(crate) fn workers(count: usize) -> String {
+    counted(count, "worker")
+}
+
 /// An event, for whoever follows a reload from elsewhere.
 pub(crate) fn progress(event: &Event) -> Option<Update> {
     describe(event).map(as_progress)

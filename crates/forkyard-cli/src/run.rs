@@ -62,7 +62,7 @@ pub(crate) fn run(
         reporter,
         reloads: Reloads::new(source, rule),
         control: Control::of(&opening.app, run.control_rule()),
-        boot: Boot::of(run.boot_rule()),
+        boot: Boot::of(run.boot_rule(), reporter),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -164,7 +164,11 @@ pub(crate) fn serve(
             (Origin::TakenOver { rolling }, _) => {
                 let note = Note::read(cluster.note());
                 desk.reloads.take_over(rolling, note);
-                desk.boot.delay.resume(note.stop_in());
+                desk.boot.herald.go_on(rolling, &cluster.handle()).await;
+                if let Some(left) = note.stop_in() {
+                    desk.boot.delay.resume(left);
+                    desk.boot.herald.put_off(left);
+                }
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),

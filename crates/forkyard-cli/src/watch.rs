@@ -6,6 +6,7 @@ use std::time::Duration;
 use forkyard::{Cluster, ClusterHandle, Event, Outcome, Stage};
 use forkyard_control::server::{Watcher, Wish};
 
+use crate::boot::{Boot, Pulse, Watchdog};
 use crate::exit_code::{Failure, number_of};
 use crate::keys::{Key, Keys};
 use crate::note::Note;
@@ -54,8 +55,9 @@ impl Watch<'_, '_> {
         signals: &mut Signals,
     ) -> Result<Ended, Failure> {
         let mut reminder = tokio::time::interval(REMINDER);
+        let mut watchdog = Watchdog::find();
         loop {
-            let delay = &self.desk.boot.delay;
+            let Boot { herald, delay } = &mut self.desk.boot;
             // Signals that come then are for the next image. Whoever asks sees the connection end,
             // and knows that nothing was done.
             let goes_on = !self.upgrade.is_imminent();
@@ -73,6 +75,8 @@ impl Watch<'_, '_> {
                     self.desk.reloads.begin(planned, &self.handle, self.desk.reporter).await;
                 }
                 () = delay.over(), if goes_on => self.stop().await,
+                () = herald.catch_up() => {}
+                pulse = pulse(watchdog.as_mut(), &self.handle) => self.feel(pulse),
                 _ = reminder.tick() => self.desk.reloads.remind(self.desk.reporter),
             }
         }
@@ -80,12 +84,16 @@ impl Watch<'_, '_> {
 
     async fn ended(&mut self, outcome: &Outcome) -> Ended {
         self.upgrade.refuse().await;
-        Ended { code: close(self.desk.reporter, outcome), next_stop: self.next_stop }
+        let code = number_of(outcome);
+        self.desk.reporter.closing(outcome, code);
+        self.desk.boot.herald.over(outcome, code);
+        Ended { code: ExitCode::from(code), next_stop: self.next_stop }
     }
 
     async fn happened(&mut self, event: &Event, signals: &Signals) {
         let reporter = self.desk.reporter;
         reporter.event(event);
+        self.desk.boot.herald.take_note(event, &self.handle).await;
         self.upgrade.take_note(event);
         self.desk.control.take_note(event);
         self.desk.reloads.event(event);
@@ -113,7 +121,10 @@ impl Watch<'_, '_> {
     async fn obey(&mut self, instruction: Instruction) {
         match instruction {
             Instruction::Stop(signal) => match self.desk.boot.delay.put_off(signal) {
-                Some(delay) => self.desk.reporter.stop_put_off(signal, delay),
+                Some(delay) => {
+                    self.desk.reporter.stop_put_off(signal, delay);
+                    self.desk.boot.herald.put_off(delay);
+                }
                 None => {
                     self.desk.reporter.signal(signal, self.next_stop);
                     self.stop().await;
@@ -148,6 +159,16 @@ impl Watch<'_, '_> {
         self.next_stop = self.next_stop.next();
     }
 
+    /// Without a sign of life the manager does what it is told to do then.
+    fn feel(&mut self, pulse: Pulse) {
+        match pulse {
+            Pulse::Beats => self.desk.boot.herald.alive(),
+            Pulse::Missing => {
+                self.desk.reporter.warning("the primary does not answer".to_owned());
+            }
+        }
+    }
+
     fn reload(&mut self, watcher: Option<Watcher>) {
         match self.desk.boot.delay.is_on() {
             true => Reloads::deny(watcher, self.desk.reporter),
@@ -171,6 +192,14 @@ fn read_keys(reporter: &Reporter) -> Option<Keys> {
     })
 }
 
+/// The next sign of life that is due, or is missing.
+async fn pulse(watchdog: Option<&mut Watchdog>, handle: &ClusterHandle) -> Pulse {
+    match watchdog {
+        Some(watchdog) => watchdog.pulse(handle).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn next_key(keys: Option<&mut Keys>) -> Key {
     match keys {
         Some(keys) => keys.next().await,
@@ -189,12 +218,6 @@ fn reap(reporter: &Reporter) {
     if let Err(error) = signals::reap() {
         reporter.warning(format!("failed to reap orphans: {error}"));
     }
-}
-
-fn close(reporter: &Reporter, outcome: &Outcome) -> ExitCode {
-    let code = number_of(outcome);
-    reporter.closing(outcome, code);
-    ExitCode::from(code)
 }
 
 fn primary_died() -> Failure {

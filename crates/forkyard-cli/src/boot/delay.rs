@@ -48,8 +48,8 @@ impl StopDelay {
     }
 
     /// Goes on with what the image before has left.
-    pub(crate) fn resume(&mut self, left: Option<Duration>) {
-        self.until = left.map(|left| Instant::now() + left);
+    pub(crate) fn resume(&mut self, left: Duration) {
+        self.until = Some(Instant::now() + left);
     }
 
     /// Waits until the time is over; for ever if nothing is put off.
@@ -94,7 +94,7 @@ mod tests {
         let left = delay.left();
         assert_eq!(left, Some(Duration::from_secs(6)));
         let mut next = StopDelay::new(DELAY);
-        next.resume(left);
+        next.resume(left.unwrap());
         assert_eq!(next.put_off("SIGTERM"), None);
         next.over().await;
         assert_eq!(start.elapsed(), DELAY);
