@@ -172,10 +172,13 @@ mod tests {
     fn what_somebody_else_has_written_goes_only_by_force() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join(FILE);
-        for masked in [false, true] {
-            if masked {
+        for is_link in [false, true] {
+            if is_link {
                 fs::remove_file(&path).unwrap();
-                symlink("/dev/null", &path).unwrap();
+                // Where it leads is not for us to say, whatever is there.
+                let elsewhere = temp.path().join("elsewhere");
+                fs::write(&elsewhere, ours("one")).unwrap();
+                symlink(elsewhere, &path).unwrap();
             } else {
                 fs::write(&path, "[Service]\n").unwrap();
             }
