@@ -187,7 +187,8 @@ mod tests {
         manager.tell(ready);
         let early = std::iter::from_fn(|| received(&socket)).count();
         assert!(early < MANY, "all of them fit: the test needs more");
-        manager.catch_up().await;
+        let caught_up = tokio::time::timeout(AGAIN * 2, manager.catch_up()).await;
+        assert!(caught_up.is_ok(), "something is left to be sent");
         assert_eq!(received(&socket).as_deref(), Some("READY=1\nSTATUS=last\n"));
         assert_eq!(received(&socket), None);
     }
