@@ -1,5 +1,6 @@
 """Says READY=1 to NOTIFY_SOCKET once the file RELEASE exists, and serves nothing."""
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ name = os.environ["NOTIFY_SOCKET"]
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
     sender.connect("\0" + name[1:] if name.startswith("@") else name)
     sender.send(b"STATUS=all is well\nREADY=1\n")
+print(json.dumps({"notified": name, "watchdog": os.environ.get("WATCHDOG_USEC")}), flush=True)
 print("ready", flush=True)
 while True:
     signal.pause()

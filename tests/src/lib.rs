@@ -18,6 +18,7 @@ pub mod events;
 mod http2;
 pub mod kept;
 pub mod load;
+pub mod manager;
 pub mod on_disk;
 pub mod ports;
 pub mod processes;

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
 use crate::commands::{
-    Check, Completions, Delete, Env, List, Man, Restart, Saved, Scale, Show, Signal, Start, Stop,
-    Targets,
+    Check, Completions, Delete, Env, List, Man, Restart, Saved, Scale, Show, Signal, Start, Startup,
+    Stop, Targets, Unstartup,
 };
 use crate::control::ControlRule;
 use crate::import::Import;
@@ -65,6 +65,10 @@ pub(crate) enum Verb {
     /// Have running apps' primaries execute this command as it is on disk now, and wait for
     /// the end; the workers stay
     Upgrade(Targets),
+    /// Have systemd start apps when the machine boots: writes a unit, and says what to run
+    Startup(Startup),
+    /// Take back what `startup` has done; apps that run go on
+    Unstartup(Unstartup),
     /// Show what apps wrote and what happened to them
     Logs(LogsOptions),
     /// Make a settings file of what PM2 was told, and say what it has not
@@ -101,7 +105,11 @@ impl Verb {
             Self::Import(_) => LogFormat::Text,
             Self::Demo(demo) => demo.log_format,
             Self::Check(check) => check.log_format(),
-            Self::Logs(_) | Self::Completions(_) | Self::Man(_) => LogFormat::Text,
+            Self::Startup(_)
+            | Self::Unstartup(_)
+            | Self::Logs(_)
+            | Self::Completions(_)
+            | Self::Man(_) => LogFormat::Text,
         }
     }
 }

@@ -9,6 +9,7 @@ use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
 use crate::belongings::Own;
+use crate::boot::{Boot, BootRule};
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
@@ -50,6 +51,7 @@ pub(crate) fn demo(
         control: Control::of(&opening.app, ControlRule::Serve, reporter),
         belongings: Box::new(Own::default()),
         triggers: Triggers::none(),
+        boot: Boot::of(BootRule::default(), reporter),
     };
     let ended = serve(builder, Some(staff), signals, &opening, desk)?;
     Ok(ExitCode::from(ended.code))

@@ -8,6 +8,7 @@ mod apps;
 mod args;
 mod background;
 mod belongings;
+mod boot;
 mod commands;
 mod completion;
 mod condition;
@@ -117,7 +118,7 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
             let inherited = InheritedFds::take().map_err(|error| {
                 Failure::unexpected("failed to look for inherited sockets", &error)
             })?;
-            run::run(&run, inherited, signals, &reporter)
+            run::run(&run, inherited, signals, &reporter).inspect_err(boot::tell_failure)
         }
         (Verb::Demo(options), Some(signals)) => {
             demo::demo(&options, signals, &reporter(options.log_format)?)
@@ -146,6 +147,8 @@ fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Save(options) => commands::save(options),
         Verb::Resurrect(options) => commands::resurrect(options),
         Verb::Upgrade(targets) => commands::upgrade(targets),
+        Verb::Startup(options) => commands::startup(options),
+        Verb::Unstartup(options) => commands::unstartup(options),
         Verb::Import(options) => import::import(options),
         Verb::Logs(options) => kept_logs::show(options),
         Verb::Check(options) => commands::check(options),

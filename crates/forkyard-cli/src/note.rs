@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::since_1970;
+use crate::control::{milliseconds, since_1970};
 use crate::reload::Wanted;
 
 /// What the next image has to know.
@@ -18,6 +18,8 @@ pub(crate) struct Note {
     pub(crate) scaled: Option<NonZeroUsize>,
     /// When the first image began, in milliseconds since 1970.
     pub(crate) started_ms: Option<u64>,
+    /// For how much longer a stop is put off, in milliseconds, if one is.
+    pub(crate) stop_in_ms: Option<u64>,
 }
 
 impl Note {
@@ -28,6 +30,15 @@ impl Note {
 
     pub(crate) fn with_started(self, started: SystemTime) -> Self {
         Self { started_ms: Some(since_1970(started)), ..self }
+    }
+
+    /// For how much longer a stop is put off, if one is.
+    pub(crate) fn stop_in(&self) -> Option<Duration> {
+        self.stop_in_ms.map(Duration::from_millis)
+    }
+
+    pub(crate) fn with_stop_in(self, left: Option<Duration>) -> Self {
+        Self { stop_in_ms: left.map(milliseconds), ..self }
     }
 
     /// Writing one of our own types cannot fail.
@@ -60,7 +71,9 @@ mod tests {
         let waiting = [Wanted::Reload].into_iter().chain(restarts).collect();
         let started = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         let note = Note { waiting, scaled: NonZeroUsize::new(5), ..Note::default() };
-        let note = note.with_started(started);
+        let left = Some(Duration::from_millis(1500));
+        let note = note.with_started(started).with_stop_in(left);
+        assert_eq!(note.stop_in(), left);
         assert_eq!(note.started(), Some(started));
         assert_eq!(Note::read(note.write().as_deref()), note);
         for unknown in [None, Some("a reload waits"), Some("{\"more\":1}")] {

@@ -152,6 +152,15 @@ impl Reloads {
         }
     }
 
+    /// Somebody wants something of an app that is about to stop.
+    pub(crate) fn deny(watcher: Option<Watcher>, reporter: &Reporter) {
+        let reason = STOPPING.to_owned();
+        watcher.iter().for_each(|watcher| {
+            watcher.tell(Update::Refused { reason: reason.clone() });
+        });
+        reporter.reload_put_off("refused a reload, because the app is stopping");
+    }
+
     /// Somebody wants something, and perhaps to know how it goes.
     pub(crate) fn wanted(&mut self, wanted: Wanted, watcher: Option<Watcher>, reporter: &Reporter) {
         match (&self.state, self.rule.second) {

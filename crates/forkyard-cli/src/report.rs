@@ -175,6 +175,16 @@ impl Reporter {
         self.print(&Entry::new(Level::Info, "signal_received", text, fields));
     }
 
+    /// It serves on for so long before it stops.
+    pub(crate) fn stop_put_off(&self, signal: &str, delay: Duration) {
+        let text = format!(
+            "got {signal}: serving on for {} before stopping; once more to stop now",
+            humantime::format_duration(delay)
+        );
+        let fields = json!({ "signal": signal, "delay_ms": delay.as_millis() as u64 });
+        self.print(&Entry::new(Level::Info, "stop_put_off", text, fields));
+    }
+
     /// Somebody has asked for a stop by the control socket.
     pub(crate) fn stop_wanted(&self, stage: Stage) {
         let stage = describe::stage_name(stage);
@@ -316,6 +326,17 @@ fn formatted(entry: &Entry, time: &str, format: LogFormat) -> String {
 fn as_event(entry: &Entry, time: String) -> AppEvent {
     let (level, event) = (entry.level.name().to_owned(), entry.event.to_owned());
     AppEvent { time, level, event, text: entry.text.clone(), fields: entry.fields.clone() }
+}
+
+/// An event in one line, for people.
+pub(crate) fn line(event: &Event) -> String {
+    let text = describe(event).map(|entry| entry.text).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// So many workers, in words.
+pub(crate) fn workers(count: usize) -> String {
+    counted(count, "worker")
 }
 
 /// An event, for whoever follows a reload from elsewhere.

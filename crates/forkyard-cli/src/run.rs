@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard::{
-    Cluster, ClusterBuilder, Dialect, IdleRule, InheritedFds, ListenAddress, Origin, Output,
-    ReadyRule, RequestError, Stage,
+    ActivatedSockets, Cluster, ClusterBuilder, Dialect, IdleRule, InheritedFds, ListenAddress,
+    Origin, Output, ReadyRule, RequestError, Stage,
 };
+
+use forkyard_control::folder::{runtime_dir, visible_dir};
 
 use crate::args::Run;
 use crate::belongings::{Belongings, Own};
+use crate::boot::{self, Boot};
 use crate::control::Control;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
@@ -64,26 +67,30 @@ fn run_launch(
         policy: app.general_policy(),
     };
     let limits = app.limit_rules();
+    let activated = ActivatedSockets::find(&inherited);
     // What is there already needs nothing that may be gone from the disk by now.
-    let (plan, group) = match forkyard::is_upgrade() {
-        true => (None, AppGroup::find(&opening.app, &limits)),
+    let (plan, listen, group) = match forkyard::is_upgrade() {
+        true => (None, Vec::new(), AppGroup::find(&opening.app, &limits)),
         false => {
+            let listen = boot::resolve(&app.listen, &inherited, &activated)?;
             let plan = launch.plan()?;
             let group = AppGroup::make(&opening.app, &limits, reporter);
-            (Some(plan.housed(&group)), group)
+            (Some(plan.housed(&group)), listen, group)
         }
     };
     let (planned, house) = (subject.clone(), group.clone());
     let source: Source = Arc::new(move || Ok(planned.launch()?.plan()?.housed(&house)));
     let triggers = Triggers::new(app.trigger_rules(), launch.directory());
     let rule = ReloadRule { surge: app.roll.surge(), second: app.roll.second_reload() };
-    let listen: Vec<_> = app.listen.iter().map(|address| address.value.clone()).collect();
     let (listen, spares) = (&*listen, app.roll.spares());
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
     let rules = subject.log_rules(launch)?;
     let builder = settings(app)
         .output(Output::Lines(logs::open(&rules, &opening.app, reporter)?))
         .inherited(inherited)
+        .activated(activated)
+        .notify_dir(runtime_dir())
+        .visible_notify_dir(visible_dir())
         .nofile_soft(raise_nofile_limit(reporter));
     let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
     let desk = Desk {
@@ -93,6 +100,7 @@ fn run_launch(
         control: Control::of(&opening.app, run.control_rule(), reporter),
         belongings: Box::new(Own::of(app.clone(), &rules)),
         triggers,
+        boot: Boot::of(app.boot_rule(), reporter),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -155,6 +163,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) limits: Limits,
     pub(crate) belongings: Box<dyn Belongings>,
     pub(crate) triggers: Triggers,
+    pub(crate) boot: Boot,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff
@@ -187,6 +196,7 @@ pub(crate) fn serve(
                 let note = Note::read(cluster.note());
                 desk.control.take_over(&note);
                 desk.reloads.take_over(rolling, &note);
+                desk.boot.go_on(rolling, &note, &cluster.handle()).await;
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),

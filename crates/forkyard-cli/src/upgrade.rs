@@ -7,6 +7,7 @@ use serde_json::Map;
 use tokio::task::JoinSet;
 
 use crate::control::STOPPING;
+use crate::report::Reporter;
 
 /// Upgrades that were asked for.
 #[derive(Debug, Default)]
@@ -29,6 +30,14 @@ impl Upgrade {
                 _ => None,
             }
         });
+    }
+
+    /// Somebody wants one, of an app that is about to stop.
+    pub(crate) fn deny(watcher: Option<Watcher>, reporter: &Reporter) {
+        watcher.iter().for_each(|watcher| {
+            watcher.tell(Update::Refused { reason: STOPPING.to_owned() });
+        });
+        reporter.upgrade_failed(STOPPING);
     }
 
     /// Why one was not even begun.

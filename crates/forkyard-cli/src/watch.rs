@@ -7,10 +7,11 @@ use forkyard::{Cluster, ClusterHandle, Event, Outcome, SlotId, Stage};
 use forkyard_control::server::{Answer, Watcher, Wish};
 use forkyard_control::types;
 
+use crate::boot::{Boot, Pulse, Watchdog};
 use crate::control::signal;
 use crate::exit_code::{Failure, number_of};
 use crate::keys::{Key, Keys};
-use crate::reload::{REMINDER, Seats, Wanted};
+use crate::reload::{REMINDER, Reloads, Seats, Wanted};
 use crate::report::Reporter;
 use crate::run::Desk;
 use crate::scale::Scaling;
@@ -73,7 +74,9 @@ impl Watch<'_, '_> {
         signals: &mut Signals,
     ) -> Result<Ended, Failure> {
         let mut reminder = tokio::time::interval(REMINDER);
+        let mut watchdog = Watchdog::find();
         loop {
+            let Boot { herald, delay } = &mut self.desk.boot;
             // Signals that come then are for the next image. Whoever asks sees the connection end,
             // and knows that nothing was done.
             let goes_on = !self.upgrade.is_imminent();
@@ -96,6 +99,9 @@ impl Watch<'_, '_> {
                 () = self.desk.limits.due(), if goes_on => {
                     self.desk.limits.look(&self.handle, self.desk.reporter).await;
                 }
+                () = delay.over(), if goes_on => self.stop().await,
+                () = herald.catch_up() => {}
+                pulse = pulse(watchdog.as_mut(), &self.handle) => self.feel(pulse),
                 _ = reminder.tick() => self.desk.reloads.remind(self.desk.reporter),
             }
         }
@@ -106,6 +112,7 @@ impl Watch<'_, '_> {
         self.scaling.refuse();
         let code = number_of(&outcome);
         self.desk.reporter.closing(&outcome, code);
+        self.desk.boot.herald.over(&outcome, code);
         Ended { code, outcome, stderr_tail: self.stderr_tail, next_stop: self.next_stop }
     }
 
@@ -113,6 +120,7 @@ impl Watch<'_, '_> {
         let reporter = self.desk.reporter;
         reporter.event(event);
         self.desk.limits.event(event, reporter);
+        self.desk.boot.herald.take_note(event, &self.handle).await;
         self.upgrade.take_note(event);
         self.desk.control.take_note(event);
         self.desk.reloads.event(event);
@@ -149,6 +157,7 @@ impl Watch<'_, '_> {
     /// The next image may go on any moment.
     async fn rest(&mut self) {
         let note = self.desk.control.note(self.desk.reloads.note());
+        let note = note.with_stop_in(self.desk.boot.delay.left());
         // A primary that has ended is noticed by its events.
         let _ = self.handle.leave_note(note.write()).await;
         self.desk.reloads.rest().await;
@@ -156,13 +165,17 @@ impl Watch<'_, '_> {
 
     async fn obey(&mut self, instruction: Instruction) {
         match instruction {
-            Instruction::Stop(signal) => {
-                // A primary that has ended is noticed by its events.
-                let _ = self.handle.stop(self.next_stop).await;
-                self.desk.reporter.signal(signal, self.next_stop);
-                self.next_stop = self.next_stop.next();
-            }
-            Instruction::Upgrade => self.upgrade.ask(None, &self.handle),
+            Instruction::Stop(signal) => match self.desk.boot.delay.put_off(signal) {
+                Some(delay) => {
+                    self.desk.reporter.stop_put_off(signal, delay);
+                    self.desk.boot.herald.put_off(delay);
+                }
+                None => {
+                    self.desk.reporter.signal(signal, self.next_stop);
+                    self.stop().await;
+                }
+            },
+            Instruction::Upgrade => self.ask_for_upgrade(None),
             Instruction::Reload => self.roll(Wanted::Reload, None),
             Instruction::Forward(signal) => signals::forward(&self.handle, signal).await,
             Instruction::Reap => reap(self.desk.reporter),
@@ -185,10 +198,10 @@ impl Watch<'_, '_> {
                 self.roll(Wanted::Restart(seats), Some(watcher));
             }
             Wish::Follow(watcher) => self.desk.reloads.follow(watcher),
-            Wish::Upgrade(watcher) => self.upgrade.ask(Some(watcher), &self.handle),
+            Wish::Upgrade(watcher) => self.ask_for_upgrade(Some(watcher)),
             Wish::Scale(workers, watcher) => self.scale(workers, watcher).await,
             Wish::Stop(stage, answer) => {
-                self.stop(stage).await;
+                self.stop_by(stage).await;
                 give(answer, ());
             }
             Wish::Signal(request, answer) => give(answer, signal(&self.handle, &request).await),
@@ -204,7 +217,27 @@ impl Watch<'_, '_> {
     }
 
     fn roll(&mut self, wanted: Wanted, watcher: Option<Watcher>) {
-        self.desk.reloads.wanted(wanted, watcher, self.desk.reporter);
+        match self.desk.boot.delay.is_on() {
+            true => Reloads::deny(watcher, self.desk.reporter),
+            false => self.desk.reloads.wanted(wanted, watcher, self.desk.reporter),
+        }
+    }
+
+    fn ask_for_upgrade(&mut self, watcher: Option<Watcher>) {
+        match self.desk.boot.delay.is_on() {
+            true => Upgrade::deny(watcher, self.desk.reporter),
+            false => self.upgrade.ask(watcher, &self.handle),
+        }
+    }
+
+    /// Without a sign of life the manager does what it is told to do then.
+    fn feel(&mut self, pulse: Pulse) {
+        match pulse {
+            Pulse::Beats => self.desk.boot.herald.alive(),
+            Pulse::Missing => {
+                self.desk.reporter.warning("the primary does not answer".to_owned());
+            }
+        }
     }
 
     fn reload_because(&mut self, cause: &Cause) {
@@ -219,14 +252,23 @@ impl Watch<'_, '_> {
         }
     }
 
+    /// Stops, or hurries if it is stopping already.
+    async fn stop(&mut self) {
+        self.desk.boot.delay.end();
+        // A primary that has ended is noticed by its events.
+        let _ = self.handle.stop(self.next_stop).await;
+        self.next_stop = self.next_stop.next();
+    }
+
     /// By the control socket. A signal after it hurries.
-    async fn stop(&mut self, stage: types::Stage) {
+    async fn stop_by(&mut self, stage: types::Stage) {
         let stage = match stage {
             types::Stage::Disconnect => Stage::Disconnect,
             types::Stage::Terminate => Stage::Terminate,
             types::Stage::Kill => Stage::Kill,
         };
         self.desk.reporter.stop_wanted(stage);
+        self.desk.boot.delay.end();
         // A primary that has ended is noticed by its events.
         let _ = self.handle.stop(stage).await;
         self.next_stop = self.next_stop.max(stage.next());
@@ -244,6 +286,14 @@ fn read_keys(reporter: &Reporter) -> Option<Keys> {
         reporter.warning(format!("failed to read keys from the terminal: {error}"));
         None
     })
+}
+
+/// The next sign of life that is due, or is missing.
+async fn pulse(watchdog: Option<&mut Watchdog>, handle: &ClusterHandle) -> Pulse {
+    match watchdog {
+        Some(watchdog) => watchdog.pulse(handle).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn next_key(keys: Option<&mut Keys>) -> Key {

@@ -1,20 +1,31 @@
 //! The socket on which a worker says that it is ready: `NOTIFY_SOCKET` of
 //! `sd_notify(3)`, here one socket a worker.
 //!
-//! It is an `AF_UNIX` datagram socket in the abstract namespace, under a name that
-//! the kernel chooses (autobind, `unix(7)`), so that no file is left behind by
-//! whoever is killed. Anybody on the machine can send to such a name; the kernel
-//! attests who did (`SO_PASSCRED`), and the caller decides whom to believe.
+//! It is an `AF_UNIX` datagram socket at a path, because some programs know no others, or in
+//! the abstract namespace, under a name that the kernel chooses (autobind, `unix(7)`). Whoever
+//! can reach it can send to it; the kernel attests who did (`SO_PASSCRED`), and the caller
+//! decides whom to believe.
+//!
+//! A file is removed together with its socket. One that was left by whoever was killed is
+//! known by nobody listening there ([`sweep`]).
 
+use std::fs::{self, Permissions};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with, sockopt,
 };
 
-use crate::sockets::{LocalAddress, local_address};
+use crate::sockets::{LocalAddress, MAX_UNIX_PATH_BYTES, local_address};
+
+/// Anybody who can reach the file may send; who did is attested.
+const FILE_MODE: u32 = 0o666;
 
 /// Room for a sender's credentials and as many descriptors as one message can carry
 /// (`SCM_MAX_FD` of `include/net/scm.h`), so that what comes along does not hide the
@@ -23,7 +34,14 @@ const CONTROL_BYTES: usize = 64 + 253 * size_of::<RawFd>();
 
 /// A socket for the notifications of one worker.
 #[derive(Debug)]
-pub struct NotifySocket(OwnedFd);
+pub struct NotifySocket {
+    socket: OwnedFd,
+    file: NotifyFile,
+}
+
+/// The file that leads to a notification socket, if one does. Removed when this is dropped.
+#[derive(Debug, Default)]
+pub struct NotifyFile(Option<PathBuf>);
 
 /// Who sent a notification, as the kernel attests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,44 +68,120 @@ pub enum Received {
 }
 
 impl NotifySocket {
-    /// Makes the socket, nonblocking and `CLOEXEC`.
+    /// Makes a socket at this path, nonblocking and `CLOEXEC`. What a socket that is gone has
+    /// left there is removed. Everybody may send to it who can get at the folder.
+    ///
+    /// # Errors
+    ///
+    /// - `AddrInUse` if there is a file already, and somebody listens there or it is no socket.
+    /// - `ENAMETOOLONG` for a path over 107 bytes.
+    /// - Those of creating a file, and of `socket(2)`.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        // One byte more would fit, without the zero at its end; see `bind_unix`.
+        if path.as_os_str().len() > MAX_UNIX_PATH_BYTES {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        let address = SocketAddrUnix::new(path)?;
+        let socket = unnamed()?;
+        match bind(&socket, &address) {
+            Err(Errno::ADDRINUSE) if is_left_over(path) => {
+                fs::remove_file(path)?;
+                bind(&socket, &address)?;
+            }
+            bound => bound?,
+        }
+        let file = NotifyFile(Some(path.to_owned()));
+        fs::set_permissions(path, Permissions::from_mode(FILE_MODE))?;
+        Ok(Self { socket, file })
+    }
+
+    /// Makes a socket without a file, nonblocking and `CLOEXEC`.
     ///
     /// # Errors
     ///
     /// Those of `socket(2)` and `bind(2)`: too many open files, or no memory.
-    pub fn bind() -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
-        // Before it has a name, so that nothing arrives unattested.
-        sockopt::set_socket_passcred(&socket, true)?;
+    pub fn bind_abstract() -> io::Result<Self> {
+        let socket = unnamed()?;
         bind(&socket, &SocketAddrUnix::new_unnamed())?;
-        Ok(Self(socket))
+        Ok(Self { socket, file: NotifyFile::default() })
     }
 
-    /// Its address as `NOTIFY_SOCKET` has it: `@` and the name.
+    /// Its address as `NOTIFY_SOCKET` has it: its path, or `@` and its name.
     ///
     /// # Errors
     ///
-    /// `InvalidData` for a descriptor that is no such socket, which one from
-    /// [`NotifySocket::bind`] cannot be.
+    /// `InvalidData` for a path that is no text.
     pub fn address(&self) -> io::Result<String> {
-        match local_address(self.0.as_fd())? {
+        match local_address(self.socket.as_fd())? {
             LocalAddress::Abstract(name) => named(name),
+            LocalAddress::Unix(Some(path)) => {
+                path.into_os_string().into_string().map_err(|_| nameless())
+            }
             _ => Err(nameless()),
         }
+    }
+
+    /// The descriptor, and the file that is to go with it.
+    #[must_use]
+    pub fn into_parts(self) -> (OwnedFd, NotifyFile) {
+        (self.socket, self.file)
     }
 }
 
 impl AsFd for NotifySocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
-impl From<NotifySocket> for OwnedFd {
-    fn from(socket: NotifySocket) -> Self {
-        socket.0
+impl NotifyFile {
+    /// The file of a socket that another image of this program has bound.
+    #[must_use]
+    pub fn of(socket: BorrowedFd<'_>) -> Self {
+        match local_address(socket) {
+            Ok(LocalAddress::Unix(path)) => Self(path),
+            _ => Self(None),
+        }
     }
+}
+
+impl Drop for NotifyFile {
+    fn drop(&mut self) {
+        // Somebody may have cleaned up.
+        let _ = self.0.take().map(fs::remove_file);
+    }
+}
+
+/// Removes from a folder the files of sockets that are gone, those whose names begin like this.
+///
+/// # Errors
+///
+/// Those of reading the folder.
+pub fn sweep(dir: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let is_meant = entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes());
+        if is_meant && is_left_over(&entry.path()) {
+            // Another primary may do the same.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is a datagram socket's file, and the socket is gone.
+fn is_left_over(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    let connected = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    is_socket && connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn unnamed() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    // Before it has a name, so that nothing arrives unattested.
+    sockopt::set_socket_passcred(&socket, true)?;
+    Ok(socket)
 }
 
 /// Takes one notification from a [`NotifySocket`] to the start of `buffer`, without
@@ -214,5 +308,5 @@ fn named(name: Vec<u8>) -> io::Result<String> {
 }
 
 fn nameless() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "not a socket with a name of the kernel's choice")
+    io::Error::new(io::ErrorKind::InvalidData, "a socket whose name is no text")
 }

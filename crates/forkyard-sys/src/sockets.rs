@@ -28,7 +28,7 @@ pub use held::{Inode, Place, held_at, inode};
 pub use pair::{PrivatePair, private_pair};
 
 /// The longest path that fits `sun_path` together with its zero (`unix(7)`).
-const MAX_UNIX_PATH_BYTES: usize = 107;
+pub(crate) const MAX_UNIX_PATH_BYTES: usize = 107;
 
 /// Whether an IPv6 socket leaves IPv4 alone (`IPV6_V6ONLY`). Without meaning for
 /// an IPv4 address. Always set explicitly, because the default is the system's

@@ -94,9 +94,8 @@ fn write_out(path: &Path, text: &str, readers: Readers<'_>) -> io::Result<()> {
 /// Whether the readers may enter each folder on the way.
 fn check_way(dir: &Path, readers: Readers<'_>) -> io::Result<()> {
     let Readers::User(account) = readers else { return Ok(()) };
-    let way = fs::canonicalize(dir).map_err(|error| within(dir, &error))?;
-    let is_closed = |dir: &&Path| !fs::metadata(dir).is_ok_and(|dir| account.may_enter(&dir));
-    let Some(closed) = way.ancestors().find(is_closed) else { return Ok(()) };
+    let closed = closed_to(account, dir).map_err(|error| within(dir, &error))?;
+    let Some(closed) = closed else { return Ok(()) };
     let message = format!(
         "cannot put the agent into {}: user {} may not enter {}; name another folder",
         dir.display(),
@@ -104,6 +103,13 @@ fn check_way(dir: &Path, readers: Readers<'_>) -> io::Result<()> {
         closed.display()
     );
     Err(io::Error::new(ErrorKind::PermissionDenied, message))
+}
+
+/// The folder on the way, this one included, that the account may not enter, if there is one.
+pub(crate) fn closed_to(account: &Account, dir: &Path) -> io::Result<Option<PathBuf>> {
+    let way = fs::canonicalize(dir)?;
+    let is_closed = |dir: &&Path| !fs::metadata(dir).is_ok_and(|dir| account.may_enter(&dir));
+    Ok(way.ancestors().find(is_closed).map(Path::to_path_buf))
 }
 
 fn check_folder(dir: &Path) -> io::Result<()> {

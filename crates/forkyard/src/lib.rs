@@ -46,6 +46,7 @@
 // Output goes through one place, so that it can be prefixed and formatted.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod activation;
 pub mod agent;
 mod cluster;
 mod engine;
@@ -67,6 +68,7 @@ pub mod value {
 
 use std::num::NonZeroUsize;
 
+pub use activation::{ActivatedSocket, ActivatedSockets};
 pub use cluster::{
     Cluster, ClusterBuilder, ClusterHandle, Messages, Origin, RequestError, StartError,
 };
@@ -84,7 +86,7 @@ pub use forkyard_sys::inherited::InheritedFds;
 pub use forkyard_sys::process::{Account, AccountError, NewPrivileges, OpenFiles, Signal};
 pub use forkyard_sys::sockets::LocalAddress;
 pub use host::{host, is_rehearsal, is_upgrade};
-pub use listen::{BindError, ListenAddress, ParseListenAddressError};
+pub use listen::{BindError, ListenAddress, NotASocketError, ParseListenAddressError};
 pub use output::{Output, OutputLine, OutputSink, StreamKind};
 pub use primary::upgrade::UpgradeFailure;
 pub use primary::{CheckSettings, CheckSettingsError, Handle, PolicyRule, ReceivedMessage};

@@ -6,7 +6,10 @@ use std::path::Path;
 use std::str::FromStr;
 
 use forkyard_core::{Denied, Endpoint, Host};
+use forkyard_sys::inherited::InheritedFds;
+use forkyard_sys::sockets::{LocalAddress, local_address};
 
+use crate::activation::transport_of;
 use crate::primary::address::Shown;
 
 /// Where to listen: `8000` (every address), `127.0.0.1:8000`, `[::1]:8000`, `localhost:8000`,
@@ -14,6 +17,8 @@ use crate::primary::address::Shown;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
     pub(crate) endpoint: Endpoint,
+    /// What it is called in rules: its port and its address, or its path.
+    pub(crate) names: [Option<String>; 2],
 }
 
 /// Why something is no address to listen on.
@@ -24,6 +29,15 @@ pub struct ListenAddress {
 )]
 pub struct ParseListenAddressError {
     text: String,
+}
+
+/// Why a descriptor is none that can be listened on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "descriptor {number} is no TCP, UDP or Unix stream socket that this process was started with"
+)]
+pub struct NotASocketError {
+    number: i32,
 }
 
 /// Why an address is not served.
@@ -58,7 +72,7 @@ impl FromStr for ListenAddress {
                 .or_else(|| host_and_port(text).map(|(host, port)| connections(host, port))),
         };
         let unknown = || ParseListenAddressError { text: text.to_owned() };
-        endpoint.map(|endpoint| Self { endpoint }).ok_or_else(unknown)
+        endpoint.map(Self::of).ok_or_else(unknown)
     }
 }
 
@@ -69,6 +83,19 @@ impl fmt::Display for ListenAddress {
 }
 
 impl ListenAddress {
+    /// The address of a socket that this process was started with, under that number.
+    ///
+    /// # Errors
+    ///
+    /// If it was started with no such socket.
+    pub fn inherited(number: i32, inherited: &InheritedFds) -> Result<Self, NotASocketError> {
+        let fd = inherited.get(number);
+        let found = fd.and_then(|fd| Some((transport_of(fd)?, local_address(fd).ok()?)));
+        let (transport, address) = found.ok_or(NotASocketError { number })?;
+        let endpoint = Endpoint::Descriptor { number, transport };
+        Ok(Self { endpoint, names: names_of_bound(&address) })
+    }
+
     /// Whether two programs could not both listen, one here and one there.
     #[must_use]
     pub fn clashes_with(&self, other: &Self) -> bool {
@@ -83,37 +110,36 @@ impl ListenAddress {
         }
     }
 
-    /// Its names in rules: its port and its address, or its path.
-    pub(crate) fn names(&self) -> [Option<String>; 2] {
-        match &self.endpoint {
-            Endpoint::Tcp { host, port, .. } | Endpoint::Udp { host, port, .. } => {
-                let host = match host {
-                    Host::Any => None,
-                    Host::V4(ip) => Some(ip.to_string()),
-                    Host::V6(ip, _) => Some(ip.to_string()),
-                };
-                [Some(port.to_string()), host]
-            }
-            Endpoint::Unix { path, .. } => [Some(path.clone()), None],
-            Endpoint::Abstract { .. } | Endpoint::Descriptor { .. } => [None, None],
-        }
+    fn of(endpoint: Endpoint) -> Self {
+        let names = names_of(&endpoint);
+        Self { endpoint, names }
     }
 }
 
-/// `[::]` takes IPv4 connections too, unless it is told otherwise.
-fn overlap(one: &Host, other: &Host) -> bool {
-    let is_any = |host: &Host| match host {
-        Host::Any => true,
-        Host::V4(ip) => ip.is_unspecified(),
-        Host::V6(ip, _) => ip.is_unspecified(),
-    };
-    match (one, other) {
-        (Host::V4(any), Host::V6(ip, _)) | (Host::V6(ip, _), Host::V4(any))
-            if any.is_unspecified() =>
-        {
-            ip.is_unspecified()
+fn names_of(endpoint: &Endpoint) -> [Option<String>; 2] {
+    match endpoint {
+        Endpoint::Tcp { host, port, .. } | Endpoint::Udp { host, port, .. } => {
+            let host = match host {
+                Host::Any => None,
+                Host::V4(ip) => Some(ip.to_string()),
+                Host::V6(ip, _) => Some(ip.to_string()),
+            };
+            [Some(port.to_string()), host]
         }
-        _ => is_any(one) || is_any(other) || one == other,
+        Endpoint::Unix { path, .. } => [Some(path.clone()), None],
+        Endpoint::Abstract { .. } | Endpoint::Descriptor { .. } => [None, None],
+    }
+}
+
+fn names_of_bound(address: &LocalAddress) -> [Option<String>; 2] {
+    match address {
+        LocalAddress::Inet(address) => {
+            [Some(address.port().to_string()), Some(address.ip().to_string())]
+        }
+        LocalAddress::Unix(path) => {
+            [path.as_deref().and_then(Path::to_str).map(str::to_owned), None]
+        }
+        LocalAddress::Abstract(_) => [None, None],
     }
 }
 
@@ -146,6 +172,23 @@ fn connections(host: Host, port: u16) -> Endpoint {
 
 fn datagrams(host: Host, port: u16) -> Endpoint {
     Endpoint::Udp { host, port, only_v6: false, reuse_address: false }
+}
+
+/// `[::]` takes IPv4 connections too, unless it is told otherwise.
+fn overlap(one: &Host, other: &Host) -> bool {
+    let is_any = |host: &Host| match host {
+        Host::Any => true,
+        Host::V4(ip) => ip.is_unspecified(),
+        Host::V6(ip, _) => ip.is_unspecified(),
+    };
+    match (one, other) {
+        (Host::V4(any), Host::V6(ip, _)) | (Host::V6(ip, _), Host::V4(any))
+            if any.is_unspecified() =>
+        {
+            ip.is_unspecified()
+        }
+        _ => is_any(one) || is_any(other) || one == other,
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use crate::primary::upgrade::state::ProgramState;
 use crate::primary::upgrade::{Text, VARIABLES};
 pub(crate) use limits::Limits;
 
+/// What systemd tells the primary alone: that it wants signs of life (`sd_watchdog_enabled(3)`).
+const WATCHDOG_VARIABLES: [&str; 2] = ["WATCHDOG_USEC", "WATCHDOG_PID"];
+
 /// A program with its arguments, environment and working directory. No shell is involved.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -144,7 +147,7 @@ impl Program {
             None => {}
         }
         command.args(&self.args).stdin(Stdio::null());
-        for name in VARIABLES {
+        for name in VARIABLES.iter().chain(&WATCHDOG_VARIABLES) {
             command.env_remove(name);
         }
         self.limits.set_home(&mut command);
@@ -191,8 +194,15 @@ mod tests {
         assert_eq!(command.get_current_dir(), Some(Path::new("/")));
         let env: Vec<_> = command.get_envs().collect();
         assert!(env.contains(&(OsStr::new("K"), Some(OsStr::new("V")))));
-        for name in VARIABLES {
+        for name in VARIABLES.iter().chain(&WATCHDOG_VARIABLES) {
             assert!(env.contains(&(OsStr::new(name), None)), "{name} is for the primary alone");
         }
+    }
+
+    #[test]
+    fn what_is_set_on_purpose_is_set() {
+        let command = Program::new("node").env("WATCHDOG_USEC", "5").command();
+        let value = command.get_envs().find(|(name, _)| *name == "WATCHDOG_USEC");
+        assert_eq!(value, Some((OsStr::new("WATCHDOG_USEC"), Some(OsStr::new("5")))));
     }
 }

@@ -45,6 +45,7 @@ const NEEDS: &[(&str, Needs)] = &[
     // What the primary does with workers.
     ("pin", Needs::NewPrimary),
     ("start_timeout", Needs::NewPrimary),
+    ("shutdown_delay", Needs::NewPrimary),
     ("upgrade_timeout", Needs::NewPrimary),
     ("restart", Needs::NewPrimary),
     ("ready", Needs::NewPrimary),

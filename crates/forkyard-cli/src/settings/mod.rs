@@ -55,10 +55,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use forkyard::{Dialect, ListenAddress, NewPrivileges, Policy, PolicyRule};
+use forkyard::{Dialect, NewPrivileges, Policy, PolicyRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::boot::{BootRule, ListenOption};
 use crate::limits::LimitRules;
 pub(crate) use conflict::Conflict;
 pub(crate) use drain::Drain;
@@ -103,11 +104,12 @@ pub(crate) struct App {
     pub(crate) policy: Vec<Text<PolicyRule>>,
 
     /// An address that workers inherit, as from systemd (LISTEN_FDS); for programs that do not
-    /// ask for addresses as Node's do. 8000, IP:8000, unix:/PATH, udp:IP:53 (may be repeated)
+    /// ask for addresses as Node's do. 8000, IP:8000, unix:/PATH, udp:IP:53, or a socket that
+    /// Forkyard was started with: systemd:NAME, fd:3 (may be repeated)
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<Text<ListenAddress>>")]
-    pub(crate) listen: Vec<Text<ListenAddress>>,
+    #[schemars(with = "OneOrMany<Text<ListenOption>>")]
+    pub(crate) listen: Vec<Text<ListenOption>>,
 
     /// Give each worker one core, the slot's number picking it among those that may be used
     #[arg(long)]
@@ -153,6 +155,12 @@ pub(crate) struct App {
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) start_timeout: Option<Text<Duration>>,
+
+    /// Serve on for so long after SIGTERM, new connections too, before stopping; for whoever goes
+    /// on sending for a while. Any second signal to stop ends it [default: 0s]
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) shutdown_delay: Option<Text<Duration>>,
 
     /// How long a new version of Forkyard may take to get ready when it takes over [default: 10s]
     #[arg(long, value_name = "TIME")]
@@ -295,6 +303,14 @@ impl App {
             port_from: self.port.from,
             instance_variable: self.instance_var.as_ref().map(|name| name.value.0.clone()),
             ..self.limits.rules()
+        }
+    }
+
+    /// How the app stops, as far as whoever starts and stops it is concerned.
+    pub(crate) fn boot_rule(&self) -> BootRule {
+        BootRule {
+            shutdown_delay: time_or(self.shutdown_delay.as_ref(), Duration::ZERO),
+            stop_limit: self.drain.timeout() + self.drain.term_timeout(),
         }
     }
 

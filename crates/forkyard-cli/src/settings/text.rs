@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use forkyard::{CheckSettings, Dialect, ListenAddress, MAX_SLOTS, Policy, PolicyRule, Surge};
+use forkyard::{CheckSettings, Dialect, MAX_SLOTS, Policy, PolicyRule, Surge};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::boot::ListenOption;
 
 /// A value that is written as text, and remembers how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +172,7 @@ impl FromText for PolicyRule {
     }
 }
 
-impl FromText for ListenAddress {
+impl FromText for ListenOption {
     const HINT: &'static str = "an address to listen on";
     const EXAMPLE: &'static str = "127.0.0.1:8000";
 

@@ -1,6 +1,7 @@
 //! How a cluster is set up, and started.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use forkyard_sys::process::Signal;
 
 use super::{Cluster, Origin};
 use crate::RestartSettings;
+use crate::activation::ActivatedSockets;
 use crate::event::Policy;
 use crate::output::Output;
 use crate::primary::upgrade::{Arrival, TakeOver, Waiting};
 use crate::primary::{
-    self, Beginning, CheckSettings, DrainSettings, Pinning, PolicyRule, PrimarySettings, SignalRule,
+    self, Beginning, CheckSettings, DrainSettings, NotifyDirs, Pinning, PolicyRule,
+    PrimarySettings, SignalRule,
 };
 use crate::program::Program;
 
@@ -55,6 +58,8 @@ pub struct ClusterBuilder {
     message_limit: usize,
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
+    activated: ActivatedSockets,
+    notify: NotifyDirs,
     nofile_soft: Option<u64>,
     pinning: Pinning,
     upgrade_timeout: Duration,
@@ -74,6 +79,8 @@ impl ClusterBuilder {
             message_limit: MESSAGE_LIMIT,
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
+            activated: ActivatedSockets::default(),
+            notify: NotifyDirs::default(),
             nofile_soft: None,
             pinning: Pinning::Free,
             upgrade_timeout: UPGRADE_TIMEOUT,
@@ -234,6 +241,34 @@ impl ClusterBuilder {
         self
     }
 
+    /// Sockets that are served in place of what has the same address, be it a worker or the app
+    /// itself that asks for that ([`ActivatedSockets::find`]). They are looked for among those of
+    /// [`inherited`](Self::inherited). None by default.
+    #[must_use]
+    pub fn activated(mut self, sockets: ActivatedSockets) -> Self {
+        self.activated = sockets;
+        self
+    }
+
+    /// A folder for the files of the workers' notification sockets (`NOTIFY_SOCKET`), which is
+    /// made if it is missing, for this user alone. Who gets at it can send to a socket, but is
+    /// believed only if it is the worker's user, this one or root. By default the sockets are
+    /// abstract ones, which some programs do not know; so they are where there can be no file.
+    #[must_use]
+    pub fn notify_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.notify.own = Some(dir.into());
+        self
+    }
+
+    /// The same for workers that run as another user
+    /// ([`Program::user`](crate::Program::user)): a folder that everybody may enter, and only this
+    /// user change.
+    #[must_use]
+    pub fn visible_notify_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.notify.visible = Some(dir.into());
+        self
+    }
+
     /// The workers' soft limit of open files, if it is to differ from this process's.
     #[must_use]
     pub fn nofile_soft(mut self, limit: Option<u64>) -> Self {
@@ -318,6 +353,8 @@ impl ClusterBuilder {
             message_limit: self.message_limit,
             signals: self.signals,
             inherited: self.inherited,
+            activated: self.activated,
+            notify: self.notify,
             pinning: self.pinning,
             nofile_soft: left.map_or(self.nofile_soft, |left| left.state.nofile_soft),
             binary,

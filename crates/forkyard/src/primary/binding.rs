@@ -30,11 +30,17 @@ pub(super) struct Bound {
 impl Bound {
     /// Where it ended up, for people.
     pub(super) fn describe(&self, endpoint: &Endpoint) -> String {
-        let address = match forkyard_sys::sockets::local_address(self.socket.as_fd()) {
+        let was_bound_here = !matches!(endpoint, Endpoint::Descriptor { .. });
+        match forkyard_sys::sockets::local_address(self.socket.as_fd()) {
+            Ok(LocalAddress::Inet(address)) if self.kind == SocketKind::Udp => {
+                format!("udp:{address}")
+            }
             Ok(LocalAddress::Inet(address)) => address.to_string(),
-            _ => return super::address::Shown(endpoint).to_string(),
-        };
-        if self.kind == SocketKind::Udp { format!("udp:{address}") } else { address }
+            Ok(LocalAddress::Unix(Some(path))) if !was_bound_here => {
+                format!("unix:{}", path.display())
+            }
+            _ => super::address::Shown(endpoint).to_string(),
+        }
     }
 
     /// Where it ended up, for a worker; only TCP has such a name.
@@ -80,7 +86,8 @@ pub(super) fn bind(
         }
         Endpoint::Descriptor { number, transport } => adopt(*number, *transport, inherited)?,
     };
-    if !endpoint.is_datagram() {
+    // The queue of one that listens already is as long as whoever has made it wants it.
+    if !endpoint.is_datagram() && !forkyard_sys::sockets::is_listening(bound.socket.as_fd())? {
         forkyard_sys::sockets::listen(bound.socket.as_fd(), room_for(backlog))?;
     }
     Ok(bound)

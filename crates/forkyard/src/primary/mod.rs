@@ -58,9 +58,11 @@ pub use check::{CheckSettings, CheckSettingsError};
 pub(crate) use driver::{UpgradeAnswer, UpgradeRefusal};
 pub(crate) use rolls::Wanted;
 pub(crate) use seats::LiveIndex;
+pub(crate) use spawner::NotifyDirs;
 pub(crate) use starting::{Beginning, PrimaryHandle, prepare};
 use upgrade::UpgradeFailure;
 
+use crate::activation::ActivatedSockets;
 use crate::event::{ListenerInfo, WorkerInfo, WorkerStatus};
 use crate::listen::{BindError, ListenAddress};
 use crate::roll::RollTicket;
@@ -117,6 +119,9 @@ pub(crate) struct PrimarySettings {
     pub(crate) message_limit: usize,
     pub(crate) signals: SignalRule,
     pub(crate) inherited: Arc<InheritedFds>,
+    /// Those of them that are served in place of what has the same address.
+    pub(crate) activated: ActivatedSockets,
+    pub(crate) notify: NotifyDirs,
     pub(crate) nofile_soft: Option<u64>,
     pub(crate) pinning: Pinning,
     /// Where the program of this process is looked for at an upgrade.

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use forkyard_core::{ReadySignal, WorkerId};
-use forkyard_sys::notify::{Received, Sender, receive};
+use forkyard_sys::notify::{NotifyFile, NotifySocket, Received, Sender, receive};
 use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
 use tokio::sync::mpsc;
@@ -40,17 +40,35 @@ pub(super) struct NotifyWatch {
     listener: Arc<Listener>,
     outlets: (mpsc::Sender<Mail>, RestSignal),
     task: JoinHandle<()>,
+    file: NotifyFile,
 }
 
 impl NotifyWatch {
-    /// Starts listening on a [`NotifySocket`](forkyard_sys::notify::NotifySocket). The word
-    /// counts if it comes from a process of root or of one of `users`, and is passed on as
-    /// [`Mail::Ready`] the first time.
+    /// Starts listening. The word counts if it comes from a process of root or of one of
+    /// `users`, and is passed on as [`Mail::Ready`] the first time.
     ///
     /// # Errors
     ///
     /// Those of `epoll_ctl(2)`.
     pub(super) fn start(
+        worker: WorkerId,
+        socket: NotifySocket,
+        users: Vec<u32>,
+        outlets: (mpsc::Sender<Mail>, RestSignal),
+    ) -> io::Result<Self> {
+        let (socket, file) = socket.into_parts();
+        let mut watch = Self::resume(worker, socket, users, outlets)?;
+        watch.file = file;
+        Ok(watch)
+    }
+
+    /// Listens on, where another image of this program did. Its file is left alone until
+    /// [`own_file`](Self::own_file), because that one may go on with it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl(2)`.
+    pub(super) fn resume(
         worker: WorkerId,
         socket: OwnedFd,
         users: Vec<u32>,
@@ -59,7 +77,12 @@ impl NotifyWatch {
         let socket = Watched::new(socket, Interest::READABLE)?;
         let listener = Arc::new(Listener { worker, socket, users });
         let task = listen(&listener, &outlets);
-        Ok(Self { listener, outlets, task })
+        Ok(Self { listener, outlets, task, file: NotifyFile::default() })
+    }
+
+    /// From now on the socket's file ends with this.
+    pub(super) fn own_file(&mut self) {
+        self.file = NotifyFile::of(self.socket());
     }
 
     /// Where it listens.
@@ -182,11 +205,10 @@ fn says_ready(notification: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    use std::os::unix::net::UnixDatagram;
+    use std::path::PathBuf;
     use std::time::Duration;
 
-    use forkyard_sys::notify::NotifySocket;
     use forkyard_sys::process::own_user;
     use proptest::prelude::*;
 
@@ -203,56 +225,72 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(30);
 
     /// Sends from a thread of its own, as it may have to wait for room.
-    async fn send(address: String, texts: Vec<&'static str>) {
+    async fn send(path: PathBuf, texts: Vec<&'static str>) {
         let sending = tokio::task::spawn_blocking(move || {
-            let name = address.strip_prefix('@').unwrap();
-            let to = SocketAddr::from_abstract_name(name).unwrap();
             let sender = UnixDatagram::unbound().unwrap();
             for text in texts {
-                sender.send_to_addr(text.as_bytes(), &to).unwrap();
+                sender.send_to(text.as_bytes(), &path).unwrap();
             }
         });
         tokio::time::timeout(DEADLINE, sending).await.expect("they are taken").unwrap();
     }
 
-    fn watch(users: Vec<u32>) -> (String, NotifyWatch, mpsc::Receiver<Mail>) {
+    /// A watch, where it listens, and its mail. The folder goes with the first of these.
+    fn watch(users: Vec<u32>) -> (tempfile::TempDir, PathBuf, NotifyWatch, mpsc::Receiver<Mail>) {
         let (mail, inbox) = mpsc::channel(8);
-        let socket = NotifySocket::bind().unwrap();
-        let address = socket.address().unwrap();
-        let watch = NotifyWatch::start(
-            WORKER,
-            socket.into(),
-            users,
-            (mail, RestSwitch::default().signal()),
-        )
-        .unwrap();
-        (address, watch, inbox)
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = NotifySocket::bind(&path).unwrap();
+        let outlets = (mail, RestSwitch::default().signal());
+        let watch = NotifyWatch::start(WORKER, socket, users, outlets).unwrap();
+        (dir, path, watch, inbox)
     }
 
     #[tokio::test]
     async fn a_worker_is_told_ready_once_and_listened_to_for_ever() {
-        let (address, watch, mut inbox) = watch(vec![own_user()]);
-        send(address.clone(), vec!["STATUS=loading", "STATUS=loaded\nREADY=1\n"]).await;
+        let (_dir, path, watch, mut inbox) = watch(vec![own_user()]);
+        send(path.clone(), vec!["STATUS=loading", "STATUS=loaded\nREADY=1\n"]).await;
         assert!(matches!(inbox.recv().await, Some(Mail::Ready { worker: WORKER, .. })));
-        send(address, vec!["READY=1"; MANY]).await;
+        send(path, vec!["READY=1"; MANY]).await;
         drop(watch);
         assert!(inbox.recv().await.is_none(), "it was told once");
     }
 
     #[tokio::test]
     async fn what_is_not_ready_is_not_told() {
-        let (address, watch, mut inbox) = watch(vec![own_user()]);
+        let (_dir, path, watch, mut inbox) = watch(vec![own_user()]);
         let texts = ["STATUS=READY=1", "READY=0", "READY=10", "XREADY=1", ""];
-        send(address, texts.into_iter().cycle().take(MANY).collect()).await;
+        send(path, texts.into_iter().cycle().take(MANY).collect()).await;
         drop(watch);
         assert!(inbox.recv().await.is_none());
+    }
+
+    /// The image that is gone back to goes on with it.
+    #[tokio::test]
+    async fn the_file_goes_with_whoever_owns_it() {
+        let (_dir, path, mut watch, _inbox) = watch(Vec::new());
+        let socket = || watch.socket().try_clone_to_owned().unwrap();
+        let (mail, _) = mpsc::channel(8);
+        let outlets = (mail, RestSwitch::default().signal());
+        let tried = NotifyWatch::resume(WORKER, socket(), Vec::new(), outlets.clone()).unwrap();
+        let mut next = NotifyWatch::resume(WORKER, socket(), Vec::new(), outlets).unwrap();
+        drop(tried);
+        assert!(path.exists());
+        // As if this image had been replaced by the next one.
+        std::mem::forget(std::mem::take(&mut watch.file));
+        drop(watch);
+        next.own_file();
+        assert!(path.exists());
+        drop(next);
+        assert!(!path.exists());
     }
 
     #[test]
     fn only_root_and_the_named_users_are_believed() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _inside = runtime.enter();
-        let socket = Watched::new(NotifySocket::bind().unwrap().into(), Interest::READABLE);
+        let socket = NotifySocket::bind_abstract().unwrap().into_parts().0;
+        let socket = Watched::new(socket, Interest::READABLE);
         let listener = Listener { worker: WORKER, socket: socket.unwrap(), users: vec![1000, 33] };
         let believed = |uid| listener.believes(Sender { pid: 1, uid });
         assert_eq!([0, 1000, 33].map(believed), [true; 3]);

@@ -159,6 +159,12 @@ impl Seats {
         running.filter_map(|running| running.notify.as_mut()).for_each(NotifyWatch::go_on);
     }
 
+    /// From now on the files by which workers notify end with their workers.
+    pub(super) fn own_notify_files(&mut self) {
+        let running = self.seats.values_mut().filter_map(|seat| seat.running.as_mut());
+        running.filter_map(|running| running.notify.as_mut()).for_each(NotifyWatch::own_file);
+    }
+
     /// The last lines on stderr of a worker, so far.
     pub(super) fn tail(&self, worker: WorkerId) -> Vec<String> {
         let running = self.seats.get(&worker).and_then(|seat| seat.running.as_ref());

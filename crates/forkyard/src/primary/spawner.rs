@@ -8,17 +8,19 @@
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::fchown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use forkyard_core::{ReadyRule, SlotId, WorkerId};
 use forkyard_ipc::Dialect;
-use forkyard_sys::notify::NotifySocket;
+use forkyard_sys::folder::{self, Others, Standing};
+use forkyard_sys::notify::{self, NotifySocket};
 use forkyard_sys::process::{Account, Core, Process, Spawn, SpawnError, Step};
 use tokio::sync::mpsc;
 
 use super::{LiveIndex, Mail, Pinning, PrimarySettings};
+use crate::agent;
 use crate::event::WorkerInfo;
 use crate::host::{Errands, NobodyThere};
 use crate::output::{Capture, OutputPump};
@@ -30,6 +32,10 @@ const SLOT_VARIABLE: &str = "FORKYARD_SLOT";
 
 /// Tells a worker where to say that it is ready; see sd_notify(3).
 const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
+
+/// What the files of notification sockets are called: this, the primary's process id, and the
+/// worker's number.
+const NOTIFY_PREFIX: &str = "notify.";
 
 /// A worker to start.
 #[derive(Debug)]
@@ -61,19 +67,31 @@ pub(crate) struct Recipe {
     nofile_soft: Option<u64>,
     pinning: Pinning,
     ready: ReadyRule,
+    notify: NotifyDirs,
     pump: Option<OutputPump>,
+}
+
+/// Where the files of workers' notification sockets are; without a folder they have none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NotifyDirs {
+    /// This user's own.
+    pub(crate) own: Option<PathBuf>,
+    /// One that workers of other users can reach.
+    pub(crate) visible: Option<PathBuf>,
 }
 
 impl Recipe {
     pub(crate) fn new(settings: &PrimarySettings, pump: Option<OutputPump>) -> Self {
         let PrimarySettings { dialect, nofile_soft, pinning, .. } = *settings;
         let ready = settings.core.supervise.ready;
-        Self { dialect, nofile_soft, pinning, ready, pump }
+        let notify = settings.notify.clone();
+        notify.own.iter().chain(&notify.visible).for_each(|dir| clean_up(dir));
+        Self { dialect, nofile_soft, pinning, ready, notify, pump }
     }
 
     fn spawn(&self, job: &Job, sockets: Vec<OwnedFd>) -> Result<Spawned, SpawnError> {
         let (channel, theirs) = forkyard_sys::channel::channel_pair()?;
-        let notify = self.notify_socket()?;
+        let notify = self.notify_socket(job)?;
         let Limits { account, new_privileges, nice, open_files, cgroup, .. } = job.program.limits();
         let spawn = Spawn {
             channel: Some(theirs),
@@ -95,13 +113,26 @@ impl Recipe {
         Ok(Spawned { worker: job.worker, process, channel, notify, output_done })
     }
 
-    /// Some programs end when they are to notify an abstract socket, so there is one only where
-    /// somebody listens to what they say.
-    fn notify_socket(&self) -> io::Result<Option<NotifySocket>> {
+    /// Only where somebody listens to what is said.
+    fn notify_socket(&self, job: &Job) -> io::Result<Option<NotifySocket>> {
         match self.ready {
-            ReadyRule::Listening | ReadyRule::Notify => NotifySocket::bind().map(Some),
+            ReadyRule::Listening | ReadyRule::Notify => self.bind_notify_socket(job).map(Some),
             ReadyRule::Message | ReadyRule::Started => Ok(None),
         }
+    }
+
+    /// Some programs end when they are to notify an abstract socket, so it is one only where
+    /// there can be no file.
+    fn bind_notify_socket(&self, job: &Job) -> io::Result<NotifySocket> {
+        let account = job.program.limits().account.as_ref().filter(|account| !account.is_own());
+        let dir = if account.is_some() { &self.notify.visible } else { &self.notify.own };
+        let Some(dir) = dir else { return NotifySocket::bind_abstract() };
+        let name = format!("{NOTIFY_PREFIX}{}.{}", std::process::id(), job.worker);
+        let bound = make_folder(dir, account).and_then(|()| NotifySocket::bind(&dir.join(name)));
+        bound.or_else(|error| {
+            tracing::warn!(%error, dir = %dir.display(), "failed to make a file for a worker's notifications; it gets an abstract socket");
+            NotifySocket::bind_abstract()
+        })
     }
 
     /// Of the cores that this thread may use, which nobody pins.
@@ -132,6 +163,38 @@ impl Recipe {
             None => command.env_remove(NOTIFY_VARIABLE),
         };
         Ok(command)
+    }
+}
+
+/// A folder that nobody but us can change, and that the worker's user can get at.
+fn make_folder(dir: &Path, account: Option<&Account>) -> io::Result<()> {
+    let others = match account {
+        None => {
+            folder::make(dir)?;
+            Others::KeepOut
+        }
+        Some(account) => {
+            folder::make_visible(dir)?;
+            if let Some(closed) = agent::closed_to(account, dir)? {
+                let why = format!("user {} may not enter {}", account.name, closed.display());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+            }
+            Others::MayLook
+        }
+    };
+    match folder::look(dir, others)? {
+        Standing::Ours => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not ours alone")),
+    }
+}
+
+/// Removes what primaries that were killed have left.
+fn clean_up(dir: &Path) {
+    match notify::sweep(dir, NOTIFY_PREFIX) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::debug!(%error, dir = %dir.display(), "failed to look for left-over files");
+        }
+        _ => {}
     }
 }
 
@@ -256,33 +319,80 @@ const EMFILE: i32 = 24;
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
-    /// What a worker is given as its notification socket, if anything.
-    fn notify_variable(rule: ReadyRule) -> Option<String> {
+    /// What a worker of this program is given as its notification socket, if anything, with the
+    /// files in this folder.
+    fn notify_variable(rule: ReadyRule, dirs: NotifyDirs, program: Program) -> Option<String> {
         let (settings, ..) = crate::Cluster::builder().ready(rule).settings(None).unwrap();
-        let recipe = Recipe::new(&settings, None);
-        let program = Program::new("/bin/true").env(NOTIFY_VARIABLE, "/run/systemd/notify");
+        let recipe = Recipe::new(&PrimarySettings { notify: dirs, ..settings }, None);
+        let program = Arc::new(program.env(NOTIFY_VARIABLE, "/run/systemd/notify"));
         let (slot, worker, sockets) = (SlotId(0), WorkerId(1), Vec::new());
-        let index = LiveIndex(0);
-        let job = Job { slot, index, worker, program: Arc::new(program), sockets };
-        let notify = recipe.notify_socket().unwrap();
+        let job = Job { slot, index: LiveIndex(0), worker, program, sockets };
+        let notify = recipe.notify_socket(&job).unwrap();
         let command = recipe.command(&job, notify.as_ref(), 3).unwrap();
         let mut given = command.get_envs().filter(|(name, _)| *name == NOTIFY_VARIABLE);
         let (_, value) = given.next().expect("it is given, or taken out of what it inherits");
         value.and_then(OsStr::to_str).map(str::to_owned)
     }
 
+    fn own(dir: &Path) -> NotifyDirs {
+        NotifyDirs { own: Some(dir.to_owned()), visible: None }
+    }
+
+    fn program() -> Program {
+        Program::new("/bin/true")
+    }
+
     #[test]
     fn a_worker_has_a_notification_socket_where_the_ready_rule_looks_at_it() {
+        let dir = tempfile::tempdir().unwrap();
         for rule in [ReadyRule::Listening, ReadyRule::Notify] {
-            let address = notify_variable(rule);
-            assert!(address.is_some_and(|address| address.starts_with('@')), "{rule:?}");
+            let in_folder = notify_variable(rule, own(dir.path()), program()).unwrap();
+            assert_eq!(Path::new(&in_folder).parent(), Some(dir.path()), "{rule:?}");
+            let without = notify_variable(rule, NotifyDirs::default(), program()).unwrap();
+            assert!(without.starts_with('@'), "{rule:?}");
         }
         for rule in [ReadyRule::Message, ReadyRule::Started] {
-            assert_eq!(notify_variable(rule), None, "{rule:?}");
+            assert_eq!(notify_variable(rule, own(dir.path()), program()), None, "{rule:?}");
         }
+    }
+
+    /// A folder that is none, one with a path that is too long, and one that is not ours alone.
+    #[test]
+    fn without_room_for_a_file_the_socket_is_an_abstract_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let open = dir.path().join("open");
+        folder::make(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        for dir in [file, dir.path().join("x".repeat(100)), open] {
+            let address = notify_variable(ReadyRule::Notify, own(&dir), program()).unwrap();
+            assert!(address.starts_with('@'), "{address}");
+        }
+    }
+
+    /// Only root can run workers as somebody else; whose folder it is shows all the same.
+    #[test]
+    fn a_worker_of_another_user_has_its_file_where_that_can_reach_it() {
+        let nobody = Account::find("nobody", None).unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let visible = temp.path().join("visible");
+        let dirs =
+            NotifyDirs { own: Some(temp.path().join("own")), visible: Some(visible.clone()) };
+        let given = || {
+            let program = program().user(nobody.clone());
+            notify_variable(ReadyRule::Notify, dirs.clone(), program).unwrap()
+        };
+        // The folder above is this user's alone.
+        assert_eq!(given().starts_with('@'), !nobody.is_own());
+        fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        let reachable = if nobody.is_own() { temp.path().join("own") } else { visible };
+        assert_eq!(Path::new(&given()).parent(), Some(&*reachable));
     }
 
     /// A message that does not say what to do is of no use.

@@ -76,6 +76,7 @@ impl Newcomer {
     /// Goes on. To be called within the driver's runtime.
     pub(in crate::primary) fn take_over(self) -> Driver {
         let mut driver = ManuallyDrop::into_inner(self.driver);
+        driver.seats.own_notify_files();
         if let Some(pump) = driver.outlets.spawner.output() {
             self.pipes.into_iter().for_each(|pipes| pump.follow(pipes));
         }
@@ -152,7 +153,7 @@ impl Driver {
             _ => (None, None),
         };
         let notify = state.notify.map(|socket| descriptors.take(socket)).transpose()?;
-        let notify = notify.map(|socket| self.listen_for_readiness(worker, socket)).transpose()?;
+        let notify = notify.map(|socket| self.go_on_listening(worker, socket)).transpose()?;
         let unread = reading.map(|reading| self.unread(reading, descriptors)).transpose()?;
         let pidfd = descriptors.take(pidfd)?;
         let exit = exit_watch::watched(pidfd.as_fd())?;

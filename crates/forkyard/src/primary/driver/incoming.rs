@@ -9,6 +9,7 @@ use forkyard_core::{ConnectionId, Input, Query, Request, Stage, Verdict, WorkerI
 use forkyard_ipc::{
     AgentReport, PrimaryMessage, ServerQuery, SocketAnswer, SocketQuery, WorkerMessage,
 };
+use forkyard_sys::notify::NotifySocket;
 use forkyard_sys::process::Signal;
 use forkyard_sys::reactor::Watched;
 use tokio::io::Interest;
@@ -130,14 +131,28 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) fn listen_for_readiness(
+    fn listen_for_readiness(
         &self,
         worker: WorkerId,
-        socket: impl Into<OwnedFd>,
+        socket: NotifySocket,
     ) -> io::Result<NotifyWatch> {
-        let users = self.rolls.users().chain([forkyard_sys::process::own_user()]).collect();
         let outlets = (self.outlets.mail.clone(), self.rest.signal());
-        NotifyWatch::start(worker, socket.into(), users, outlets)
+        NotifyWatch::start(worker, socket, self.believed_users(), outlets)
+    }
+
+    /// Goes on listening where the image before did.
+    pub(super) fn go_on_listening(
+        &self,
+        worker: WorkerId,
+        socket: OwnedFd,
+    ) -> io::Result<NotifyWatch> {
+        let outlets = (self.outlets.mail.clone(), self.rest.signal());
+        NotifyWatch::resume(worker, socket, self.believed_users(), outlets)
+    }
+
+    /// Who may speak for a worker.
+    fn believed_users(&self) -> Vec<u32> {
+        self.rolls.users().chain([forkyard_sys::process::own_user()]).collect()
     }
 
     fn handle_message(&mut self, worker: WorkerId, message: WorkerMessage) {

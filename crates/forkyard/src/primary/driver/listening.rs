@@ -47,8 +47,8 @@ impl Driver {
 
     /// Has the core want it. "Any port" can be wanted several times.
     fn ask_for(&mut self, address: &ListenAddress) -> Result<(), BindError> {
-        let names = address.names();
-        let policy = self.policy_for([names[0].as_deref(), names[1].as_deref()]);
+        let [port_or_path, host] = &address.names;
+        let policy = self.policy_for([port_or_path.as_deref(), host.as_deref()]);
         let last = if address.endpoint.is_ephemeral() { u32::MAX } else { 0 };
         for index in 0..=last {
             let spec = ListenerSpec::new(address.endpoint.clone(), index);
@@ -66,7 +66,8 @@ impl Driver {
     pub(super) fn open_listener(&mut self, opening: &Opening) -> Result<ListenerInfo, i32> {
         let Opening { listener, spec, policy, backlog, access } = opening;
         let means = (*backlog, &*self.settings.inherited);
-        let wanted = (&spec.endpoint, *policy, *access);
+        let stand_in = self.settings.activated.stand_in(&spec.endpoint);
+        let wanted = (stand_in.as_ref().unwrap_or(&spec.endpoint), *policy, *access);
         let opened = self.listeners.open(*listener, wanted, means);
         match opened {
             Ok((info, dealing)) => {
