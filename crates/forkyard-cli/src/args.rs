@@ -6,8 +6,12 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
-use crate::commands::{Delete, List, Restart, Saved, Scale, Show, Signal, Start, Stop, Targets};
+use crate::commands::{
+    Check, Completions, Delete, List, Man, Restart, Saved, Scale, Show, Signal, Start, Stop,
+    Targets,
+};
 use crate::control::ControlRule;
+use crate::import::Import;
 use crate::logs::{Destination, LogRules, LogsOptions};
 use crate::settings::{App, Argument, Text, Workers};
 
@@ -61,6 +65,14 @@ pub(crate) enum Verb {
     Upgrade(Targets),
     /// Show what apps wrote and what happened to them
     Logs(LogsOptions),
+    /// Make a settings file of what PM2 was told, and say what it has not
+    Import(Import),
+    /// Say what a settings file would start, or what is wrong with it
+    Check(Check),
+    /// Print the lines by which a shell completes this command, names of apps included
+    Completions(Completions),
+    /// Print a manual page, or write all of them
+    Man(Man),
     /// Serve a page from Rust workers inside this binary, to see it work without Node
     Demo(Demo),
 }
@@ -82,8 +94,11 @@ impl Verb {
             Self::Reload(targets) | Self::Flush(targets) | Self::Upgrade(targets) => {
                 targets.log_format()
             }
+            Self::Import(import) if import.json => LogFormat::Json,
+            Self::Import(_) => LogFormat::Text,
             Self::Demo(demo) => demo.log_format,
-            Self::Logs(_) => LogFormat::Text,
+            Self::Check(check) => check.log_format(),
+            Self::Logs(_) | Self::Completions(_) | Self::Man(_) => LogFormat::Text,
         }
     }
 }

@@ -33,6 +33,12 @@ pub(crate) fn home_dir() -> Result<PathBuf, Failure> {
     Ok(dir)
 }
 
+/// The home folder, if it is there. Whoever only looks makes none.
+pub(crate) fn present() -> Option<PathBuf> {
+    let dir = candidate(own_user(), |name| env::var_os(name), env::home_dir);
+    dir.filter(|dir| matches!(folder::look(dir, Others::KeepOut), Ok(Standing::Ours)))
+}
+
 /// Where an app's log files are.
 pub(crate) fn log_dir(home: &Path, app: &str) -> PathBuf {
     let name = file_name(app);

@@ -56,7 +56,8 @@ impl Kept {
         Launch::of(Some(self.name.clone()), app, record.directory)
     }
 
-    fn present_settings(&self, record: &Record) -> Result<App, Failure> {
+    /// As its settings file has them now.
+    pub(crate) fn present_settings(&self, record: &Record) -> Result<App, Failure> {
         let Some(origin) = &record.origin else { return Ok(record.settings.clone()) };
         let found = file::read(&origin.file)?;
         let gone = || {

@@ -9,6 +9,7 @@ mod args;
 mod background;
 mod belongings;
 mod commands;
+mod completion;
 mod condition;
 mod console;
 mod control;
@@ -18,6 +19,7 @@ mod env_file;
 mod exit_code;
 mod find;
 mod home;
+mod import;
 mod interpreter;
 mod kept;
 mod kept_logs;
@@ -39,6 +41,7 @@ mod signals;
 mod sink;
 mod subject;
 mod terminal;
+mod triggers;
 mod units;
 mod upgrade;
 mod version;
@@ -55,6 +58,7 @@ use report::Reporter;
 use signals::HeldSignals;
 
 fn main() -> ExitCode {
+    completion::answer();
     // A worker of the demo is an ordinary program, and so is whoever only asks for something.
     if forkyard::is_worker() || !is_primary() {
         return command(None);
@@ -141,7 +145,11 @@ fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Save(options) => commands::save(options),
         Verb::Resurrect(options) => commands::resurrect(options),
         Verb::Upgrade(targets) => commands::upgrade(targets),
+        Verb::Import(options) => import::import(options),
         Verb::Logs(options) => kept_logs::show(options),
+        Verb::Check(options) => commands::check(options),
+        Verb::Completions(options) => commands::completions(options),
+        Verb::Man(options) => commands::man(options),
         Verb::Run(_) | Verb::Demo(_) => Ok(ExitCode::SUCCESS),
     }
 }

@@ -5,17 +5,24 @@ use std::process::ExitCode;
 use forkyard_control::types::UpgradeOutcome;
 
 use super::Targets;
+use super::renewal::Renewal;
 use crate::answers::{Answers, broken_off};
 use crate::apps::KnownApp;
 use crate::exit_code::Failure;
 use crate::report::shown;
 
-/// Has each app replace its workers by those of the next generation.
+/// Has each app replace its workers by those of the next generation. What of its settings file
+/// concerns the primary, it reads by executing itself again.
 pub(crate) fn reload(targets: &Targets) -> Result<ExitCode, Failure> {
     targets.each(async |app, answers| {
+        let renewal = Renewal::of(&app)?;
+        if renewal.as_ref().is_some_and(Renewal::needs_new_primary) {
+            upgrade_one(app.clone(), answers.clone()).await?;
+        }
         let outcome = app.running()?.reload(|update| answers.progress(update)).await;
         let outcome = outcome.map_err(|error| broken_off("failed to reload", &error))?;
-        answers.outcome("the reload", &outcome)
+        answers.outcome("the reload", &outcome)?;
+        renewal.map_or(Ok(()), |renewal| renewal.keep(&answers))
     })
 }
 

@@ -161,6 +161,7 @@ fn from_file(
         None => file::find(&directory::start()?)?,
     };
     let found = file::read(&path)?;
+    found.knows_environment(options.environment.as_deref())?;
     for warning in &found.warnings {
         tracing::warn!("{}", warning.as_text(&path).trim_end());
     }

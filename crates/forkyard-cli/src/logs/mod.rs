@@ -12,6 +12,7 @@
 
 mod compression;
 mod diary;
+mod emptying;
 mod file;
 mod files;
 mod housekeeping;
@@ -33,10 +34,9 @@ use std::sync::Arc;
 use forkyard::OutputSink;
 
 pub(crate) use diary::Diary;
+pub(crate) use emptying::empty;
 pub(crate) use line::LinePen;
 pub(crate) use read::{AppLogs, LogsOptions, show};
-#[cfg_attr(not(test), expect(unused_imports, reason = "`flush` will use it"))]
-pub(crate) use rotation::empty;
 pub(crate) use rules::{Destination, LogRules};
 pub(crate) use system::Priority;
 pub(crate) use trouble::{Notice, Tell};

@@ -74,6 +74,11 @@ impl Store {
         Ok(Self { home: home_dir()? })
     }
 
+    /// In this folder, which is there.
+    pub(crate) fn of(home: PathBuf) -> Self {
+        Self { home }
+    }
+
     #[cfg(test)]
     pub(crate) fn at(home: &Path) -> Self {
         Self { home: home.to_owned() }

@@ -14,6 +14,13 @@ pub(crate) struct Conflict {
 impl App {
     /// What does not go together.
     pub(crate) fn conflicts(&self) -> Vec<Conflict> {
-        self.ready.conflicts(!self.listen.is_empty())
+        let ready = self.ready.conflicts(!self.listen.is_empty());
+        ready.into_iter().chain(self.lonely_group()).collect()
+    }
+
+    fn lonely_group(&self) -> Option<Conflict> {
+        let why = "it takes a `user`, whose own group it is in place of";
+        let is_lonely = self.group.is_some() && self.user.is_none();
+        is_lonely.then_some(Conflict { setting: "group", why })
     }
 }

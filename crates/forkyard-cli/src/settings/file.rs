@@ -19,7 +19,7 @@ mod toml;
 mod tree;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -60,6 +60,26 @@ impl SettingsFile {
     pub(crate) fn in_order(&self) -> Vec<&str> {
         rules::in_order(&self.apps)
     }
+
+    /// Makes sure that some app has variables for the environment of that name, if one is chosen:
+    /// otherwise it is misspelt.
+    pub(crate) fn knows_environment(&self, name: Option<&str>) -> Result<(), Failure> {
+        let Some(name) = name else { return Ok(()) };
+        let all = self.apps.values().flat_map(|app| app.env.environments.keys());
+        let all: BTreeSet<_> = all.map(String::as_str).collect();
+        if all.contains(name) {
+            return Ok(());
+        }
+        let hint = match (suggest::nearest(name, all.iter().copied()), all.is_empty()) {
+            (Some(nearest), _) => format!("did you mean {nearest:?}?"),
+            (None, true) => "no app has any, as in [app.web.env.production]".to_owned(),
+            (None, false) => {
+                format!("there are {}", all.into_iter().collect::<Vec<_>>().join(", "))
+            }
+        };
+        let file = self.path.display();
+        Err(Failure::usage(format!("there is no environment {name:?} in {file}; {hint}")))
+    }
 }
 
 /// Why there are no settings.
@@ -77,12 +97,19 @@ pub(crate) enum FileError {
 
 impl FileError {
     /// What is wrong with the file, in the order of its lines.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for `check`"))]
     pub(crate) fn findings(&self) -> &[Finding] {
         match self {
             Self::Wrong { findings, .. } => findings,
             _ => &[],
         }
+    }
+
+    /// As people read it, in colour.
+    pub(crate) fn as_text(&self) -> String {
+        let Self::Wrong { file, findings } = self else { return format!("{self}\n") };
+        let heading = format!("forkyard: failed to use the settings in {}\n", file.display());
+        let findings = findings.iter().map(|finding| format!("\n{}", finding.as_text(file)));
+        heading + &findings.collect::<String>()
     }
 }
 
@@ -106,7 +133,10 @@ impl fmt::Display for FileError {
             }
             Self::Wrong { file, findings } => {
                 writeln!(f, "failed to use the settings in {}", file.display())?;
-                findings.iter().try_for_each(|finding| write!(f, "\n{}", finding.as_text(file)))
+                findings.iter().try_for_each(|finding| {
+                    let text = finding.as_text(file);
+                    write!(f, "\n{}", anstream::adapter::strip_str(&text))
+                })
             }
         }
     }

@@ -10,7 +10,29 @@
 //!
 //! What nobody has said is absent (`None`, or an empty list); what holds then is decided where the
 //! setting is used, once.
+//!
+//! # A new table of settings
+//!
+//! For a part of the program with rules of its own (`watch/rules.rs`: a plain type with `Default`,
+//! which knows nothing of flags and files):
+//!
+//! 1. `settings/watch.rs` with one type, as `restart.rs` has it: `Args`, `Serialize`,
+//!    `Deserialize`, `JsonSchema`, `Default`, `PartialEq`, and `#[serde(default,
+//!    deny_unknown_fields)]`. Every field is `Option` or `Vec` (or `bool`, if it is false by default)
+//!    and private. What is written as text (times, sizes, addresses) is `Text<T>`, with `FromText`
+//!    for `T`; what may be one or many is a `Vec` with `one_or_many` and `OneOrMany`.
+//! 2. The field's name is its key in files, below the table's: short (`delay` in `restart`). The
+//!    flag has the long name (`long = "restart-delay"`), and so has the argument's `id` where two
+//!    tables have a field of one name. The doc comment is the help and what editors show.
+//! 3. `fn rules(&self) -> WatchRules`, which says what holds by default.
+//! 4. What does not go together is a `conflicts_with` or `requires` for flags, and for files the
+//!    same in a `conflicts()` that `conflict.rs` calls.
+//! 5. A field of [`App`] with `#[command(flatten)]`, and a line for each setting in `change.rs`: what
+//!    a change of it takes.
+//! 6. `FORKYARD_UPDATE=1 cargo nextest run -p forkyard-cli settings` writes the schema and the table
+//!    in `docs/settings.md`.
 
+pub(crate) mod change;
 mod conflict;
 mod drain;
 mod env;
@@ -18,13 +40,14 @@ pub(crate) mod file;
 mod limits;
 mod list;
 mod ready;
+#[cfg(test)]
+mod reference;
 mod restart;
 mod roll;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
 pub(crate) mod schema;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users are yet to come"))]
 pub(crate) mod secrets;
 mod text;
+mod triggers;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -45,6 +68,8 @@ pub(crate) use ready::Ready;
 pub(crate) use restart::Restart;
 pub(crate) use roll::Roll;
 pub(crate) use text::{Argument, FromText, Text, Workers};
+
+use crate::triggers::{Glob, Schedule, Zone};
 
 /// What one app is and how it is run.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -181,6 +206,29 @@ pub(crate) struct App {
     #[command(flatten)]
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) roll: Roll,
+
+    /// Reload when one of these files changes: a glob from the workers' directory on, as in
+    /// `src/**`; `!` before it for what does not count (may be repeated)
+    #[arg(long, value_name = "GLOB")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Text<Glob>>")]
+    pub(crate) watch: Vec<Text<Glob>>,
+
+    /// How long nothing must have changed before `watch` reloads [default: 300ms]
+    #[arg(long, value_name = "TIME", requires = "watch")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) watch_quiet: Option<Text<Duration>>,
+
+    /// Reload at these times, as cron has them: `0 4 * * *` (may be repeated)
+    #[arg(long, value_name = "CRON")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Text<Schedule>>")]
+    pub(crate) schedule: Vec<Text<Schedule>>,
+
+    /// The time zone of the schedule, as in Europe/Berlin [default: the system's]
+    #[arg(long, value_name = "TZ", requires = "schedule")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) time_zone: Option<Text<Zone>>,
 
     /// Apps of the same file that have to be ready before this one is started
     #[arg(skip)]

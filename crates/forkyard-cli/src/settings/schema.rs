@@ -54,7 +54,8 @@ fn collect(whole: &Value, part: &Value, prefix: &str, found: &mut Vec<String>) {
     }
 }
 
-fn resolved<'a>(whole: &'a Value, property: &'a Value) -> &'a Value {
+/// What a property is, where the schema has it under a name.
+pub(super) fn resolved<'a>(whole: &'a Value, property: &'a Value) -> &'a Value {
     let reference = property["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
     reference.and_then(|pointer| whole.pointer(pointer)).unwrap_or(property)
 }

@@ -96,7 +96,7 @@ impl<T: FromText> JsonSchema for Text<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "examples": [T::EXAMPLE] })
+        json_schema!({ "type": ["string", "number"], "examples": [T::EXAMPLE] })
     }
 }
 
@@ -268,7 +268,7 @@ impl JsonSchema for Argument {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"] })
+        json_schema!({ "type": ["string", "number"] })
     }
 }
 

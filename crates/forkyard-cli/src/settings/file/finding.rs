@@ -47,7 +47,6 @@ impl Finding {
     }
 
     /// As machines read it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for `check`"))]
     pub(crate) fn as_json(&self) -> Value {
         let Mistake { setting, what, why, help, .. } = &self.mistake;
         let place = self.place.as_ref();

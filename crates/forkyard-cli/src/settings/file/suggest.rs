@@ -28,7 +28,11 @@ const OTHER_NAMES: [(&str, &str); 14] = [
 /// The most alike of some words.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = plain(word);
-    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(&word, known);
+    let is_begun = |known: &str| word.len() > 2 && known.starts_with(&word);
+    let likeness = |known: &str| match is_begun(known) {
+        true => 1.0,
+        false => strsim::normalized_damerau_levenshtein(&word, known),
+    };
     let known = known.into_iter().map(|known| (likeness(known), known));
     let nearest = known.max_by(|a, b| a.0.total_cmp(&b.0));
     nearest.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, known)| known)
@@ -84,5 +88,6 @@ mod tests {
         assert_eq!(nearest("worker", known), Some("workers"));
         assert_eq!(nearest("Listen", known), Some("listen"));
         assert_eq!(nearest("colour", known), None);
+        assert_eq!(nearest("prod", ["staging", "production"]), Some("production"));
     }
 }

@@ -127,7 +127,7 @@ args = 3.5
 
 [app.jobs]
 program = "jobs.js"
-colour = "red"
+roll.colour = "red"
 "#
     ));
 }
@@ -224,6 +224,7 @@ listen = 8000
 ready = { check = "/", wait_ready = true, rule = "started" }
 [app.jobs]
 program = "a"
+group = "www"
 [app.jobs.ready]
 check_timeout = "1s"
 "#
