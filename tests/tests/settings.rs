@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+use std::fs;
 use std::process::Command;
 
 use forkyard_tests::{Answer, Yard};
@@ -146,6 +147,9 @@ fn shells_complete_names_of_apps_and_groups() {
     let targets = completed(&yard, &["start", "w"]);
     assert!(targets.contains(&"web.js".to_owned()) && targets.contains(&"web".to_owned()));
     assert!(completed(&yard, &["rel"]).contains(&"reload".to_owned()));
+    // As one in the foreground, which has a socket and no record.
+    fs::remove_file(yard.home().join("apps/web.json")).unwrap();
+    assert_eq!(completed(&yard, &["stop", "w"]), ["web", "worker"]);
 }
 
 #[test]
