@@ -223,7 +223,7 @@ fn the_last_lines_are_shown() {
     assert_eq!(texts, [&long(98), &long(99), "the last of stdout"]);
     let failed = logs(home.path()).flag("--grep").program("app failed").finish();
     let lines = failed.assert_code(0).lines(Stream::Stdout);
-    assert!(lines.len() >= 1 && lines.iter().all(|line| line.contains("forkyard/")), "{lines:?}");
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.contains("forkyard/")), "{lines:?}");
     let json = logs(home.path()).flag("--err").flag("--json").program("shop").finish();
     let last = json.events.last().expect("lines");
     assert_eq!((last.text("app"), last.text("line")), ("shop", "the last of stderr"));

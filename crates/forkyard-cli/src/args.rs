@@ -11,6 +11,7 @@ use crate::commands::{
     Targets,
 };
 use crate::control::ControlRule;
+use crate::import::Import;
 use crate::logs::{Destination, LogRules, LogsOptions};
 use crate::settings::{App, Argument, Text, Workers};
 
@@ -64,6 +65,8 @@ pub(crate) enum Verb {
     Upgrade(Targets),
     /// Show what apps wrote and what happened to them
     Logs(LogsOptions),
+    /// Make a settings file of what PM2 was told, and say what it has not
+    Import(Import),
     /// Say what a settings file would start, or what is wrong with it
     Check(Check),
     /// Print the lines by which a shell completes this command, names of apps included
@@ -91,6 +94,8 @@ impl Verb {
             Self::Reload(targets) | Self::Flush(targets) | Self::Upgrade(targets) => {
                 targets.log_format()
             }
+            Self::Import(import) if import.json => LogFormat::Json,
+            Self::Import(_) => LogFormat::Text,
             Self::Demo(demo) => demo.log_format,
             Self::Check(check) => check.log_format(),
             Self::Logs(_) | Self::Completions(_) | Self::Man(_) => LogFormat::Text,

@@ -19,6 +19,7 @@ use crate::report::{Opening, Reporter};
 use crate::run::{Desk, Staff, serve};
 use crate::signals::HeldSignals;
 use crate::sink::Printer;
+use crate::triggers::Triggers;
 
 /// Runs the primary.
 pub(crate) fn demo(
@@ -48,6 +49,7 @@ pub(crate) fn demo(
         limits: Limits::default(),
         control: Control::of(&opening.app, ControlRule::Serve, reporter),
         belongings: Box::new(Plain::default()),
+        triggers: Triggers::none(),
     };
     let ended = serve(builder, Some(staff), signals, &opening, desk)?;
     Ok(ExitCode::from(ended.code))

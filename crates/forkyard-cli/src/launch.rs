@@ -76,11 +76,15 @@ impl Launch {
         &self.name
     }
 
+    /// The workers' directory, symlinks unresolved.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.start.join(self.app.cwd.as_deref().unwrap_or(Path::new("")))
+    }
+
     /// Looks everything up as it is now: directory, program, environment files, number of
     /// workers. Reads files, and may ask an interpreter for its version.
     pub(crate) fn plan(&self) -> Result<Plan, Failure> {
-        let cwd = self.start.join(self.app.cwd.as_deref().unwrap_or(Path::new("")));
-        let cwd = directory::resolve(&cwd)?;
+        let cwd = directory::resolve(&self.directory())?;
         let variables = self.variables()?;
         let workers = self.workers(&variables)?;
         let program = self.command(&cwd)?.args(&self.app.args).cwd(cwd);

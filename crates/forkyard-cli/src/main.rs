@@ -19,6 +19,7 @@ mod env_file;
 mod exit_code;
 mod find;
 mod home;
+mod import;
 mod interpreter;
 mod kept;
 mod kept_logs;
@@ -40,6 +41,7 @@ mod signals;
 mod sink;
 mod subject;
 mod terminal;
+mod triggers;
 mod units;
 mod upgrade;
 mod version;
@@ -143,6 +145,7 @@ fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Save(options) => commands::save(options),
         Verb::Resurrect(options) => commands::resurrect(options),
         Verb::Upgrade(targets) => commands::upgrade(targets),
+        Verb::Import(options) => import::import(options),
         Verb::Logs(options) => kept_logs::show(options),
         Verb::Check(options) => commands::check(options),
         Verb::Completions(options) => commands::completions(options),

@@ -3,6 +3,7 @@
 mod describe;
 mod limits;
 mod roll;
+mod triggers;
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -13,6 +14,7 @@ use anstyle::{AnsiColor, Style};
 use forkyard::{Event, Outcome, Policy, RollStep, Stage, WorkerInfo};
 use forkyard_control::server::Feed;
 use forkyard_control::types::{AppEvent, Update};
+use jiff::Zoned;
 use serde_json::{Map, Value, json};
 
 use crate::args::LogFormat;
@@ -20,6 +22,7 @@ use crate::console::{self, Console};
 use crate::exit_code::Failure;
 use crate::limits::ByteSize;
 use crate::logs::{Diary, Notice, Priority};
+use crate::triggers::{Cause, Schedule, Watched};
 pub(crate) use describe::given_up;
 use describe::{counted, describe};
 pub(crate) use roll::{describe_failure, shown, with_tail};
@@ -228,6 +231,26 @@ impl Reporter {
     /// A worker was killed, because all workers together use more memory than they may.
     pub(crate) fn memory_exhausted(&self, info: WorkerInfo) {
         self.print(&limits::memory_exhausted(info));
+    }
+
+    /// The app reloads by itself.
+    pub(crate) fn reload_wanted(&self, cause: &Cause) {
+        self.print(&triggers::wanted(cause));
+    }
+
+    /// When the app reloads next by the clock.
+    pub(crate) fn reload_scheduled(&self, at: &Zoned, schedule: &Schedule) {
+        self.print(&triggers::scheduled(at, schedule));
+    }
+
+    /// It was time for a reload, too long ago.
+    pub(crate) fn reload_missed(&self, at: &Zoned, schedule: &Schedule) {
+        self.print(&triggers::missed(at, schedule));
+    }
+
+    /// So much is watched.
+    pub(crate) fn watching(&self, watched: Watched) {
+        self.print(&triggers::watching(watched));
     }
 
     /// Something went wrong that does not keep the app from running.

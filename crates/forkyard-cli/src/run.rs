@@ -24,6 +24,7 @@ use crate::report::{Opening, Reporter};
 use crate::settings::App;
 use crate::signals::{HeldSignals, Signals};
 use crate::subject::Subject;
+use crate::triggers::Triggers;
 use crate::watch::{Ended, watch};
 
 /// How long whoever asked twice to stop waits for readers of the output.
@@ -74,6 +75,7 @@ fn run_launch(
     };
     let (planned, house) = (subject.clone(), group.clone());
     let source: Source = Arc::new(move || Ok(planned.launch()?.plan()?.housed(&house)));
+    let triggers = Triggers::new(app.trigger_rules(), launch.directory());
     let rule = ReloadRule { surge: app.roll.surge(), second: app.roll.second_reload() };
     let listen: Vec<_> = app.listen.iter().map(|address| address.value.clone()).collect();
     let (listen, spares) = (&*listen, app.roll.spares());
@@ -90,6 +92,7 @@ fn run_launch(
         limits: Limits::new(&limits, group),
         control: Control::of(&opening.app, run.control_rule(), reporter),
         belongings: Box::new(Plain::of(app.clone())),
+        triggers,
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -151,6 +154,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) control: Control,
     pub(crate) limits: Limits,
     pub(crate) belongings: Box<dyn Belongings>,
+    pub(crate) triggers: Triggers,
 }
 
 /// Starts the primary and its workers, reports what happens, and obeys signals. Without a staff

@@ -15,6 +15,7 @@ use crate::report::Reporter;
 use crate::run::Desk;
 use crate::scale::Scaling;
 use crate::signals::{self, Instruction, Signals};
+use crate::triggers::Cause;
 use crate::upgrade::Upgrade;
 
 /// How long the command's own lines may take to be written before an upgrade. The primary
@@ -39,6 +40,7 @@ pub(crate) async fn watch(
     desk: &mut Desk<'_>,
 ) -> Result<Ended, Failure> {
     let (handle, keys) = (cluster.handle(), read_keys(desk.reporter));
+    desk.triggers.start(desk.reporter);
     let watch = Watch {
         handle,
         desk,
@@ -88,6 +90,9 @@ impl Watch<'_, '_> {
                 prepared = self.desk.reloads.prepared(), if goes_on => {
                     self.desk.reloads.begin(prepared, &self.handle, self.desk.reporter).await;
                 }
+                cause = self.desk.triggers.next(self.desk.reporter), if goes_on => {
+                    self.reload_because(&cause);
+                }
                 () = self.desk.limits.due(), if goes_on => {
                     self.desk.limits.look(&self.handle, self.desk.reporter).await;
                 }
@@ -114,9 +119,20 @@ impl Watch<'_, '_> {
         self.scaling.event(event);
         match event {
             // The next image is to find the terminal as this one did.
-            Event::Upgrading => self.keys = None,
             Event::Failed { stderr_tail, .. } => self.stderr_tail.clone_from(stderr_tail),
-            Event::UpgradeFailed { .. } if self.keys.is_none() => self.keys = read_keys(reporter),
+            Event::Upgrading => {
+                self.keys = None;
+                // The next image finds it waiting.
+                if let Some(cause) = self.desk.triggers.rest() {
+                    self.reload_because(&cause);
+                }
+            }
+            Event::UpgradeFailed { .. } => {
+                self.desk.triggers.start(reporter);
+                if self.keys.is_none() {
+                    self.keys = read_keys(reporter);
+                }
+            }
             Event::Exited { .. } if signals.is_init() => {
                 reap_after_worker(&self.handle, reporter).await;
             }
@@ -189,6 +205,11 @@ impl Watch<'_, '_> {
 
     fn roll(&mut self, wanted: Wanted, watcher: Option<Watcher>) {
         self.desk.reloads.wanted(wanted, watcher, self.desk.reporter);
+    }
+
+    fn reload_because(&mut self, cause: &Cause) {
+        self.desk.reporter.reload_wanted(cause);
+        self.roll(Wanted::Reload, None);
     }
 
     async fn scale(&mut self, workers: NonZeroU32, watcher: Watcher) {

@@ -24,7 +24,7 @@ pub(crate) enum Needs {
 ///
 /// The next image of a primary reads its settings anew, and takes over listeners and channels as
 /// they are. What is theirs takes a restart.
-const NEEDS: [(&str, Needs); 33] = [
+const NEEDS: &[(&str, Needs)] = &[
     // What a worker is started from is found out for each generation.
     ("program", Needs::Roll),
     ("args", Needs::Roll),
@@ -52,6 +52,10 @@ const NEEDS: [(&str, Needs); 33] = [
     ("roll.surge", Needs::NewPrimary),
     ("roll.second", Needs::NewPrimary),
     ("limits.memory", Needs::NewPrimary),
+    ("watch", Needs::NewPrimary),
+    ("watch_quiet", Needs::NewPrimary),
+    ("schedule", Needs::NewPrimary),
+    ("time_zone", Needs::NewPrimary),
     // What listeners, channels and waiting workers are.
     ("policy", Needs::Restart),
     ("listen", Needs::Restart),

@@ -47,6 +47,7 @@ mod roll;
 pub(crate) mod schema;
 pub(crate) mod secrets;
 mod text;
+mod triggers;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,8 @@ pub(crate) use ready::Ready;
 pub(crate) use restart::Restart;
 pub(crate) use roll::Roll;
 pub(crate) use text::{Argument, FromText, Text, Workers};
+
+use crate::triggers::{Glob, Schedule, Zone};
 
 /// What one app is and how it is run.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -203,6 +206,29 @@ pub(crate) struct App {
     #[command(flatten)]
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) roll: Roll,
+
+    /// Reload when one of these files changes: a glob from the workers' directory on, as in
+    /// `src/**`; `!` before it for what does not count (may be repeated)
+    #[arg(long, value_name = "GLOB")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Text<Glob>>")]
+    pub(crate) watch: Vec<Text<Glob>>,
+
+    /// How long nothing must have changed before `watch` reloads [default: 300ms]
+    #[arg(long, value_name = "TIME", requires = "watch")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) watch_quiet: Option<Text<Duration>>,
+
+    /// Reload at these times, as cron has them: `0 4 * * *` (may be repeated)
+    #[arg(long, value_name = "CRON")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Text<Schedule>>")]
+    pub(crate) schedule: Vec<Text<Schedule>>,
+
+    /// The time zone of the schedule, as in Europe/Berlin [default: the system's]
+    #[arg(long, value_name = "TZ", requires = "schedule")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) time_zone: Option<Text<Zone>>,
 
     /// Apps of the same file that have to be ready before this one is started
     #[arg(skip)]
