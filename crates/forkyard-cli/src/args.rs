@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
 use crate::commands::{
-    Check, Completions, Delete, Env, List, Man, Restart, Saved, Scale, Show, Signal, Start, Startup,
-    Stop, Targets, Unstartup,
+    Check, Completions, Delete, Env, List, Man, Restart, Saved, Scale, Show, Signal, Start,
+    Startup, Stop, Targets, Unstartup,
 };
 use crate::control::ControlRule;
 use crate::import::Import;

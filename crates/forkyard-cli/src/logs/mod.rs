@@ -12,6 +12,7 @@
 
 mod compression;
 mod diary;
+mod emptying;
 mod file;
 mod files;
 mod housekeeping;
@@ -33,9 +34,9 @@ use std::sync::Arc;
 use forkyard::OutputSink;
 
 pub(crate) use diary::Diary;
+pub(crate) use emptying::{Emptied, empty};
 pub(crate) use line::LinePen;
 pub(crate) use read::{AppLogs, LogsOptions, show};
-pub(crate) use rotation::{Emptied, empty};
 pub(crate) use rules::{Compression, Destination, LogRules};
 pub(crate) use system::Priority;
 pub(crate) use trouble::{Notice, Tell};

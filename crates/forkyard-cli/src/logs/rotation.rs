@@ -136,56 +136,6 @@ pub(super) fn rotate(kind: LogKind, folder: &Path, now: SystemTime) -> io::Resul
     fs::rename(kind.path(folder), folder.join(name))
 }
 
-/// What was in log files that are empty, or gone, now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Emptied {
-    pub(crate) files: Vec<PathBuf>,
-    pub(crate) bytes: u64,
-}
-
-/// Empties the logs in a folder, also while they are written: what is written from then on is the
-/// beginning of a file. Rotated ones are removed.
-///
-/// # Errors
-///
-/// The first one; the other files are emptied all the same.
-pub(crate) fn empty(folder: &Path) -> io::Result<Emptied> {
-    let mut emptying = Emptying { emptied: Emptied::default(), result: Ok(()) };
-    for rotated in rotated(folder)? {
-        emptying.file(&rotated.path, |path| fs::remove_file(path));
-        if rotated.packing == Packing::Gzip {
-            // What it is being made of.
-            emptying.file(&rotated.path.with_extension(""), |path| fs::remove_file(path));
-        }
-    }
-    for kind in LogKind::ALL {
-        emptying.file(&kind.path(folder), super::file::truncate);
-    }
-    emptying.result.map(|()| emptying.emptied)
-}
-
-struct Emptying {
-    emptied: Emptied,
-    result: io::Result<()>,
-}
-
-impl Emptying {
-    /// One that is not there needs nothing.
-    fn file(&mut self, path: &Path, empty: impl FnOnce(&Path) -> io::Result<()>) {
-        let Ok(found) = fs::symlink_metadata(path) else { return };
-        match empty(path) {
-            Ok(()) => {
-                self.emptied.files.push(path.to_owned());
-                self.emptied.bytes += found.len();
-            }
-            Err(error) if error.kind() != io::ErrorKind::NotFound && self.result.is_ok() => {
-                self.result = Err(error);
-            }
-            Err(_) => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,13 +180,6 @@ mod tests {
         }
         let found = [ours[1], ours[0]];
         assert_eq!(names(temp.path()), found);
-        let emptied = empty(temp.path()).unwrap();
-        assert_eq!((emptied.files.len(), emptied.bytes), (3, 12));
-        assert!(names(temp.path()).is_empty());
-        for name in others {
-            let length = fs::metadata(temp.path().join(name)).unwrap().len();
-            assert_eq!(length, if name == "out.log" { 0 } else { 4 }, "{name}");
-        }
     }
 
     #[test]
@@ -247,7 +190,5 @@ mod tests {
             fs::write(temp.path().join(name), "").unwrap();
         }
         assert_eq!(names(temp.path()), [format!("{plain}.gz")]);
-        empty(temp.path()).unwrap();
-        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 }
