@@ -347,9 +347,16 @@ mod tests {
         Program::new("/bin/true")
     }
 
+    /// A folder of this user's alone, whatever the umask says.
+    fn private_dir() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        dir
+    }
+
     #[test]
     fn a_worker_has_a_notification_socket_where_the_ready_rule_looks_at_it() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = private_dir();
         for rule in [ReadyRule::Listening, ReadyRule::Notify] {
             let in_folder = notify_variable(rule, own(dir.path()), program()).unwrap();
             assert_eq!(Path::new(&in_folder).parent(), Some(dir.path()), "{rule:?}");
@@ -364,7 +371,7 @@ mod tests {
     /// A folder that is none, one with a path that is too long, and one that is not ours alone.
     #[test]
     fn without_room_for_a_file_the_socket_is_an_abstract_one() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = private_dir();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let open = dir.path().join("open");
@@ -380,7 +387,7 @@ mod tests {
     #[test]
     fn a_worker_of_another_user_has_its_file_where_that_can_reach_it() {
         let nobody = Account::find("nobody", None).unwrap();
-        let temp = tempfile::tempdir().unwrap();
+        let temp = private_dir();
         let visible = temp.path().join("visible");
         let dirs =
             NotifyDirs { own: Some(temp.path().join("own")), visible: Some(visible.clone()) };
