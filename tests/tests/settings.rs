@@ -110,7 +110,7 @@ fn what_has_changed_is_told_and_holds_after_a_reload() {
     yard.write("forkyard.toml", &changed);
     let primary = yard.primary("web");
     let reloaded = yard.done(&["reload", "web"]);
-    reloaded.assert(0, &["the primary", "reload finished", "roll.spares is as before"]);
+    reloaded.assert(0, &["primary ", "reload finished", "roll.spares is as before"]);
     assert_eq!(yard.primary("web"), primary);
     assert_eq!(yard.workers("web").len(), 1);
     let left = json(&yard.ask(&["check", "--diff", "--json"]));
