@@ -151,6 +151,18 @@ pub(crate) fn request(path: &str, reuse: Reuse) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{close}\r\n")
 }
 
+/// Asks for what takes long, and returns what the answer says.
+pub(crate) fn ask_patiently(port: u16, path: &str, limit: Duration) -> Result<String, Failure> {
+    let mut stream = connect(port)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(request(path, Reuse::Close).as_bytes())?;
+    let mut bytes = Vec::new();
+    // The server closes the connection behind its answer.
+    stream.take(LONGEST_ANSWER as u64).read_to_end(&mut bytes)?;
+    let reply = Reply::parse(&bytes)?.ok_or(Failure::Reset)?;
+    Ok(reply.body)
+}
+
 fn read_reply(stream: &mut TcpStream, began: Instant) -> Result<Reply, Failure> {
     let mut bytes = [0; LONGEST_ANSWER];
     let mut filled = 0;

@@ -1,12 +1,12 @@
 //! Forkyard measured against its peers.
 //!
-//! There are three benchmarks: [`connections`], what a primary costs, [`dispatch`], how
-//! connections reach workers, and [`reload`], what clients notice of reloads and crashes. In
-//! all of them the contestants take turns, round after round, so that whatever else the
+//! There are four benchmarks: [`connections`], what a primary costs, [`dispatch`], how
+//! connections reach workers, [`reload`], what clients notice of reloads and crashes, and
+//! [`manager`], what it costs to have apps managed. In all of them the contestants take turns, round after round, so that whatever else the
 //! machine does meets them alike. Beside them stands [`simulate`], which compares policies in
 //! virtual time.
 //!
-//! The three use [`tools`], which gets what is needed, [`program`], which runs a program and
+//! The four use [`tools`], which gets what is needed, [`program`], which runs a program and
 //! ends it, [`spread`], which sums up, and [`table`]. Nothing that was started is left
 //! behind, also after a failure or Ctrl-C: [`interrupt`] and [`orphans`] see to that.
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@ mod connections;
 mod debian;
 mod dispatch;
 mod interrupt;
+mod manager;
 mod origin;
 mod orphans;
 mod pm2;
@@ -50,6 +51,7 @@ struct Args {
 enum Benchmark {
     Connections(connections::Args),
     Dispatch(dispatch::Args),
+    Manager(manager::Args),
     Reload(reload::Args),
     Simulate(simulate::Args),
 }
@@ -62,6 +64,7 @@ fn main() -> Result<()> {
     let outcome = match benchmark {
         Benchmark::Connections(args) => connections::run(&args),
         Benchmark::Dispatch(args) => dispatch::run(&args),
+        Benchmark::Manager(args) => manager::run(&args),
         Benchmark::Reload(args) => reload::run(&args),
         Benchmark::Simulate(args) => simulate::run(&args),
     };

@@ -1,4 +1,4 @@
-//! PM2, with a daemon and a home folder of its own for each app, both gone afterwards.
+//! PM2, with a daemon and a home folder of its own for each measurement, both gone afterwards.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(crate) struct Pm2Files {
     script: PathBuf,
 }
 
-/// A daemon that runs one app.
+/// A daemon and its apps.
 #[derive(Debug)]
 pub(crate) struct Pm2 {
     files: Pm2Files,
@@ -62,11 +62,16 @@ impl Pm2Files {
 }
 
 impl Pm2 {
+    /// So far without a daemon: the first command starts it.
+    pub(crate) fn without_apps(files: &Pm2Files) -> Result<Self> {
+        let home = TempDir::with_prefix("pm2-").context("failed to make a folder for PM2")?;
+        Ok(Self { files: files.clone(), home, is_ended: false })
+    }
+
     /// Starts a daemon and has it run a program, which learns its port from `PORT`.
     pub(crate) fn start(files: &Pm2Files, program: &Path, port: u16, workers: u16) -> Result<Self> {
-        let home = TempDir::with_prefix("pm2-").context("failed to make a folder for PM2")?;
         // From here on there may be a daemon, whatever becomes of the command.
-        let pm2 = Self { files: files.clone(), home, is_ended: false };
+        let pm2 = Self::without_apps(files)?;
         let mut command = pm2.command()?;
         command.arg("start").arg(program);
         command.args(["-i", &workers.to_string()]).env("PORT", port.to_string());
@@ -104,8 +109,13 @@ impl Pm2 {
         Ok(())
     }
 
-    fn command(&self) -> Result<Command> {
+    /// One of its commands, with its home folder.
+    pub(crate) fn command(&self) -> Result<Command> {
         self.files.command(self.home.path())
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// The process id of the daemon, which has started.

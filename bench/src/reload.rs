@@ -8,7 +8,7 @@
 mod contestant;
 mod crash;
 mod load;
-mod probe;
+pub(crate) mod probe;
 mod report;
 mod results;
 mod roll;

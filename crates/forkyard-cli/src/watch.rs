@@ -10,6 +10,7 @@ use forkyard_control::types;
 use crate::boot::{Boot, Pulse, Watchdog};
 use crate::control::signal;
 use crate::exit_code::{Failure, number_of};
+use crate::footprint::Footprint;
 use crate::keys::{Key, Keys};
 use crate::reload::{REMINDER, Reloads, Seats, Wanted};
 use crate::report::Reporter;
@@ -47,6 +48,7 @@ pub(crate) async fn watch(
         desk,
         upgrade: Upgrade::default(),
         scaling: Scaling::default(),
+        footprint: Footprint::default(),
         keys,
         next_stop: Stage::Disconnect,
         stderr_tail: Vec::new(),
@@ -60,6 +62,7 @@ struct Watch<'a, 'd> {
     desk: &'a mut Desk<'d>,
     upgrade: Upgrade,
     scaling: Scaling,
+    footprint: Footprint,
     keys: Option<Keys>,
     /// How the next signal to stop is meant.
     next_stop: Stage,
@@ -102,7 +105,10 @@ impl Watch<'_, '_> {
                 () = delay.over(), if goes_on => self.stop().await,
                 () = herald.catch_up() => {}
                 pulse = pulse(watchdog.as_mut(), &self.handle) => self.feel(pulse),
-                _ = reminder.tick() => self.desk.reloads.remind(self.desk.reporter),
+                _ = reminder.tick() => {
+                    self.desk.reloads.remind(self.desk.reporter);
+                    self.footprint.tick();
+                }
             }
         }
     }
@@ -118,6 +124,7 @@ impl Watch<'_, '_> {
 
     async fn happened(&mut self, event: &Event, signals: &Signals) {
         let reporter = self.desk.reporter;
+        self.footprint.grow();
         reporter.event(event);
         self.desk.limits.event(event, reporter);
         self.desk.boot.herald.take_note(event, &self.handle).await;
@@ -183,6 +190,7 @@ impl Watch<'_, '_> {
     }
 
     async fn grant(&mut self, wish: Wish) {
+        self.footprint.grow();
         match wish {
             Wish::Status(answer) => {
                 let shown = self.desk.reloads.shown();

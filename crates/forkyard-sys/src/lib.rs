@@ -20,6 +20,7 @@
 //! | [`channel`] | the socket between primary and worker, and descriptors passed over it |
 //! | [`clock`] | a clock that two processes can compare |
 //! | [`folder`] | folders of this user's own |
+//! | [`footprint`] | memory that this process can do without |
 //! | [`image`] | replacing the program of this process |
 //! | [`process`] | starting, signalling, watching and reaping processes |
 //! | [`reactor`] | having tokio watch a descriptor |
@@ -35,6 +36,7 @@ pub mod cgroup;
 pub mod channel;
 pub mod clock;
 pub mod folder;
+pub mod footprint;
 pub mod image;
 pub mod inherited;
 pub mod memory;

@@ -6,6 +6,7 @@ mod handle;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 
 use forkyard_core::{SlotId, Stage};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -36,7 +37,7 @@ pub enum Origin {
 /// Events as they come, and what has become of them.
 #[derive(Debug)]
 struct Watching {
-    events: broadcast::Receiver<Event>,
+    events: broadcast::Receiver<Arc<Event>>,
     /// How many have been returned or lost. When the next one is asked for they have been
     /// handled.
     returned: u64,
@@ -51,12 +52,12 @@ impl Watching {
             match self.events.recv().await {
                 Ok(event) => {
                     self.returned += 1;
-                    match event {
+                    match &*event {
                         Event::Upgrading => self.told = Some(0),
                         Event::UpgradeFailed { .. } => self.told = None,
                         _ => {}
                     }
-                    return Some(event);
+                    return Some(Arc::unwrap_or_clone(event));
                 }
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     self.returned += missed;

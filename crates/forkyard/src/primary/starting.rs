@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use tokio::runtime::{Handle, Runtime};
@@ -36,7 +37,7 @@ const EVENTS: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct PrimaryHandle {
     pub(crate) mail: mpsc::Sender<Mail>,
-    pub(crate) events: broadcast::Receiver<Event>,
+    pub(crate) events: broadcast::Receiver<Arc<Event>>,
     pub(crate) tap: MessageTap,
     /// The end of the output thread, if there is one.
     pub(crate) drained: Option<Drained>,
