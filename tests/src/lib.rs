@@ -13,8 +13,10 @@
 pub mod cgroups;
 pub mod client;
 pub mod command;
+pub mod control;
 pub mod events;
 mod http2;
+pub mod kept;
 pub mod load;
 pub mod manager;
 pub mod on_disk;
@@ -31,11 +33,13 @@ mod unread;
 pub mod waiting;
 pub mod watching;
 pub mod websocket;
+pub mod yard;
 
 pub use command::{Ended, Forkyard, Launch};
 pub use events::{Event, Stream};
 pub use on_disk::OnDisk;
 pub use tools::Node;
+pub use yard::{Answer, Yard};
 
 /// How long a test waits for something that has to happen.
 pub const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);

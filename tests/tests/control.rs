@@ -497,7 +497,10 @@ fn nobody_else_can_reach_the_socket() {
     ended.assert_code(0);
     let warned = ended.all("log").find(|event| event.text("message").contains("turned away"));
     let warned = warned.expect("an object like all that is said");
-    assert_eq!((warned.text("level"), warned.text("target")), ("warn", "forkyard_control::server"));
+    assert_eq!(
+        (warned.text("level"), warned.text("target")),
+        ("warn", "forkyard_control::server::serving")
+    );
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! What the command itself has to say, on its way to stderr.
+//! What the command itself has to say, on its way to stderr or to the app's logs.
 //!
 //! Whoever says something never waits for whoever reads it: a thread of its own writes, and
 //! what nobody reads piles up to a bound and is counted from there on.
 //!
 //! ```text
-//!   reporter, log ── lines ──▶ pending (bounded) ── console thread ──▶ stderr
+//!   reporter, log ── lines ──▶ pending (bounded) ── console thread ──▶ stderr, or a log
 //! ```
 
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 /// How much may wait to be written.
 const PENDING_BYTES: usize = 1024 * 1024;
 
-/// A way to stderr that never blocks. Cheap to clone.
+/// A way out that never blocks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Console {
     shared: Arc<Shared>,
@@ -42,8 +42,12 @@ struct Pending {
 }
 
 impl Console {
-    /// Starts the thread. `tell_lost` makes a line of how many lines were lost.
-    pub(crate) fn start(tell_lost: impl Fn(u64) -> String + Send + 'static) -> io::Result<Self> {
+    /// Starts the thread, which gets rid of whole lines by `write`. `tell_lost` makes a line of
+    /// how many lines were lost.
+    pub(crate) fn start(
+        mut write: impl FnMut(&[u8]) + Send + 'static,
+        tell_lost: impl Fn(u64) -> String + Send + 'static,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (progress, written) = watch::channel(0);
         let source = Arc::clone(&shared);
@@ -91,18 +95,6 @@ impl Console {
     }
 }
 
-/// For the log, which writes a line at once.
-impl Write for Console {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.say(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Shared {
     /// Waits for something to write; `None` when all is written and nothing more comes.
     fn next(&self) -> Option<(Vec<u8>, u64)> {
@@ -119,7 +111,8 @@ impl Shared {
     }
 }
 
-fn write(bytes: &[u8]) {
+/// Writes to stderr.
+pub(crate) fn to_stderr(bytes: &[u8]) {
     // In one piece, so that a worker's line does not get in between. Nobody may be reading
     // any more.
     let _ = anstream::stderr().lock().write_all(bytes);

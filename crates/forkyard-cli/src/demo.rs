@@ -8,16 +8,19 @@ use axum::routing::get;
 use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
+use crate::belongings::Plain;
 use crate::boot::{Boot, BootRule};
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
 use crate::launch::Plan;
+use crate::limits::Limits;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
 use crate::run::{Desk, Staff, serve};
 use crate::signals::HeldSignals;
 use crate::sink::Printer;
+use crate::triggers::Triggers;
 
 /// Runs the primary.
 pub(crate) fn demo(
@@ -27,27 +30,31 @@ pub(crate) fn demo(
 ) -> Result<ExitCode, Failure> {
     let program =
         Program::itself().map_err(|error| Failure::unexpected("failed to start", &error))?;
-    let workers = options.workers.count();
+    let workers = options.workers.value.count();
     let plan = Plan { program: program.clone(), workers };
     let source: Source = Arc::new(move || Ok(plan.clone()));
     let rule = ReloadRule { surge: Surge::Workers(1), second: WhenBusy::Wait };
     let builder = Cluster::builder()
         .program(program)
-        .policy_rule(options.policy.clone())
+        .policy_rule(options.policy.value.clone())
         .output(Output::Lines(Box::new(Printer::new(options.log_format))));
     let opening = Opening {
         app: "demo".into(),
         program: format!("http://127.0.0.1:{}", options.port),
-        policy: options.policy.policy,
+        policy: options.policy.value.policy,
     };
     let staff = Staff { listen: &[], workers, spares: 0 };
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),
-        control: Control::of(&opening.app, ControlRule::Serve),
+        limits: Limits::default(),
+        control: Control::of(&opening.app, ControlRule::Serve, reporter),
+        belongings: Box::new(Plain::default()),
+        triggers: Triggers::none(),
         boot: Boot::of(BootRule::default(), reporter),
     };
-    serve(builder, Some(staff), signals, &opening, desk)
+    let ended = serve(builder, Some(staff), signals, &opening, desk)?;
+    Ok(ExitCode::from(ended.code))
 }
 
 /// As a worker serves the page.

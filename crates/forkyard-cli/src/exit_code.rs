@@ -34,6 +34,25 @@ impl Failure {
         Self { code: UNEXPECTED, message: format!("{what}: {}", chain(cause)) }
     }
 
+    /// Something that the message tells, which is nobody's fault.
+    pub(crate) fn because(message: String) -> Self {
+        Self { code: UNEXPECTED, message }
+    }
+
+    /// As the app's own primary ended.
+    pub(crate) fn of_app(code: u8, message: String) -> Self {
+        // A start that came to nothing is none that went well.
+        Self { code: if code == 0 { NOT_DONE } else { code }, message }
+    }
+
+    /// What became of several apps, each told by its name; the first one counts.
+    pub(crate) fn several(failures: Vec<(&str, Failure)>) -> Self {
+        let code = failures.first().map_or(UNEXPECTED, |(_, failure)| failure.code);
+        let told: Vec<_> =
+            failures.iter().map(|(app, failure)| format!("{app}: {failure}")).collect();
+        Self { code, message: told.join("\n") }
+    }
+
     pub(crate) fn usage(message: String) -> Self {
         Self { code: USAGE, message }
     }

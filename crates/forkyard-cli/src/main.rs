@@ -3,10 +3,15 @@
 // Output goes through one place, so that it can be prefixed and formatted.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod answers;
+mod apps;
 mod args;
-mod ask;
+mod background;
+mod belongings;
 mod boot;
 mod commands;
+mod completion;
+mod condition;
 mod console;
 mod control;
 mod demo;
@@ -14,18 +19,31 @@ mod directory;
 mod env_file;
 mod exit_code;
 mod find;
+mod home;
+mod import;
 mod interpreter;
+mod kept;
+mod kept_logs;
 mod keys;
 mod launch;
+mod limits;
 mod log;
+mod logs;
+mod names;
 mod note;
 mod planning;
+mod records;
 mod reload;
 mod report;
 mod run;
+mod scale;
+mod settings;
 mod signals;
 mod sink;
+mod subject;
 mod terminal;
+mod triggers;
+mod units;
 mod upgrade;
 mod version;
 mod watch;
@@ -41,10 +59,12 @@ use report::Reporter;
 use signals::HeldSignals;
 
 fn main() -> ExitCode {
+    completion::answer();
     // A worker of the demo is an ordinary program, and so is whoever only asks for something.
     if forkyard::is_worker() || !is_primary() {
         return command(None);
     }
+    kept::enter_environment();
     let signals = HeldSignals::hold();
     // Also without signals: a former image may have to be gone back to.
     forkyard::host(move || match signals {
@@ -100,25 +120,40 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
             })?;
             run::run(&run, inherited, signals, &reporter).inspect_err(boot::tell_failure)
         }
-        (Verb::Reload(options), _) => {
-            log::start(options.log_format(), std::io::stderr);
-            ask::reload(&options)
-        }
-        (Verb::Upgrade(options), _) => {
-            log::start(options.log_format(), std::io::stderr);
-            ask::upgrade(&options)
-        }
-        (Verb::Startup(options), _) => {
-            log::start(LogFormat::Text, std::io::stderr);
-            commands::startup(&options)
-        }
-        (Verb::Unstartup(options), _) => {
-            log::start(LogFormat::Text, std::io::stderr);
-            commands::unstartup(&options)
-        }
         (Verb::Demo(options), Some(signals)) => {
             demo::demo(&options, signals, &reporter(options.log_format)?)
         }
+        (verb, _) => {
+            log::start(verb.log_format(), std::io::stderr);
+            ask(&verb)
+        }
+    }
+}
+
+/// Whoever only asks for something.
+fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Start(options) => commands::start(options),
+        Verb::Ls(options) => commands::list(options),
+        Verb::Show(options) => commands::show(options),
+        Verb::Stop(options) => commands::stop(options),
+        Verb::Restart(options) => commands::restart(options),
+        Verb::Reload(targets) => commands::reload(targets),
+        Verb::Scale(options) => commands::scale(options),
+        Verb::Delete(options) => commands::delete(options),
+        Verb::Signal(options) => commands::signal(options),
+        Verb::Flush(targets) => commands::flush(targets),
+        Verb::Save(options) => commands::save(options),
+        Verb::Resurrect(options) => commands::resurrect(options),
+        Verb::Upgrade(targets) => commands::upgrade(targets),
+        Verb::Startup(options) => commands::startup(options),
+        Verb::Unstartup(options) => commands::unstartup(options),
+        Verb::Import(options) => import::import(options),
+        Verb::Logs(options) => kept_logs::show(options),
+        Verb::Check(options) => commands::check(options),
+        Verb::Completions(options) => commands::completions(options),
+        Verb::Man(options) => commands::man(options),
+        Verb::Run(_) | Verb::Demo(_) => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -126,7 +161,7 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
 fn reporter(format: LogFormat) -> Result<Reporter, Failure> {
     let reporter =
         Reporter::start(format).map_err(|error| Failure::unexpected("failed to start", &error))?;
-    let console = reporter.console().clone();
-    log::start(format, move || console.clone());
+    let writer = reporter.clone();
+    log::start(format, move || writer.clone());
     Ok(reporter)
 }

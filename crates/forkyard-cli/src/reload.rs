@@ -1,23 +1,29 @@
-//! Reloads: what they take anew from disk, what a second one does, how far the first has come.
+//! Reloads and restarts, one after the other: what they take anew from disk, what becomes of a
+//! second one, how far the first has come.
 //!
 //! ```text
-//!              wanted                       wanted
-//!   idle ─────────────────▶ under way ─────────────────▶ under way, one waits
-//!    ▲                          │                              │
-//!    └──────────────────────────┘ over                         │ over: the next
-//!                               ▲──────────────────────────────┘
+//!              wanted                              wanted: it waits
+//!   idle ─────────────────▶ preparing ──▶ rolling ◀────────────────┐
+//!    ▲                          ▲            │ over                │
+//!    │                          │            ▼                     │
+//!    └───────nothing waits──────┴──the next──┴─────────────────────┘
 //!
-//!   under way:  planned, beside all else ──▶ rolled by the primary ──▶ over
+//!   preparing:  a reload finds out what it is started from, beside all else; a restart knows
+//!   rolling:    done by the primary, which tells how far it is
 //! ```
 //!
 //! After an upgrade of the primary the next image goes on: a roll is in the primary's own state, and
-//! a note says that a reload waits for its end, or has not come further than being planned.
+//! a note says what waits for its end, or has not come further than being prepared.
+
+mod queue;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use forkyard::{
-    ClusterHandle, Event, RollPlan, RollReason, RollStep, SlotId, Surge, WhenBusy, WorkerInfo,
+    ClusterHandle, Event, RequestError, RollPlan, RollReason, RollStep, RollTicket, SlotId, Surge,
+    WhenBusy, WorkerInfo,
 };
 
 use forkyard_control::server::Watcher;
@@ -29,6 +35,8 @@ use crate::launch::Plan;
 use crate::note::Note;
 use crate::planning::{Planning, Source};
 use crate::report::{self, Reporter, describe_failure};
+use queue::{Queue, Watchers};
+pub(crate) use queue::{Seats, Wanted};
 
 /// How often it is said what a roll is waiting for.
 pub(crate) const REMINDER: Duration = Duration::from_secs(5);
@@ -41,11 +49,21 @@ pub(crate) struct ReloadRule {
     pub(crate) second: WhenBusy,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Idle,
-    UnderWay,
-    OneWaits,
+    /// What the next generation is started from is being found out.
+    Planning(Planning),
+    /// There is nothing to find out.
+    Prepared(Seats),
+    /// The primary is at it.
+    Rolling,
+}
+
+/// What the primary is to do.
+#[derive(Debug)]
+pub(crate) enum Preparation {
+    Reload(Plan),
+    Restart(Seats),
 }
 
 /// See the module's documentation.
@@ -53,17 +71,17 @@ pub(crate) struct Reloads {
     source: Source,
     rule: ReloadRule,
     state: State,
-    /// What the present one is started from is being found out.
-    planning: Option<Planning>,
     /// Successors on their way, and since when they are where they are.
     steps: BTreeMap<SlotId, (WorkerInfo, RollStep, Instant)>,
-    /// Who wants to know how the present one goes, and who waits for the next.
-    watching: Vec<Watcher>,
-    waiting: Vec<Watcher>,
+    /// Who wants to know how the present one goes, and what comes after it.
+    watching: Watchers,
+    waiting: Queue,
     /// How the present one went wrong.
     failure: Option<Update>,
     /// How the last one ended.
     last: Option<Update>,
+    /// How many workers somebody wanted, whatever the settings say.
+    scaled: Option<NonZeroUsize>,
 }
 
 impl Reloads {
@@ -72,61 +90,69 @@ impl Reloads {
             source,
             rule,
             state: State::Idle,
-            planning: None,
             steps: BTreeMap::new(),
-            watching: Vec::new(),
-            waiting: Vec::new(),
+            watching: Watchers::default(),
+            waiting: Queue::default(),
             failure: None,
             last: None,
+            scaled: None,
         }
     }
 
     /// How the last one goes or went, for whoever has lost sight of it at an upgrade.
     pub(crate) fn shown(&self) -> Option<ReloadState> {
         match self.state {
-            State::UnderWay | State::OneWaits => Some(ReloadState::UnderWay),
             State::Idle => self.last.clone().map(|outcome| ReloadState::Over { outcome }),
+            _ => Some(ReloadState::UnderWay),
         }
     }
 
-    /// Somebody has lost sight of a reload at an upgrade, and wants to know how it goes on. If one
-    /// waits, it may be that one.
+    /// From now on reloads keep so many workers.
+    pub(crate) fn scaled(&mut self, workers: NonZeroUsize) {
+        self.scaled = Some(workers);
+    }
+
+    /// Somebody has lost sight of one at an upgrade, and wants to know how it goes on. If others
+    /// wait, it may be the last of them.
     pub(crate) fn follow(&mut self, watcher: Watcher) {
-        match self.state {
-            State::UnderWay => {
-                self.watching.retain(|watcher| !watcher.is_gone());
-                self.watching.push(watcher);
-            }
-            State::OneWaits => self.wait(Some(watcher)),
-            State::Idle => self.last.iter().for_each(|outcome| watcher.tell(outcome.clone())),
+        match (&self.state, self.waiting.last()) {
+            (State::Idle, _) => self.last.iter().for_each(|outcome| watcher.tell(outcome.clone())),
+            (_, Some(watchers)) => watchers.add(Some(watcher)),
+            (_, None) => self.watching.add(Some(watcher)),
         }
     }
 
-    /// Goes on where the image before was: a roll may be under way, and a reload wait for its
-    /// end, or for being planned.
-    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>, note: Note) {
-        match (rolling, note.reload_waits) {
-            (Some(_), true) => self.state = State::OneWaits,
-            (Some(RollReason::Reload), _) => self.state = State::UnderWay,
-            (None, true) => self.plan(),
-            _ => {}
+    /// Goes on where the image before was: a roll may be under way, and others wait for its end,
+    /// or for being prepared.
+    pub(crate) fn take_over(&mut self, rolling: Option<RollReason>, note: &Note) {
+        (self.waiting, self.scaled) = (Queue::of(&note.waiting), note.scaled);
+        match rolling {
+            Some(_) => self.state = State::Rolling,
+            None => self.begin_next(),
         }
     }
 
-    /// The next image may go on any moment. What waits, or has not come further than being
-    /// planned, is for that one to begin; or for this one, if it has to go on itself.
+    /// What the next image is to know, which may go on any moment. What waits, or has not come
+    /// further than being prepared, is for that one to begin; or for this one, if it has to go on
+    /// itself.
+    pub(crate) fn note(&self) -> Note {
+        let unprepared = match &self.state {
+            State::Planning(_) => Some(Wanted::Reload),
+            State::Prepared(seats) => Some(Wanted::Restart(*seats)),
+            State::Idle | State::Rolling => None,
+        };
+        let waiting = unprepared.into_iter().chain(self.waiting.wanted()).collect();
+        Note { waiting, scaled: self.scaled, ..Note::default() }
+    }
+
+    /// Nothing is under way that the next image would not know of.
     pub(crate) async fn rest(&mut self) {
-        if let Some(planning) = &mut self.planning {
+        if let State::Planning(planning) = &mut self.state {
             planning.rest().await;
         }
     }
 
-    /// Whether one is still to begin.
-    pub(crate) fn is_one_waiting(&self) -> bool {
-        self.planning.is_some() || self.state == State::OneWaits
-    }
-
-    /// Somebody wants a reload, of an app that is about to stop.
+    /// Somebody wants something of an app that is about to stop.
     pub(crate) fn deny(watcher: Option<Watcher>, reporter: &Reporter) {
         let reason = STOPPING.to_owned();
         watcher.iter().for_each(|watcher| {
@@ -135,20 +161,19 @@ impl Reloads {
         reporter.reload_put_off("refused a reload, because the app is stopping");
     }
 
-    /// Somebody wants a reload, and perhaps to know how it goes.
-    pub(crate) fn wanted(&mut self, watcher: Option<Watcher>, reporter: &Reporter) {
-        match (self.state, self.rule.second) {
+    /// Somebody wants something, and perhaps to know how it goes.
+    pub(crate) fn wanted(&mut self, wanted: Wanted, watcher: Option<Watcher>, reporter: &Reporter) {
+        match (&self.state, self.rule.second) {
             (State::Idle, _) => {
-                self.watching.extend(watcher);
-                self.plan();
+                self.watching.add(watcher);
+                self.prepare(wanted);
             }
-            (State::UnderWay | State::OneWaits, WhenBusy::Wait) => {
-                self.state = State::OneWaits;
+            (_, WhenBusy::Wait) => {
                 watcher.iter().for_each(|watcher| watcher.tell(Update::Waiting));
-                self.wait(watcher);
+                self.waiting.push(wanted, watcher);
                 reporter.reload_put_off("a reload is under way; the next one begins after it");
             }
-            (State::UnderWay | State::OneWaits, WhenBusy::Refuse) => {
+            (_, WhenBusy::Refuse) => {
                 let reason = "another reload is under way".to_owned();
                 watcher.iter().for_each(|watcher| {
                     watcher.tell(Update::Refused { reason: reason.clone() });
@@ -158,47 +183,55 @@ impl Reloads {
         }
     }
 
-    /// The control socket bounds how many are there.
-    fn wait(&mut self, watcher: Option<Watcher>) {
-        self.waiting.retain(|watcher| !watcher.is_gone());
-        self.waiting.extend(watcher);
-    }
-
-    /// What is found on disk is what it begins with, however long it had to wait.
-    fn plan(&mut self) {
+    /// What is found on disk is what a reload begins with, however long it had to wait.
+    fn prepare(&mut self, wanted: Wanted) {
         self.failure = None;
-        self.state = State::UnderWay;
-        self.planning = Some(Planning::of(&self.source));
+        self.state = match wanted {
+            Wanted::Reload => State::Planning(Planning::of(&self.source)),
+            Wanted::Restart(seats) => State::Prepared(seats),
+        };
     }
 
-    /// What has been found, once it has; for [`begin`](Self::begin).
-    pub(crate) async fn planned(&mut self) -> Result<Plan, Failure> {
-        match &mut self.planning {
-            Some(planning) => planning.end().await,
-            None => std::future::pending().await,
+    /// What has been prepared, once it is; for [`begin`](Self::begin).
+    pub(crate) async fn prepared(&mut self) -> Result<Preparation, Failure> {
+        match &mut self.state {
+            State::Planning(planning) => planning.end().await.map(Preparation::Reload),
+            State::Prepared(seats) => Ok(Preparation::Restart(*seats)),
+            State::Idle | State::Rolling => std::future::pending().await,
         }
     }
 
-    /// Has the primary do what has been planned.
+    /// Has the primary do what has been prepared.
     pub(crate) async fn begin(
         &mut self,
-        planned: Result<Plan, Failure>,
+        prepared: Result<Preparation, Failure>,
         handle: &ClusterHandle,
         reporter: &Reporter,
     ) {
-        self.planning = None;
-        let found = match planned {
-            Ok(plan) => plan,
+        self.state = State::Rolling;
+        let begun = match prepared {
+            Ok(preparation) => self.ask(preparation, handle).await,
             Err(failure) => return self.not_begun(&failure.to_string(), reporter),
         };
-        let plan = RollPlan::default()
-            .program(found.program)
-            .workers(found.workers)
-            .surge(self.rule.surge)
-            .when_busy(WhenBusy::Refuse);
         // Its end is told by events.
-        if let Err(error) = handle.roll(plan).await {
+        if let Err(error) = begun {
             self.not_begun(&error.to_string(), reporter);
+        }
+    }
+
+    async fn ask(
+        &self,
+        preparation: Preparation,
+        handle: &ClusterHandle,
+    ) -> Result<RollTicket, RequestError> {
+        let plan = RollPlan::default().surge(self.rule.surge).when_busy(WhenBusy::Refuse);
+        match preparation {
+            Preparation::Reload(found) => {
+                let workers = self.scaled.unwrap_or(found.workers);
+                handle.roll(plan.program(found.program).workers(workers)).await
+            }
+            Preparation::Restart(Seats::All) => handle.roll(plan).await,
+            Preparation::Restart(Seats::One(slot)) => handle.restart(slot).await,
         }
     }
 
@@ -209,8 +242,8 @@ impl Reloads {
 
     /// The app is over. Whoever still waits is told so.
     pub(crate) fn refuse(&mut self) {
-        self.planning = None;
-        self.watching.append(&mut self.waiting);
+        self.state = State::Idle;
+        self.watching.append(self.waiting.clear());
         self.tell_end(&Update::Refused { reason: STOPPING.to_owned() });
     }
 
@@ -220,12 +253,16 @@ impl Reloads {
 
     fn tell_end(&mut self, update: &Update) {
         self.tell(update);
-        self.watching.clear();
+        self.watching = Watchers::default();
         self.last = Some(update.clone());
     }
 
     /// Takes note of how far it has come.
+    /// Rolls that somebody else wants of the primary are not its own.
     pub(crate) fn event(&mut self, event: &Event) {
+        if !matches!(self.state, State::Rolling) {
+            return;
+        }
         self.tell_progress(event);
         match event {
             Event::RollStarted { reason: RollReason::Reload | RollReason::Replace, .. } => {
@@ -254,7 +291,7 @@ impl Reloads {
             Event::RollAborted { .. } => {
                 self.steps.clear();
                 self.state = State::Idle;
-                self.watching.append(&mut self.waiting);
+                self.watching.append(self.waiting.clear());
                 self.tell_end(&stopped());
             }
             _ => {}
@@ -264,9 +301,14 @@ impl Reloads {
     fn ended(&mut self, how: &Update) {
         self.steps.clear();
         self.tell_end(how);
-        if std::mem::replace(&mut self.state, State::Idle) == State::OneWaits {
-            self.watching.append(&mut self.waiting);
-            self.plan();
+        self.begin_next();
+    }
+
+    fn begin_next(&mut self) {
+        self.state = State::Idle;
+        if let Some((wanted, watchers)) = self.waiting.next() {
+            self.watching = watchers;
+            self.prepare(wanted);
         }
     }
 

@@ -1,20 +1,29 @@
 //! Tells people and machines what happens: the same events as text or as JSON.
 
 mod describe;
+mod limits;
 mod roll;
+mod triggers;
 
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 use forkyard::{Event, Outcome, Policy, RollStep, Stage, WorkerInfo};
-use forkyard_control::types::Update;
+use forkyard_control::server::Feed;
+use forkyard_control::types::{AppEvent, Update};
+use jiff::Zoned;
 use serde_json::{Map, Value, json};
 
 use crate::args::LogFormat;
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::exit_code::Failure;
+use crate::limits::ByteSize;
+use crate::logs::{Diary, Notice, Priority};
+use crate::triggers::{Cause, Schedule, Watched};
+pub(crate) use describe::given_up;
 use describe::{counted, describe};
 pub(crate) use roll::{describe_failure, shown, with_tail};
 
@@ -32,6 +41,14 @@ impl Level {
             Self::Info => "info",
             Self::Warn => "warn",
             Self::Error => "error",
+        }
+    }
+
+    fn priority(self) -> Priority {
+        match self {
+            Self::Info => Priority::Info,
+            Self::Warn => Priority::Warning,
+            Self::Error => Priority::Error,
         }
     }
 
@@ -82,33 +99,50 @@ pub(crate) struct Opening {
     pub(crate) policy: Policy,
 }
 
-/// Prints on stderr, where programs put what is not their output.
-/// Never blocks.
-#[derive(Debug)]
+/// Prints on stderr, where programs put what is not their output, and to the app's logs if there
+/// are any, and tells everyone who follows the app by its control socket. Never blocks. Cheap to
+/// clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     format: LogFormat,
     console: Console,
+    diary: Arc<OnceLock<Diary>>,
+    feed: Feed,
 }
 
 impl Reporter {
     /// Starts the thread that prints.
     pub(crate) fn start(format: LogFormat) -> io::Result<Self> {
-        let tell_lost = move |lost| formatted(&lines_lost(lost), format);
-        Ok(Self { format, console: Console::start(tell_lost)? })
+        let tell_lost = move |lost| formatted(&lines_lost(lost), &now(), format);
+        let console = Console::start(console::to_stderr, tell_lost)?;
+        Ok(Self { format, console, diary: Arc::default(), feed: Feed::default() })
     }
 
-    /// Where to print other lines.
-    pub(crate) fn console(&self) -> &Console {
-        &self.console
+    /// From now on what is told is kept there, too. The first one counts.
+    pub(crate) fn keep(&self, diary: Diary) {
+        // There is one log for an app.
+        let _ = self.diary.set(diary);
+    }
+
+    /// Where everyone is told who follows the app.
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// Nothing more is told: waits until all that was is printed.
     pub(crate) async fn finish(&self) {
         self.console.finish().await;
+        if let Some(diary) = self.diary.get() {
+            diary.finish().await;
+        }
     }
 
     /// Waits until all that was told by now is printed.
     pub(crate) async fn flush(&self) {
+        // What is kept is not to wait for whoever reads stderr.
+        if let Some(diary) = self.diary.get() {
+            diary.flush().await;
+        }
         self.console.flush().await;
     }
 
@@ -151,6 +185,13 @@ impl Reporter {
         self.print(&Entry::new(Level::Info, "stop_put_off", text, fields));
     }
 
+    /// Somebody has asked for a stop by the control socket.
+    pub(crate) fn stop_wanted(&self, stage: Stage) {
+        let stage = describe::stage_name(stage);
+        let text = format!("asked to stop ({stage})");
+        self.print(&Entry::new(Level::Info, "stop_wanted", text, json!({ "stage": stage })));
+    }
+
     pub(crate) fn event(&self, event: &Event) {
         if let Some(entry) = describe(event) {
             self.print(&entry);
@@ -187,14 +228,85 @@ impl Reporter {
         self.print(&Entry::new(Level::Error, "reload_failed", text, json!({ "reason": why })));
     }
 
+    /// A worker is replaced, because it uses more memory than it may.
+    pub(crate) fn memory_limit_exceeded(
+        &self,
+        info: WorkerInfo,
+        used_and_limit: (ByteSize, ByteSize),
+        pause: Duration,
+    ) {
+        self.print(&limits::memory_limit_exceeded(info, used_and_limit, pause));
+    }
+
+    /// A worker was killed, because all workers together use more memory than they may.
+    pub(crate) fn memory_exhausted(&self, info: WorkerInfo) {
+        self.print(&limits::memory_exhausted(info));
+    }
+
+    /// The app reloads by itself.
+    pub(crate) fn reload_wanted(&self, cause: &Cause) {
+        self.print(&triggers::wanted(cause));
+    }
+
+    /// When the app reloads next by the clock.
+    pub(crate) fn reload_scheduled(&self, at: &Zoned, schedule: &Schedule) {
+        self.print(&triggers::scheduled(at, schedule));
+    }
+
+    /// It was time for a reload, too long ago.
+    pub(crate) fn reload_missed(&self, at: &Zoned, schedule: &Schedule) {
+        self.print(&triggers::missed(at, schedule));
+    }
+
+    /// So much is watched.
+    pub(crate) fn watching(&self, watched: Watched) {
+        self.print(&triggers::watching(watched));
+    }
+
     /// Something went wrong that does not keep the app from running.
     pub(crate) fn warning(&self, message: String) {
         let fields = json!({ "message": message });
         self.print(&Entry::new(Level::Warn, "warning", message, fields));
     }
 
+    /// Something has become of the logs.
+    pub(crate) fn log_notice(&self, notice: &Notice) {
+        let (level, event, fields) = match notice {
+            Notice::Failed { what, why } => {
+                (Level::Error, "log_failed", json!({ "log": what, "reason": why }))
+            }
+            Notice::Works { what, lost } => {
+                (Level::Warn, "log_works_again", json!({ "log": what, "lines_lost": lost }))
+            }
+            Notice::NotTidied { what, why } => {
+                (Level::Warn, "log_not_tidied", json!({ "log": what, "reason": why }))
+            }
+        };
+        self.print(&Entry::new(level, event, notice.to_string(), fields));
+    }
+
     fn print(&self, entry: &Entry) {
-        self.console.say(formatted(entry, self.format).as_bytes());
+        let time = now();
+        self.console.say(formatted(entry, &time, self.format).as_bytes());
+        if let Some(diary) = self.diary.get() {
+            diary.note(entry.level.priority(), &entry.text, || as_json(entry, &time));
+        }
+        self.feed.tell(|| as_event(entry, time));
+    }
+}
+
+/// For the program's own log, which writes a line at once.
+impl Write for Reporter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.console.say(line);
+        if let Some(diary) = self.diary.get() {
+            diary.log(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -203,11 +315,17 @@ fn lines_lost(lost: u64) -> Entry {
     Entry::new(Level::Warn, "lines_lost", text, json!({ "lines": lost }))
 }
 
-fn formatted(entry: &Entry, format: LogFormat) -> String {
+fn formatted(entry: &Entry, time: &str, format: LogFormat) -> String {
     match format {
         LogFormat::Text => as_text(entry),
-        LogFormat::Json => as_json(entry),
+        LogFormat::Json => as_json(entry, time),
     }
+}
+
+/// The same as by [`as_json`], and in words besides.
+fn as_event(entry: &Entry, time: String) -> AppEvent {
+    let (level, event) = (entry.level.name().to_owned(), entry.event.to_owned());
+    AppEvent { time, level, event, text: entry.text.clone(), fields: entry.fields.clone() }
 }
 
 /// An event in one line, for people.
@@ -246,7 +364,7 @@ pub(crate) fn failure(format: LogFormat, failure: &Failure) -> String {
         LogFormat::Json => {
             let message = failure.to_string();
             let fields = json!({ "message": message, "code": failure.number() });
-            as_json(&Entry::new(Level::Error, "failed", message, fields))
+            as_json(&Entry::new(Level::Error, "failed", message, fields), &now())
         }
     }
 }
@@ -256,19 +374,27 @@ fn as_text(entry: &Entry) -> String {
     entry.text.lines().map(|line| format!("{style}forkyard │{style:#} {line}\n")).collect()
 }
 
-fn as_json(entry: &Entry) -> String {
-    json_line(entry.level.name(), entry.event, entry.fields.clone())
+fn as_json(entry: &Entry, time: &str) -> String {
+    timed_line(time, entry.level.name(), entry.event, entry.fields.clone())
 }
 
 /// An event as machines read it.
 pub(crate) fn json_line(level: &str, event: &str, fields: Map<String, Value>) -> String {
+    timed_line(&now(), level, event, fields)
+}
+
+fn timed_line(time: &str, level: &str, event: &str, fields: Map<String, Value>) -> String {
     let mut object = Map::new();
-    let now = humantime::format_rfc3339_millis(SystemTime::now());
-    object.insert("time".into(), now.to_string().into());
+    object.insert("time".into(), time.into());
     object.insert("level".into(), level.into());
     object.insert("event".into(), event.into());
     object.extend(fields);
     format!("{}\n", Value::Object(object))
+}
+
+/// The time, as machines read it.
+pub(crate) fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 #[cfg(test)]

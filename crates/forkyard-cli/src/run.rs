@@ -6,23 +6,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard::{
-    ActivatedSockets, Cluster, ClusterBuilder, IdleRule, InheritedFds, ListenAddress, Origin,
-    Output, ReadyRule, RequestError, RestartMode, RestartSettings, Stage,
+    ActivatedSockets, Cluster, ClusterBuilder, Dialect, IdleRule, InheritedFds, ListenAddress,
+    Origin, Output, ReadyRule, RequestError, Stage,
 };
 
-use forkyard_control::folder::runtime_dir;
+use crate::args::Run;
+use forkyard_control::folder::{runtime_dir, visible_dir};
 
-use crate::args::{RollOptions, Run};
-use crate::boot::{self, Boot};
+use crate::belongings::{Belongings, Plain};
+use crate::boot::{self, Boot, BootRule};
 use crate::control::Control;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
+use crate::limits::{AppGroup, Limits};
+use crate::logs;
 use crate::note::Note;
 use crate::planning::Source;
 use crate::reload::{ReloadRule, Reloads};
 use crate::report::{Opening, Reporter};
+use crate::settings::App;
 use crate::signals::{HeldSignals, Signals};
-use crate::sink::Printer;
+use crate::subject::Subject;
+use crate::triggers::Triggers;
 use crate::watch::{Ended, watch};
 
 /// How long whoever asked twice to stop waits for readers of the output.
@@ -35,34 +40,67 @@ pub(crate) fn run(
     signals: HeldSignals,
     reporter: &Reporter,
 ) -> Result<ExitCode, Failure> {
-    let launch = Launch::of(run)?;
-    let opening =
-        Opening { app: launch.name(), program: launch.shown(), policy: run.general_policy() };
-    // What is there already needs nothing that may be gone from the disk by now.
+    let subject = Subject::of(run)?;
+    if run.detached {
+        // Whoever leads a session already is nobody's shell's.
+        let _ = rustix::process::setsid();
+    }
+    let ended = subject
+        .first_launch(reporter)
+        .and_then(|launch| run_launch(run, &subject, &launch, inherited, signals, reporter));
+    subject.ended(&ended, reporter);
+    ended.map(|ended| ExitCode::from(ended.code))
+}
+
+fn run_launch(
+    run: &Run,
+    subject: &Subject,
+    launch: &Launch,
+    inherited: InheritedFds,
+    signals: HeldSignals,
+    reporter: &Reporter,
+) -> Result<Ended, Failure> {
+    let app = launch.app();
+    let opening = Opening {
+        app: launch.name().to_owned(),
+        program: launch.shown(),
+        policy: app.general_policy(),
+    };
+    let limits = app.limit_rules();
     let activated = ActivatedSockets::find(&inherited);
-    let (plan, listen) = match forkyard::is_upgrade() {
-        true => (None, Vec::new()),
+    // What is there already needs nothing that may be gone from the disk by now.
+    let (plan, listen, group) = match forkyard::is_upgrade() {
+        true => (None, Vec::new(), AppGroup::find(&opening.app, &limits)),
         false => {
-            let listen = boot::resolve(&run.listen, &inherited, &activated)?;
-            (Some(launch.plan()?), listen)
+            let listen = boot::resolve(&app.listen, &inherited, &activated)?;
+            let plan = launch.plan()?;
+            let group = AppGroup::make(&opening.app, &limits, reporter);
+            (Some(plan.housed(&group)), listen, group)
         }
     };
-    let source: Source = Arc::new(move || launch.plan());
-    let rule = ReloadRule { surge: run.roll.surge, second: run.roll.second_reload() };
-    let (listen, spares) = (&*listen, run.roll.spares);
+    let (planned, house) = (subject.clone(), group.clone());
+    let source: Source = Arc::new(move || Ok(planned.launch()?.plan()?.housed(&house)));
+    let triggers = Triggers::new(app.trigger_rules(), launch.directory());
+    let rule = ReloadRule { surge: app.roll.surge(), second: app.roll.second_reload() };
+    let (listen, spares) = (&*listen, app.roll.spares());
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
-    let builder = settings(run)
-        .output(Output::Lines(Box::new(Printer::new(run.log_format))))
+    let rules = subject.log_rules(run.log_rules());
+    let builder = settings(app)
+        .output(Output::Lines(logs::open(&rules, &opening.app, reporter)?))
         .inherited(inherited)
         .activated(activated)
         .notify_dir(runtime_dir())
+        .visible_notify_dir(visible_dir())
         .nofile_soft(raise_nofile_limit(reporter));
     let builder = plan.into_iter().fold(builder, |builder, plan| builder.program(plan.program));
     let desk = Desk {
         reporter,
         reloads: Reloads::new(source, rule),
-        control: Control::of(&opening.app, run.control_rule()),
-        boot: Boot::of(run.boot_rule(), reporter),
+        limits: Limits::new(&limits, group),
+        control: Control::of(&opening.app, run.control_rule(), reporter),
+        belongings: Box::new(Plain::of(app.clone())),
+        triggers,
+        boot: Boot::of(boot_rule(app), reporter),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -77,46 +115,40 @@ fn raise_nofile_limit(reporter: &Reporter) -> Option<u64> {
     })
 }
 
-fn settings(run: &Run) -> ClusterBuilder {
-    let restart = RestartSettings {
-        mode: RestartMode::Always,
-        delay: run.restart_delay,
-        max_delay: run.restart_max_delay,
-        limit: run.restart_limit,
-        window: run.restart_window,
-        reset_after: run.restart_reset_after,
-        done_codes: run.no_restart_codes.clone(),
-    };
+fn settings(app: &App) -> ClusterBuilder {
+    let serialization = app.serialization.as_ref().map_or(Dialect::Json, |dialect| dialect.value);
     let builder = Cluster::builder()
-        .serialization(run.serialization)
-        .restart(restart)
+        .serialization(serialization)
+        .restart(app.restart.rules())
         .when_idle(IdleRule::Finish)
-        .drain_timeout(run.drain_timeout)
-        .term_timeout(run.term_timeout)
-        .upgrade_timeout(run.upgrade_timeout);
-    let builder = match run.start_timeout {
-        Some(limit) => builder.start_timeout(limit),
-        None => builder,
-    };
-    let builder = if run.pin { builder.pin_workers() } else { builder };
-    let builder = roll_settings(builder, &run.roll).ready(ready_rule(run));
-    run.policies().into_iter().fold(builder, ClusterBuilder::policy_rule)
-}
-
-fn roll_settings(builder: ClusterBuilder, roll: &RollOptions) -> ClusterBuilder {
+        .drain_timeout(app.drain.timeout())
+        .term_timeout(app.drain.term_timeout())
+        .drain_grace(app.drain.grace())
+        .ready(ready_rule(app))
+        .ready_timeout(app.ready.timeout())
+        .stop_signal(app.drain.stop_signal())
+        .settle(app.ready.settle());
     let builder =
-        builder.ready_timeout(roll.ready_timeout).settle(roll.settle).drain_grace(roll.drain_grace);
-    let builder = roll.check().into_iter().fold(builder, ClusterBuilder::check);
-    match roll.shutdown_message {
-        true => builder.drain_message("shutdown"),
-        false => builder,
-    }
+        app.start_timeout.iter().fold(builder, |builder, limit| builder.start_timeout(limit.value));
+    let builder = app
+        .upgrade_timeout
+        .iter()
+        .fold(builder, |builder, limit| builder.upgrade_timeout(limit.value));
+    let builder = app.ready.check().into_iter().fold(builder, ClusterBuilder::check);
+    let builder = app.drain.message().into_iter().fold(builder, ClusterBuilder::drain_message);
+    let builder = if app.pin { builder.pin_workers() } else { builder };
+    app.policies().into_iter().fold(builder, ClusterBuilder::policy_rule)
 }
 
 /// Nobody sees a worker listen on what it has inherited.
-fn ready_rule(run: &Run) -> ReadyRule {
-    let unsaid = if run.listen.is_empty() { ReadyRule::Listening } else { ReadyRule::Started };
-    run.roll.ready_rule().unwrap_or(unsaid)
+fn ready_rule(app: &App) -> ReadyRule {
+    let unsaid = if app.listen.is_empty() { ReadyRule::Listening } else { ReadyRule::Started };
+    app.ready.rule().unwrap_or(unsaid)
+}
+
+fn boot_rule(app: &App) -> BootRule {
+    let stop_limit = app.drain.timeout() + app.drain.term_timeout();
+    BootRule { shutdown_delay: app.shutdown_delay(), stop_limit }
 }
 
 /// How many workers there shall be.
@@ -133,6 +165,9 @@ pub(crate) struct Desk<'a> {
     pub(crate) reporter: &'a Reporter,
     pub(crate) reloads: Reloads,
     pub(crate) control: Control,
+    pub(crate) limits: Limits,
+    pub(crate) belongings: Box<dyn Belongings>,
+    pub(crate) triggers: Triggers,
     pub(crate) boot: Boot,
 }
 
@@ -144,7 +179,7 @@ pub(crate) fn serve(
     signals: HeldSignals,
     opening: &Opening,
     mut desk: Desk<'_>,
-) -> Result<ExitCode, Failure> {
+) -> Result<Ended, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -162,13 +197,11 @@ pub(crate) fn serve(
                 supervise(&mut cluster, staff, &mut signals, &mut desk).await
             }
             (Origin::TakenOver { rolling }, _) => {
+                desk.limits.take_over(rolling.is_some());
                 let note = Note::read(cluster.note());
-                desk.reloads.take_over(rolling, note);
-                desk.boot.herald.go_on(rolling, &cluster.handle()).await;
-                if let Some(left) = note.stop_in() {
-                    desk.boot.delay.resume(left);
-                    desk.boot.herald.put_off(left);
-                }
+                desk.control.take_over(&note);
+                desk.reloads.take_over(rolling, &note);
+                desk.boot.go_on(rolling, &note, &cluster.handle()).await;
                 watch(&mut cluster, &mut signals, &mut desk).await
             }
             (Origin::Fresh, None) => Err(nobody_there()),
@@ -177,7 +210,8 @@ pub(crate) fn serve(
         desk.reloads.refuse();
         leave(&cluster, &ended, &mut signals, desk.reporter).await;
         desk.control.finish().await;
-        ended.map(|ended| ended.code)
+        desk.limits.finish().await;
+        ended
     })
 }
 

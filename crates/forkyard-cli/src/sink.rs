@@ -1,19 +1,18 @@
 //! Prints workers' output, line by line, with slot and process id before it.
 
 use std::io::{self, Write};
-use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
-use forkyard::{OutputLine, OutputSink, SlotId, StreamKind};
+use forkyard::{OutputLine, OutputSink, SlotId, StreamKind, WorkerInfo};
 
 use crate::args::LogFormat;
+use crate::logs::LinePen;
 
 /// From how many bytes on lines are written though more may come.
 const BATCH_BYTES: usize = 32 * 1024;
 
 /// Prints to this process's stdout and stderr.
 pub(crate) struct Printer {
-    format: LogFormat,
     stdout: Target<io::Stdout>,
     stderr: Target<io::Stderr>,
 }
@@ -23,9 +22,8 @@ impl Printer {
         let stdout = Palette::of(anstream::AutoStream::choice(&io::stdout()));
         let stderr = Palette::of(anstream::AutoStream::choice(&io::stderr()));
         Self {
-            format,
-            stdout: Target::new(io::stdout(), stdout),
-            stderr: Target::new(io::stderr(), stderr),
+            stdout: Target::new(io::stdout(), Pen::new(format, stdout)),
+            stderr: Target::new(io::stderr(), Pen::new(format, stderr)),
         }
     }
 }
@@ -33,8 +31,8 @@ impl Printer {
 impl OutputSink for Printer {
     fn line(&mut self, line: OutputLine<'_>) {
         match line.stream {
-            StreamKind::Stdout => self.stdout.line(line, self.format),
-            StreamKind::Stderr => self.stderr.line(line, self.format),
+            StreamKind::Stdout => self.stdout.line(line),
+            StreamKind::Stderr => self.stderr.line(line),
         }
     }
 
@@ -49,25 +47,27 @@ struct Target<W: Write> {
     inner: W,
     /// Whole lines, written in one piece, so that what others print comes between them.
     pending: Vec<u8>,
-    palette: Palette,
+    pen: Pen,
 }
 
 impl<W: Write> Target<W> {
-    fn new(inner: W, palette: Palette) -> Self {
-        Self { inner, pending: Vec::new(), palette }
+    fn new(inner: W, pen: Pen) -> Self {
+        Self { inner, pending: Vec::new(), pen }
     }
 
-    fn line(&mut self, line: OutputLine<'_>, format: LogFormat) {
-        let _ = match format {
-            LogFormat::Text => write_text(&mut self.pending, line, self.palette),
-            LogFormat::Json => write_json(&mut self.pending, line),
-        };
+    fn line(&mut self, line: OutputLine<'_>) {
+        self.pen.write(&mut self.pending, line);
         if self.pending.len() >= BATCH_BYTES {
-            self.flush();
+            self.write_pending();
         }
     }
 
     fn flush(&mut self) {
+        self.write_pending();
+        self.pen.pause();
+    }
+
+    fn write_pending(&mut self) {
         if self.pending.is_empty() {
             return;
         }
@@ -75,6 +75,58 @@ impl<W: Write> Target<W> {
         let _ = self.inner.flush();
         self.pending.clear();
         self.pending.shrink_to(BATCH_BYTES);
+    }
+}
+
+/// How a stream's lines are written.
+enum Pen {
+    /// For people.
+    Text(TextPen),
+    /// For machines, as in files.
+    Json(LinePen),
+}
+
+impl Pen {
+    fn new(format: LogFormat, palette: Palette) -> Self {
+        match format {
+            LogFormat::Text => Self::Text(TextPen { palette, of: None, head: Vec::new() }),
+            LogFormat::Json => Self::Json(LinePen::new(format)),
+        }
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>, line: OutputLine<'_>) {
+        match self {
+            Self::Text(pen) => pen.write(out, line),
+            Self::Json(pen) => pen.write(out, line),
+        }
+    }
+
+    fn pause(&mut self) {
+        if let Self::Json(pen) = self {
+            pen.pause();
+        }
+    }
+}
+
+/// Writes slot and process before each line, made once for the lines of a worker that follow
+/// each other.
+struct TextPen {
+    palette: Palette,
+    of: Option<WorkerInfo>,
+    head: Vec<u8>,
+}
+
+impl TextPen {
+    fn write(&mut self, out: &mut Vec<u8>, line: OutputLine<'_>) {
+        if self.of != Some(line.info) {
+            self.of = Some(line.info);
+            let (slot, pid) = (line.info.slot, line.info.pid);
+            let style = self.palette.style(slot);
+            self.head = format!("{style}{slot}/{pid} │{style:#} ").into_bytes();
+        }
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(line.text);
+        out.push(b'\n');
     }
 }
 
@@ -111,62 +163,31 @@ const COLOURS: [AnsiColor; 6] = [
     AnsiColor::BrightCyan,
 ];
 
-fn write_text(out: &mut impl Write, line: OutputLine<'_>, palette: Palette) -> io::Result<()> {
-    let (slot, pid) = (line.info.slot, line.info.pid);
-    let style = palette.style(slot);
-    write!(out, "{style}{slot}/{pid} │{style:#} ")?;
-    out.write_all(line.text)?;
-    out.write_all(b"\n")
-}
-
-fn write_json(out: &mut impl Write, line: OutputLine<'_>) -> io::Result<()> {
-    let (stream, level) = match line.stream {
-        StreamKind::Stdout => ("stdout", "info"),
-        StreamKind::Stderr => ("stderr", "warn"),
-    };
-    let object = serde_json::json!({
-        "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-        "level": level,
-        "event": "output",
-        "slot": line.info.slot.0,
-        "pid": line.info.pid,
-        "stream": stream,
-        "line": String::from_utf8_lossy(line.text),
-    });
-    serde_json::to_writer(&mut *out, &object)?;
-    out.write_all(b"\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forkyard::{WorkerId, WorkerInfo};
+    use forkyard::WorkerId;
 
-    fn line() -> OutputLine<'static> {
-        let info = WorkerInfo { slot: SlotId(1), worker: WorkerId(5), pid: 77 };
-        OutputLine { info, stream: StreamKind::Stdout, text: b"hello \xff \"you\"" }
-    }
-
-    fn written(write: impl Fn(&mut Vec<u8>) -> io::Result<()>) -> Vec<u8> {
-        let mut out = Vec::new();
-        write(&mut out).unwrap();
-        out
+    fn line(slot: u32, text: &[u8]) -> OutputLine<'_> {
+        let info = WorkerInfo { slot: SlotId(slot), worker: WorkerId(5), pid: 77 };
+        OutputLine { info, stream: StreamKind::Stdout, text }
     }
 
     #[test]
     fn text_keeps_every_byte_and_names_slot_and_process() {
-        let plain = written(|out| write_text(out, line(), Palette::None));
-        assert_eq!(plain, "1/77 │ hello ".bytes().chain(*b"\xff \"you\"\n").collect::<Vec<_>>());
-        assert!(
-            written(|out| write_text(out, line(), Palette::BySlot)).starts_with(b"\x1b[32m1/77")
-        );
+        let mut target = Target::new(Vec::new(), Pen::new(LogFormat::Text, Palette::None));
+        target.line(line(1, b"hello \xff \"you\""));
+        target.line(line(2, b""));
+        assert!(target.inner.is_empty());
+        target.flush();
+        let expected = "1/77 │ hello ".bytes().chain(*b"\xff \"you\"\n").chain("2/77 │ \n".bytes());
+        assert_eq!(target.inner, expected.collect::<Vec<_>>());
     }
 
     #[test]
-    fn json_is_one_object_a_line() {
-        let bytes = written(|out| write_json(out, line()));
-        let object: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(object["line"], "hello \u{fffd} \"you\"");
-        assert_eq!((object["slot"].as_u64(), object["pid"].as_u64()), (Some(1), Some(77)));
+    fn slots_have_colours() {
+        let (mut pen, mut out) = (Pen::new(LogFormat::Text, Palette::BySlot), Vec::new());
+        pen.write(&mut out, line(1, b"hello"));
+        assert!(out.starts_with(b"\x1b[32m1/77"));
     }
 }

@@ -55,6 +55,15 @@ pub fn runtime_dir() -> PathBuf {
     runtime_dirs().swap_remove(0)
 }
 
+/// The folder where files of this user are put that everybody may read. It need not be there yet.
+#[must_use]
+pub fn visible_dir() -> PathBuf {
+    match own_user() {
+        ROOT if Path::new("/run").is_dir() => "/run/forkyard-agent".into(),
+        user => format!("/tmp/forkyard-agent-{user}").into(),
+    }
+}
+
 /// The folders where sockets of this user may be, the one for new ones first. They need not be
 /// there.
 #[must_use]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   Client ──POST /v1/reload──▶ Server ──Wish──▶ whoever drives the primary
-//!          ◀── JSON lines ─────        ◀─ Update ┘
+//!          ◀─ server-sent events ─┘    ◀─ Update ─┘
 //! ```
 //!
 //! | module | is |
@@ -13,9 +13,10 @@
 //! | [`server`] | the primary's side |
 //! | [`client`] | the other side, and how running primaries are found |
 //!
-//! An answer that takes its time comes as JSON lines, one object a line, so that it can be read
-//! with `curl` and a shell as well as by a program; the last line is the outcome. Paths begin
-//! with a version. What a client of another version asks for is answered with a clear error.
+//! An answer that takes its time comes as server-sent events (`text/event-stream`), which `curl -N`
+//! shows as they come and every HTTP client has a reader for; the last one is the outcome. Paths
+//! begin with a version. What a client of another version asks for is answered with a clear
+//! error.
 //!
 //! An upgrade of the primary ends all connections, because the process executes another program;
 //! the socket is there again a moment later, and `GET /v1/status` tells how the upgrade went.

@@ -1,13 +1,16 @@
 //! The supervisor and the dispatcher as one machine.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use crate::dispatch::{DispatchSettings, Dispatcher, LaneView, Seat};
 use crate::id::{Generation, LaneId, ListenerId, SlotId, WorkerId};
 use crate::input::{Action, Admission, Denied, Input, Request};
 use crate::snapshot::Snapshot;
-use crate::supervise::{Notice, Refill, SuperviseSettings, Supervisor, WorkerView};
+use crate::supervise::{
+    Decision, Notice, Refill, Scaled, SuperviseSettings, Supervisor, WorkerView,
+};
 
 /// All that the core can be told beforehand.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +49,8 @@ impl Core {
     pub fn resume(settings: Settings, snapshot: Snapshot, now: Instant) -> Self {
         let mut core = Self::new(settings);
         core.dispatcher.resume(snapshot.dispatcher, now);
-        core.supervisor.resume(snapshot.supervisor, now, &mut core.actions);
+        core.supervisor.resume(snapshot.supervisor, now);
+        core.take_decisions(now);
         core
     }
 
@@ -89,25 +93,25 @@ impl Core {
             }
             Input::Query(query) => {
                 dispatcher.query(now, query.clone(), out);
-                supervisor.asked(now, query.worker, out);
+                supervisor.asked(now, query.worker);
             }
             Input::Closed { worker, listener } => dispatcher.closed(now, worker, listener, out),
-            Input::Spawned { worker, pid } => supervisor.spawned(now, worker, pid, out),
+            Input::Spawned { worker, pid } => supervisor.spawned(now, worker, pid),
             Input::SpawnFailed { worker, message } => {
-                supervisor.spawn_failed(now, worker, message, out);
+                supervisor.spawn_failed(now, worker, message);
             }
-            Input::Exited { worker, status } => supervisor.exited(now, worker, status, out),
+            Input::Exited { worker, status } => supervisor.exited(now, worker, status),
             Input::ChannelEnded { worker } => return self.channel_ended(now, worker),
-            Input::ChannelBroken { worker } => supervisor.channel_broken(now, worker, out),
-            Input::Online { worker } => supervisor.online(worker, out),
-            Input::Listening { worker } => supervisor.listening(now, worker, out),
-            Input::Ready { worker, by } => supervisor.says_ready(now, worker, by, out),
-            Input::Checked { worker, result } => supervisor.checked(now, worker, result, out),
+            Input::ChannelBroken { worker } => supervisor.channel_broken(now, worker),
+            Input::Online { worker } => supervisor.online(worker),
+            Input::Listening { worker } => supervisor.listening(now, worker),
+            Input::Ready { worker, by } => supervisor.says_ready(now, worker, by),
+            Input::Checked { worker, result } => supervisor.checked(now, worker, result),
             Input::LeaveAnnounced { worker, seq } => {
-                supervisor.leave_announced(now, worker, seq, out);
+                supervisor.leave_announced(now, worker, seq);
             }
         }
-        self.pass_notices(now);
+        self.carry_on(now);
     }
 
     /// Decides at once whether a request can be met, and begins with it.
@@ -116,22 +120,35 @@ impl Core {
         let out = &mut self.actions;
         let admission = match request {
             Request::Listen(listen) => self.dispatcher.listen(listen, out),
-            Request::Fork(role) => self.supervisor.fork(now, role, out),
-            Request::Retire(slot) => self.supervisor.retire(now, slot, out),
-            Request::Roll(plan) => self.supervisor.roll(now, plan, out),
-            Request::Replace(slot) => self.supervisor.replace(now, slot, out),
-            Request::Stop(stage) => self.supervisor.stop(now, stage, out),
+            Request::Fork(role) => self.supervisor.fork(now, role),
+            Request::Retire(slot) => self.supervisor.retire(now, slot),
+            Request::Roll(plan) => self.supervisor.roll(now, plan),
+            Request::Replace(slot) => self.supervisor.replace(now, slot),
+            Request::Stop(stage) => self.supervisor.stop(now, stage),
         };
-        self.pass_notices(now);
+        self.carry_on(now);
         admission
+    }
+
+    /// Keeps so many slots that serve, from now on: adds what is missing, takes the highest away
+    /// that are too many. All of it, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, a roll is under way, or there would be more slots than there can be.
+    pub fn scale(&mut self, now: Instant, workers: NonZeroUsize) -> Result<Scaled, Denied> {
+        self.dispatcher.have_renewed();
+        let scaled = self.supervisor.scale(now, workers);
+        self.carry_on(now);
+        scaled
     }
 
     /// Does what was due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.dispatcher.have_renewed();
-        self.supervisor.handle_timeout(now, &mut self.actions);
+        self.supervisor.handle_timeout(now);
         // Whoever was just asked to leave gets nothing any more.
-        self.pass_notices(now);
+        self.carry_on(now);
         self.dispatcher.handle_timeout(now, &mut self.actions);
     }
 
@@ -220,35 +237,47 @@ impl Core {
     /// Only now may what the worker did not answer go to another one: an answer could
     /// still have stood in the channel, even if the process was gone.
     fn channel_ended(&mut self, now: Instant, worker: WorkerId) {
-        self.supervisor.channel_ended(now, worker, &mut self.actions);
-        self.pass_notices(now);
         self.dispatcher.ended(now, worker, &mut self.actions);
+        self.supervisor.channel_ended(now, worker);
+        self.carry_on(now);
     }
 
-    fn pass_notices(&mut self, now: Instant) {
-        self.supervisor.may_app_be_ready(&mut self.actions);
-        while let Some(notice) = self.supervisor.next_notice() {
-            let (dispatcher, out) = (&mut self.dispatcher, &mut self.actions);
-            match notice {
-                Notice::Started { worker, slot, standing } => {
-                    dispatcher.worker_started(worker, slot, standing, out);
-                }
-                Notice::Serves { worker } => dispatcher.worker_serves(now, worker, out),
-                Notice::Leaving { worker, refill: Refill::Yes } => {
-                    dispatcher.leaving(now, worker, Seat::StaysWanted, out);
-                }
-                Notice::Leaving { worker, refill: Refill::No } => {
-                    dispatcher.leaving(now, worker, Seat::GoesAway, out);
-                }
-                Notice::NeverWas { worker } => dispatcher.ended(now, worker, out),
-                Notice::Settled { slot } => dispatcher.settled(now, slot),
-                Notice::SlotGone { slot } => dispatcher.slot_gone(now, slot),
-                Notice::StopAll => dispatcher.stop(out),
-                Notice::Finished(outcome) => out.push_back(Action::Finish(outcome)),
-            }
-        }
+    /// Passes on what the supervisor has decided, and has the dispatcher follow it step by step.
+    fn carry_on(&mut self, now: Instant) {
+        self.supervisor.may_app_be_ready();
+        self.take_decisions(now);
         // Not before it is known who leaves: what waits is not for them.
         self.dispatcher.place_all(now, &mut self.actions);
+    }
+
+    fn take_decisions(&mut self, now: Instant) {
+        while let Some(decision) = self.supervisor.next_decision() {
+            match decision {
+                Decision::Act(action) => self.actions.push_back(action),
+                Decision::Notify(notice) => self.notify(now, notice),
+            }
+        }
+    }
+
+    fn notify(&mut self, now: Instant, notice: Notice) {
+        let (dispatcher, out) = (&mut self.dispatcher, &mut self.actions);
+        match notice {
+            Notice::Started { worker, slot, standing } => {
+                dispatcher.worker_started(worker, slot, standing, out);
+            }
+            Notice::Serves { worker } => dispatcher.worker_serves(now, worker, out),
+            Notice::Leaving { worker, refill: Refill::Yes } => {
+                dispatcher.leaving(now, worker, Seat::StaysWanted, out);
+            }
+            Notice::Leaving { worker, refill: Refill::No } => {
+                dispatcher.leaving(now, worker, Seat::GoesAway, out);
+            }
+            Notice::NeverWas { worker } => dispatcher.ended(now, worker, out),
+            Notice::Settled { slot } => dispatcher.settled(now, slot),
+            Notice::SlotGone { slot } => dispatcher.slot_gone(now, slot),
+            Notice::StopAll => dispatcher.stop(out),
+            Notice::Finished(outcome) => out.push_back(Action::Finish(outcome)),
+        }
     }
 }
 

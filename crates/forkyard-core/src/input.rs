@@ -193,7 +193,8 @@ pub enum Verdict {
     Declined,
 }
 
-/// Something that the core wants done. All of them can be done without waiting.
+/// Something that the core wants done. All of them can be done without waiting, and have to be
+/// done in order: who gets connections changes before anybody is asked to leave, or told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Start a process for this seat. Answered by `Spawned` or `SpawnFailed`.

@@ -52,6 +52,6 @@ pub use input::{
 pub use restart::{RestartMode, RestartSettings};
 pub use snapshot::Snapshot;
 pub use supervise::{
-    CheckRule, ExitStatus, IdleRule, MAX_SLOTS, ReadyRule, Role, RollPlan, SuperviseSettings,
-    Surge, WorkerState, WorkerView,
+    CheckRule, ExitStatus, IdleRule, MAX_SLOTS, ReadyRule, Role, RollPlan, Scaled,
+    SuperviseSettings, Surge, WorkerState, WorkerView,
 };

@@ -3,7 +3,7 @@
 //!
 //! | left | means |
 //! |---|---|
-//! | `fork`, `spare`, `retire 0`, `stop terminate` | a request; denials show on the right |
+//! | `fork`, `spare`, `retire 0`, `scale 3`, `stop terminate` | a request; denials show on the right |
 //! | `listen tcp:80` | the app is to serve an address of its own |
 //! | `roll 1`, `roll 1 workers 3 surge 2`, `replace 0` | the same; `roll 1` is to generation 1 with the workers there are |
 //! | `spawned 1`, `spawn-failed 1`, `exited 1 code 0`, `exited 1 signal 9` | of worker 1's process |
@@ -104,6 +104,9 @@ impl Script {
         } else if let Some(request) = self.parse_roll(&words).or_else(|| parse_request(&words)) {
             let admission = self.core.request(self.now, request);
             seen.extend(show_admission(admission));
+        } else if let ["scale", workers] = *words {
+            let scaled = self.core.scale(self.now, workers.parse().unwrap());
+            seen.extend(scaled.err().map(|denied| format!("denied: {denied}")));
         } else if words[0] == "accept"
             && !self.core.has_capacity(self.now, parse_listener(words[1]))
         {

@@ -1,14 +1,17 @@
 //! Folders of this user's own, in which nobody else can put anything.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use crate::process::own_user;
 
 /// Nobody but its owner may look into it.
-const MODE: u32 = 0o700;
+const PRIVATE: u32 = 0o700;
+
+/// Everybody may look into it.
+const VISIBLE: u32 = 0o755;
 
 /// What others may do with a folder at the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +51,22 @@ pub enum Standing {
 ///
 /// Those of `mkdir(2)`.
 pub fn make(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(MODE).create(dir)
+    DirBuilder::new().recursive(true).mode(PRIVATE).create(dir)
+}
+
+/// Makes the folder, if it is missing, so that everybody may look into it, whatever the umask
+/// says. One that is there stays as it is, and those above it have to be there.
+///
+/// # Errors
+///
+/// Those of `mkdir(2)` and `chmod(2)`.
+pub fn make_visible(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(PRIVATE).create(dir) {
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(VISIBLE)),
+        // One that is no folder is noticed by whoever looks at it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Looks whose the folder is, not through a link.
@@ -71,8 +89,7 @@ pub fn look(dir: &Path, others: Others) -> io::Result<Standing> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{chown, symlink};
 
     use super::*;
 
@@ -91,6 +108,18 @@ mod tests {
             assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
         }
         assert_eq!(standings(&dir), [Standing::Ours; 2]);
+    }
+
+    #[test]
+    fn a_folder_for_others_to_look_into_can_be_looked_into() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("a");
+        make_visible(&dir).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o755);
+        assert_eq!(standings(&dir), [Standing::Open, Standing::Ours]);
+        fs::set_permissions(&dir, Permissions::from_mode(0o700)).unwrap();
+        make_visible(&dir).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700, "it is somebody else's");
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //!
 //! | module | is about |
 //! |---|---|
+//! | [`cgroup`] | a control group for an app's workers |
 //! | [`channel`] | the socket between primary and worker, and descriptors passed over it |
 //! | [`clock`] | a clock that two processes can compare |
 //! | [`folder`] | folders of this user's own |
@@ -30,6 +31,7 @@
 //! | [`signals`] | signals read from a descriptor |
 //! | [`ticker`] | a clock that ticks |
 
+pub mod cgroup;
 pub mod channel;
 pub mod clock;
 pub mod folder;

@@ -9,16 +9,20 @@
 //!               └── signal, signal_group: always reach this process or nobody
 //! ```
 
+mod account;
 mod affinity;
 mod announced;
+mod childhood;
 mod children;
 mod exit_status;
 mod limits;
 mod orphans;
 mod own_turn;
 mod processor;
+mod resident;
 mod signal;
 mod spawn;
+mod usage;
 
 use std::fmt;
 use std::io;
@@ -31,14 +35,17 @@ use rustix::process::{
     waitid,
 };
 
+pub use account::{Account, AccountError};
 pub use affinity::Core;
 pub use exit_status::ExitStatus;
-pub use limits::raise_nofile_limit;
+pub use limits::{OpenFiles, raise_nofile_limit};
 pub use orphans::{is_init, reap_orphans};
 pub use own_turn::wait_for_own_turn;
 pub use processor::{Scheduling, scheduling};
+pub use resident::resident_bytes;
 pub use signal::{ParseSignalError, Signal, ignore, is_ignored};
-pub use spawn::{CHANNEL, Spawn, spawn};
+pub use spawn::{CHANNEL, NewPrivileges, Spawn, SpawnError, Step, spawn};
+pub use usage::{Usage, usage};
 
 /// A child process that has not been reaped, started by [`spawn`].
 ///
@@ -229,6 +236,17 @@ pub fn own_user() -> u32 {
 pub fn is_running(pid: u32) -> bool {
     let tested = to_rustix(pid).map(rustix::process::test_kill_process);
     tested.is_some_and(|tested| tested != Err(Errno::SRCH)) && !has_ended(pid)
+}
+
+/// A pidfd of a process that need not be a child, which polls readable from the moment it has
+/// exited. Whoever has a number from elsewhere makes sure afterwards that it still means the same.
+///
+/// # Errors
+///
+/// `ESRCH` if there is no such process.
+pub fn open(pid: u32) -> io::Result<OwnedFd> {
+    let pid = to_rustix(pid).ok_or(Errno::SRCH)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// As proc(5) has it: the state is the first field behind the name, which is in parentheses.

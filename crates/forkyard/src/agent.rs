@@ -10,13 +10,19 @@
 //! an existing file is used only if it says what we would have written. The names carry a hash of
 //! both texts: two versions of Forkyard do not disturb each other, and a file that a worker may
 //! yet read is never changed.
+//!
+//! Workers that run as another user ([`Program::user`](crate::Program::user)) read files that are
+//! open to everybody, in a folder of ours that everybody may enter: there is nothing secret in
+//! them, and nobody but us can change them. Sealed memory under `/proc/self/fd` would need no
+//! folder, but Node resolves that link to a path that leads nowhere.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use forkyard_sys::folder::{self, Others, Standing};
+use forkyard_sys::process::Account;
 
 /// What Node preloads.
 const AGENT: &str = include_str!("agent.cjs");
@@ -24,8 +30,30 @@ const AGENT: &str = include_str!("agent.cjs");
 /// What the agent reads: the same name with `drain` instead of `agent`.
 const DRAIN: &str = include_str!("drain.cjs");
 
-/// Nobody else may read them.
-const FILE_MODE: u32 = 0o600;
+/// Who is to read the agent's files.
+#[derive(Clone, Copy, Debug)]
+pub enum Readers<'a> {
+    /// Processes of this user, and nobody else.
+    Ourselves,
+    /// Processes of another one. Everybody else may, then.
+    User(&'a Account),
+}
+
+impl Readers<'_> {
+    fn file_mode(self) -> u32 {
+        match self {
+            Self::Ourselves => 0o600,
+            Self::User(_) => 0o644,
+        }
+    }
+
+    fn make_folder(self, dir: &Path) -> io::Result<()> {
+        match self {
+            Self::Ourselves => folder::make(dir),
+            Self::User(_) => folder::make_visible(dir),
+        }
+    }
+}
 
 /// Writes the agent into the folder `dir`, which is made if it is missing, and returns the path
 /// of what `node --require` takes. A file that is there already is used again.
@@ -35,21 +63,53 @@ const FILE_MODE: u32 = 0o600;
 /// If the folder or a file cannot be written, or if the folder belongs to somebody else or
 /// others may write to it. The message names the folder.
 pub fn install(dir: &Path) -> io::Result<PathBuf> {
-    folder::make(dir).map_err(|error| within(dir, &error))?;
+    install_for(dir, Readers::Ourselves)
+}
+
+/// The same, for these readers.
+///
+/// # Errors
+///
+/// As [`install`], and if the readers could not get there; for another user also if the folder
+/// above is missing.
+pub fn install_for(dir: &Path, readers: Readers<'_>) -> io::Result<PathBuf> {
+    readers.make_folder(dir).map_err(|error| within(dir, &error))?;
     check_folder(dir)?;
+    check_way(dir, readers)?;
     let hash = short_hash(&[AGENT, DRAIN]);
-    write_out(&dir.join(format!("drain-{hash}.cjs")), DRAIN)?;
+    write_out(&dir.join(format!("drain-{hash}.cjs")), DRAIN, readers)?;
     let agent = dir.join(format!("agent-{hash}.cjs"));
-    write_out(&agent, AGENT)?;
+    write_out(&agent, AGENT, readers)?;
     Ok(agent)
 }
 
-fn write_out(path: &Path, text: &str) -> io::Result<()> {
-    if holds(path, text) {
+fn write_out(path: &Path, text: &str, readers: Readers<'_>) -> io::Result<()> {
+    if holds(path, text, readers) {
         return Ok(());
     }
     let dir = path.parent().unwrap_or(path);
-    replace(path, text).map_err(|error| within(dir, &error))
+    replace(path, text, readers).map_err(|error| within(dir, &error))
+}
+
+/// Whether the readers may enter each folder on the way.
+fn check_way(dir: &Path, readers: Readers<'_>) -> io::Result<()> {
+    let Readers::User(account) = readers else { return Ok(()) };
+    let closed = closed_to(account, dir).map_err(|error| within(dir, &error))?;
+    let Some(closed) = closed else { return Ok(()) };
+    let message = format!(
+        "cannot put the agent into {}: user {} may not enter {}; name another folder",
+        dir.display(),
+        account.name,
+        closed.display()
+    );
+    Err(io::Error::new(ErrorKind::PermissionDenied, message))
+}
+
+/// The folder on the way, this one included, that the account may not enter, if there is one.
+pub(crate) fn closed_to(account: &Account, dir: &Path) -> io::Result<Option<PathBuf>> {
+    let way = fs::canonicalize(dir)?;
+    let is_closed = |dir: &&Path| !fs::metadata(dir).is_ok_and(|dir| account.may_enter(&dir));
+    Ok(way.ancestors().find(is_closed).map(Path::to_path_buf))
 }
 
 fn check_folder(dir: &Path) -> io::Result<()> {
@@ -64,16 +124,23 @@ fn check_folder(dir: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::PermissionDenied, message))
 }
 
-/// Whether `path` is a file, not a link, with exactly this text.
-fn holds(path: &Path, text: &str) -> bool {
-    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    is_file && fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes())
+/// Whether `path` is a file, not a link, with exactly this text, that its readers may read.
+fn holds(path: &Path, text: &str, readers: Readers<'_>) -> bool {
+    let mode = readers.file_mode();
+    let fits = |file: fs::Metadata| file.is_file() && file.mode() & mode == mode;
+    fs::symlink_metadata(path).is_ok_and(fits)
+        && fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes())
 }
 
 /// In one step: a worker that starts meanwhile sees the whole file or none.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+fn replace(path: &Path, text: &str, readers: Readers<'_>) -> io::Result<()> {
     let (scratch, mut file) = create_scratch(path)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| fs::rename(&scratch, path));
+    // Whatever the umask says.
+    let mode = fs::Permissions::from_mode(readers.file_mode());
+    let written = file
+        .set_permissions(mode)
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&scratch, path));
     if written.is_err() {
         // The first error says more than a failed removal would.
         drop(fs::remove_file(&scratch));
@@ -87,7 +154,7 @@ fn create_scratch(path: &Path) -> io::Result<(PathBuf, File)> {
     const MOST_TRIES: u32 = 100;
     for attempt in 0..MOST_TRIES {
         let scratch = path.with_extension(format!("{}-{attempt}.tmp", std::process::id()));
-        let made = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&scratch);
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&scratch);
         match made {
             Ok(file) => return Ok((scratch, file)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -119,7 +186,7 @@ fn within(dir: &Path, error: &io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{chown, symlink};
 
     use forkyard_sys::process::own_user;
 
@@ -198,7 +265,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("agent-0.cjs");
         let (left_over, _) = create_scratch(&path).unwrap();
-        replace(&path, "text").unwrap();
+        replace(&path, "text", Readers::Ourselves).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "text");
         assert!(left_over.exists());
     }
@@ -212,6 +279,35 @@ mod tests {
             assert!(error.contains(parent.path().to_str().unwrap()), "{error}");
             assert!(error.contains("chmod go-w"), "{error}");
         }
+    }
+
+    fn nobody() -> Account {
+        Account::find("nobody", None).unwrap()
+    }
+
+    /// Others can read it then, and nobody can write to it.
+    #[test]
+    fn another_user_can_read_what_is_put_there_for_it() {
+        let parent = tempfile::tempdir().unwrap();
+        set_mode(parent.path(), 0o755);
+        let dir = parent.path().join("agent");
+        let path = install_for(&dir, Readers::User(&nobody())).unwrap();
+        assert_eq!((mode_of(&dir), mode_of(&path)), (0o755, 0o644));
+        assert_eq!(mode_of(&drain_beside(&path)), 0o644);
+        set_mode(&path, 0o600);
+        install_for(&dir, Readers::User(&nobody())).unwrap();
+        assert_eq!(mode_of(&path), 0o644);
+    }
+
+    #[test]
+    fn a_folder_that_the_other_user_cannot_get_to_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        set_mode(parent.path(), 0o700);
+        let dir = parent.path().join("agent");
+        let result = install_for(&dir, Readers::User(&nobody()));
+        let error = result.unwrap_err().to_string();
+        let closed = parent.path().canonicalize().unwrap();
+        assert!(error.contains(&format!("nobody may not enter {}", closed.display())), "{error}");
     }
 
     #[test]

@@ -77,12 +77,13 @@ pub use event::{
     WorkerInfo, WorkerState, WorkerStatus,
 };
 pub use forkyard_core::{
-    Denied, Generation, IdleRule, MAX_SLOTS, ReadyRule, RestartMode, RestartSettings, Surge,
-    WorkerId,
+    Denied, Generation, IdleRule, MAX_SLOTS, ReadyRule, RestartMode, RestartSettings, Scaled,
+    Surge, WorkerId,
 };
 pub use forkyard_ipc::{Dialect, HandleKind, Value};
+pub use forkyard_sys::cgroup::{Cgroup, CgroupError, CgroupLimits};
 pub use forkyard_sys::inherited::InheritedFds;
-pub use forkyard_sys::process::Signal;
+pub use forkyard_sys::process::{Account, AccountError, NewPrivileges, OpenFiles, Signal};
 pub use forkyard_sys::sockets::LocalAddress;
 pub use host::{host, is_rehearsal, is_upgrade};
 pub use listen::{BindError, ListenAddress, NotASocketError, ParseListenAddressError};

@@ -96,6 +96,20 @@ impl ListenAddress {
         Ok(Self { endpoint, names: names_of_bound(&address) })
     }
 
+    /// Whether two programs could not both listen, one here and one there.
+    #[must_use]
+    pub fn clashes_with(&self, other: &Self) -> bool {
+        match (&self.endpoint, &other.endpoint) {
+            (Endpoint::Tcp { host, port, .. }, Endpoint::Tcp { host: other, port: same, .. })
+            | (Endpoint::Udp { host, port, .. }, Endpoint::Udp { host: other, port: same, .. }) => {
+                // Port 0 is another one for each.
+                port == same && *port != 0 && overlap(host, other)
+            }
+            (Endpoint::Unix { path, .. }, Endpoint::Unix { path: other, .. }) => path == other,
+            _ => false,
+        }
+    }
+
     fn of(endpoint: Endpoint) -> Self {
         let names = names_of(&endpoint);
         Self { endpoint, names }
@@ -160,6 +174,23 @@ fn datagrams(host: Host, port: u16) -> Endpoint {
     Endpoint::Udp { host, port, only_v6: false, reuse_address: false }
 }
 
+/// `[::]` takes IPv4 connections too, unless it is told otherwise.
+fn overlap(one: &Host, other: &Host) -> bool {
+    let is_any = |host: &Host| match host {
+        Host::Any => true,
+        Host::V4(ip) => ip.is_unspecified(),
+        Host::V6(ip, _) => ip.is_unspecified(),
+    };
+    match (one, other) {
+        (Host::V4(any), Host::V6(ip, _)) | (Host::V6(ip, _), Host::V4(any))
+            if any.is_unspecified() =>
+        {
+            ip.is_unspecified()
+        }
+        _ => is_any(one) || is_any(other) || one == other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +210,29 @@ mod tests {
             ("udp:127.0.0.1:53", "udp:127.0.0.1:53"),
         ] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn addresses_clash_where_both_want_the_same() {
+        for (one, other, clash) in [
+            ("8000", "8000", true),
+            ("8000", "8001", false),
+            ("0", "0", false),
+            ("8000", "127.0.0.1:8000", true),
+            ("127.0.0.1:8000", "127.0.0.2:8000", false),
+            ("0.0.0.0:8000", "127.0.0.1:8000", true),
+            ("0.0.0.0:8000", "[::1]:8000", false),
+            ("0.0.0.0:8000", "[::]:8000", true),
+            ("udp:8000", "8000", false),
+            ("udp:53", "udp:53", true),
+            ("/run/x", "unix:/run/x", true),
+            ("/run/x", "/run/y", false),
+        ] {
+            let address = |text: &str| text.parse::<ListenAddress>().unwrap();
+            let (one, other) = (address(one), address(other));
+            assert_eq!(one.clashes_with(&other), clash, "{one} {other}");
+            assert_eq!(other.clashes_with(&one), clash, "{other} {one}");
         }
     }
 

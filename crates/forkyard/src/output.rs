@@ -11,9 +11,15 @@
 //!                      └── the process has ended: read what is there, and no further
 //! ```
 //!
+//! Whoever writes line after line would wake the thread for each. So what follows closely is left
+//! in the pipe for a moment ([`Naps`]), unless it would fill it.
+//!
 //! For an upgrade of the primary the thread can be brought to rest between two reads: it
 //! gives away its pipes with the lines that have begun, and takes them back if the upgrade
 //! comes to nothing.
+
+mod lines;
+mod pace;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,18 +35,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use lines::Lines;
+use pace::{Naps, Pace};
+
 use crate::engine;
 use crate::event::WorkerInfo;
 use crate::primary::rest::{RestSignal, RestSwitch};
 
-/// A line longer than this is passed on in pieces.
-const LONGEST_LINE: usize = 64 * 1024;
-/// How many lines of stderr are remembered, and how much of each.
-const TAIL_LINES: usize = 20;
-const TAIL_LINE_BYTES: usize = 1024;
 /// How much is read at once, on a buffer that lives on the stack: a pipe at rest costs no
 /// memory.
 const CHUNK: usize = 16 * 1024;
+/// After so much of one stream it is another one's turn.
+const TURN_BYTES: usize = 64 * 1024;
 /// The most that a pipe holds unless a privileged process made it larger
 /// (`/proc/sys/fs/pipe-max-size`, see pipe(7)).
 const LARGEST_PIPE: u64 = 1024 * 1024;
@@ -199,10 +205,14 @@ impl OutputPump {
         let (jobs, inbox) = mpsc::channel(forkyard_core::MAX_SLOTS);
         let (alive, drained) = watch::channel(());
         let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_io();
+        let naps = Naps::default();
+        runtime.enable_io().on_thread_park({
+            let naps = naps.clone();
+            move || naps.take()
+        });
         let sink = Arc::new(Mutex::new(sink));
         let runtime = engine::start("forkyard-output", runtime, move |runtime| {
-            runtime.block_on(pump(inbox, &sink));
+            runtime.block_on(pump(inbox, &sink, &naps));
             drop(alive);
         })?;
         Ok((Self { jobs, runtime }, Drained(drained)))
@@ -276,10 +286,10 @@ pub(crate) fn pair(
     (Pipes { info, stdout, stderr, finish: finished, done, tail }, capture)
 }
 
-async fn pump(mut inbox: mpsc::Receiver<Job>, sink: &SharedSink) {
+async fn pump(mut inbox: mpsc::Receiver<Job>, sink: &SharedSink, naps: &Naps) {
     let (mut workers, switch) = (JoinSet::new(), RestSwitch::default());
     let follow = |workers: &mut JoinSet<_>, pipes| {
-        workers.spawn(read_worker(pipes, Arc::clone(sink), switch.signal()));
+        workers.spawn(read_worker(pipes, (Arc::clone(sink), naps.clone()), switch.signal()));
         while workers.try_join_next().is_some() {}
     };
     while let Some(job) = inbox.recv().await {
@@ -309,7 +319,11 @@ async fn join_all(workers: &mut JoinSet<Option<Pipes>>) -> Vec<Pipes> {
 }
 
 /// Reads to the end; returns the pipes if it comes to rest before.
-async fn read_worker(pipes: Pipes, sink: SharedSink, mut rest: RestSignal) -> Option<Pipes> {
+async fn read_worker(
+    pipes: Pipes,
+    (sink, naps): (SharedSink, Naps),
+    mut rest: RestSignal,
+) -> Option<Pipes> {
     let Pipes { info, stdout, stderr, mut finish, done, tail } = pipes;
     let mut out = Stream::new(stdout, Lines::new(info, StreamKind::Stdout, None));
     let mut err = Stream::new(stderr, Lines::new(info, StreamKind::Stderr, Some(tail.clone())));
@@ -318,7 +332,7 @@ async fn read_worker(pipes: Pipes, sink: SharedSink, mut rest: RestSignal) -> Op
         () = rest.wait() => false,
         // Whoever would have told us is gone, which tells the same.
         _ = &mut finish => true,
-        _ = async { tokio::join!(out.follow(&sink), err.follow(&sink)) } => true,
+        _ = async { tokio::join!(out.follow(&sink, &naps), err.follow(&sink, &naps)) } => true,
     };
     if !is_over {
         let (stdout, stderr) = (out.into_resting(), err.into_resting());
@@ -345,7 +359,7 @@ struct Stream {
 impl Stream {
     fn new(resting: RestingPipe, lines: Lines) -> Self {
         let RestingPipe { pipe, unfinished } = resting;
-        Self { pipe, lines: Lines { unfinished, ..lines } }
+        Self { pipe, lines: lines.begun(unfinished) }
     }
 
     /// To be gone on with by another one.
@@ -354,16 +368,37 @@ impl Stream {
     }
 
     /// Reads to the end, which may never come. May be dropped at any await.
-    async fn follow(&mut self, sink: &SharedSink) {
+    async fn follow(&mut self, sink: &SharedSink, naps: &Naps) {
+        let mut pace = Pace::new(naps.clone());
         while let Some(pipe) = &self.pipe {
-            let ready = pipe.readable().await;
-            let mut buffer = [0; CHUNK];
-            match ready.and_then(|()| pipe.try_read(&mut buffer)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(0) | Err(_) => self.pipe = None,
-                Ok(length) => self.lines.feed(&buffer[..length], sink),
+            match pipe.readable().await {
+                Ok(()) => {
+                    let length = self.pass_on(&mut **lock(sink));
+                    pace.looked(length);
+                }
+                Err(_) => self.pipe = None,
             }
         }
+    }
+
+    /// Passes on what is there, to the last byte that was read. Returns how much it was.
+    fn pass_on(&mut self, sink: &mut dyn OutputSink) -> usize {
+        let (mut buffer, mut total) = ([0; CHUNK], 0);
+        while let Some(pipe) = self.pipe.as_ref().filter(|_| total < TURN_BYTES) {
+            match pipe.try_read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(0) | Err(_) => self.pipe = None,
+                Ok(length) => {
+                    self.lines.feed(&buffer[..length], sink);
+                    total += length;
+                    if length < CHUNK {
+                        break;
+                    }
+                }
+            }
+        }
+        sink.flush();
+        total
     }
 
     /// Reads what is there now. The writer is gone, so what it wrote is in the pipe; whoever
@@ -379,94 +414,18 @@ impl Stream {
     }
 
     fn finish(mut self, rest: &[u8], sink: &SharedSink) {
-        for chunk in rest.chunks(CHUNK) {
-            self.lines.feed(chunk, sink);
+        // Not all at once: others want to get rid of something, too.
+        for turn in rest.chunks(TURN_BYTES) {
+            let mut sink = lock(sink);
+            turn.chunks(CHUNK).for_each(|chunk| self.lines.feed(chunk, &mut **sink));
+            sink.flush();
         }
-        self.lines.finish(sink);
+        self.lines.finish(&mut **lock(sink));
     }
 }
 
 fn lock<T: ?Sized>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Cuts a stream into lines.
-struct Lines {
-    info: WorkerInfo,
-    stream: StreamKind,
-    unfinished: Vec<u8>,
-    /// Where the last lines are remembered, if they are.
-    tail: Option<SharedTail>,
-}
-
-impl Lines {
-    fn new(info: WorkerInfo, stream: StreamKind, tail: Option<SharedTail>) -> Self {
-        Self { info, stream, unfinished: Vec::new(), tail }
-    }
-
-    fn feed(&mut self, mut bytes: &[u8], sink: &SharedSink) {
-        let mut sink = lock(sink);
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            let (line, rest) = bytes.split_at(end);
-            self.line(line, sink.as_mut());
-            bytes = &rest[1..];
-        }
-        self.unfinished.extend_from_slice(bytes);
-        if self.unfinished.len() >= LONGEST_LINE {
-            self.line(&[], sink.as_mut());
-        }
-        sink.flush();
-    }
-
-    /// Remembers the last lines ahead of the sink. They are not remembered once more.
-    fn remember_rest(&mut self, rest: &[u8]) {
-        let Some(tail) = self.tail.take() else { return };
-        let text = [self.unfinished.as_slice(), rest].concat();
-        if text.is_empty() {
-            return;
-        }
-        let text = text.strip_suffix(b"\n").unwrap_or(&text);
-        let mut tail = lock(&tail);
-        text.split(|byte| *byte == b'\n').for_each(|line| remember(&mut tail, line));
-    }
-
-    fn finish(&mut self, sink: &SharedSink) {
-        if !self.unfinished.is_empty() {
-            let mut sink = lock(sink);
-            self.line(&[], sink.as_mut());
-            sink.flush();
-        }
-    }
-
-    /// Passes on what is unfinished together with `end`.
-    fn line(&mut self, end: &[u8], sink: &mut dyn OutputSink) {
-        let mut whole = std::mem::take(&mut self.unfinished);
-        let text = if whole.is_empty() {
-            end
-        } else {
-            whole.extend_from_slice(end);
-            &whole
-        };
-        // Before the sink, which may take its time.
-        if let Some(tail) = &self.tail {
-            remember(&mut lock(tail), text);
-        }
-        let text = without_return(text);
-        sink.line(OutputLine { info: self.info, stream: self.stream, text });
-    }
-}
-
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-fn remember(tail: &mut VecDeque<String>, text: &[u8]) {
-    if tail.len() == TAIL_LINES {
-        tail.pop_front();
-    }
-    let text = without_return(text);
-    let text = &text[..text.len().min(TAIL_LINE_BYTES)];
-    tail.push_back(String::from_utf8_lossy(text).into_owned());
 }
 
 #[cfg(test)]
@@ -477,54 +436,16 @@ mod tests {
 
     use super::*;
 
-    const INFO: WorkerInfo = WorkerInfo { slot: SlotId(0), worker: WorkerId(1), pid: 1 };
+    pub(super) const INFO: WorkerInfo = WorkerInfo { slot: SlotId(0), worker: WorkerId(1), pid: 1 };
 
     #[derive(Default)]
-    struct Collected(Arc<Mutex<Vec<String>>>);
+    pub(super) struct Collected(pub(super) Arc<Mutex<Vec<String>>>);
 
     impl OutputSink for Collected {
         fn line(&mut self, line: OutputLine<'_>) {
             self.0.lock().unwrap().push(String::from_utf8_lossy(line.text).into_owned());
         }
         fn flush(&mut self) {}
-    }
-
-    fn lines_of(chunks: &[&[u8]]) -> (Vec<String>, Vec<String>) {
-        let seen = Arc::default();
-        let sink: SharedSink = Arc::new(Mutex::new(Box::new(Collected(Arc::clone(&seen)))));
-        let tail = SharedTail::default();
-        let mut lines = Lines::new(INFO, StreamKind::Stderr, Some(Arc::clone(&tail)));
-        for chunk in chunks {
-            lines.feed(chunk, &sink);
-        }
-        lines.finish(&sink);
-        let seen = seen.lock().unwrap().clone();
-        (seen, lock(&tail).iter().cloned().collect())
-    }
-
-    #[test]
-    fn lines_are_whole_however_they_arrive() {
-        let expected = ["one", "", "two", "three"];
-        assert_eq!(lines_of(&[b"one\n\ntwo\r\nthree"]).0, expected);
-        let bytes = b"one\n\ntwo\r\nthree";
-        let single: Vec<_> = bytes.chunks(1).collect();
-        assert_eq!(lines_of(&single).0, expected);
-    }
-
-    #[test]
-    fn an_endless_line_is_passed_on_in_pieces() {
-        let chunk = vec![b'x'; LONGEST_LINE / 2];
-        let (lines, _) = lines_of(&[&chunk, &chunk, &chunk]);
-        assert_eq!(lines.iter().map(String::len).sum::<usize>(), chunk.len() * 3);
-        assert_eq!(lines.len(), 2);
-    }
-
-    #[test]
-    fn the_tail_is_the_end_and_bounded() {
-        let text: String = (0..100).map(|n| format!("{n}\n")).collect();
-        let (_, tail) = lines_of(&[text.as_bytes()]);
-        assert_eq!(tail.len(), TAIL_LINES);
-        assert_eq!(tail.last().unwrap(), "99");
     }
 
     /// What was read is passed on once, and what was not is found by whoever goes on.
@@ -593,7 +514,7 @@ mod tests {
         let Capture { finish, done, tail } = capture;
         finish.send(()).unwrap();
         let (rest, runtime) = (RestSwitch::default().signal(), Handle::current());
-        let read = move || runtime.block_on(read_worker(pipes, sink, rest));
+        let read = move || runtime.block_on(read_worker(pipes, (sink, Naps::default()), rest));
         let reading = tokio::task::spawn_blocking(read);
         // The sink takes this once it has come to the first line.
         hurry.send(()).unwrap();

@@ -1,13 +1,16 @@
 //! What a worker runs.
 
+mod limits;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::agent;
+use crate::agent::{self, Readers};
 use crate::primary::upgrade::state::ProgramState;
 use crate::primary::upgrade::{Text, VARIABLES};
+pub(crate) use limits::Limits;
 
 /// What systemd tells the primary alone: that it wants signs of life (`sd_watchdog_enabled(3)`).
 const WATCHDOG_VARIABLES: [&str; 2] = ["WATCHDOG_USEC", "WATCHDOG_PID"];
@@ -21,12 +24,21 @@ pub struct Program {
     cwd: Option<PathBuf>,
     /// Where the agent's file is kept, if Node is to load it.
     agent: Option<PathBuf>,
+    /// On the heap, as programs travel by value in requests that are otherwise small.
+    limits: Box<Limits>,
 }
 
 impl Program {
     /// The program at `path`, or found by that name in `PATH`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), args: Vec::new(), env: Vec::new(), cwd: None, agent: None }
+        Self {
+            path: path.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: None,
+            agent: None,
+            limits: Box::default(),
+        }
     }
 
     /// This very program with the arguments it was started with, as Node's cluster does.
@@ -103,9 +115,14 @@ impl Program {
         self.cwd.as_deref()
     }
 
+    /// What its workers get beyond the program itself.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// As it is left to another image of the primary.
     pub(crate) fn state(&self) -> ProgramState {
-        let Self { path, args, env, cwd, agent } = self;
+        let Self { path, args, env, cwd, agent, limits } = self;
         let pair = |(key, value): &(OsString, OsString)| (Text::of(key), Text::of(value));
         ProgramState {
             path: Text::of(path),
@@ -113,6 +130,7 @@ impl Program {
             env: env.iter().map(pair).collect(),
             cwd: cwd.as_ref().map(Text::of),
             agent: agent.as_ref().map(Text::of),
+            limits: Box::new(limits.state()),
         }
     }
 
@@ -121,7 +139,7 @@ impl Program {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         // Looked for each time: somebody may have cleaned up since.
-        match self.agent.as_deref().map(agent::install) {
+        match self.agent.as_deref().map(|dir| self.install_agent(dir)) {
             Some(Ok(file)) => drop(command.arg("--require").arg(file)),
             Some(Err(error)) => {
                 tracing::warn!(%error, "starting a worker without the agent: when it leaves, kept-alive connections are reset");
@@ -132,11 +150,20 @@ impl Program {
         for name in VARIABLES.iter().chain(&WATCHDOG_VARIABLES) {
             command.env_remove(name);
         }
+        self.limits.set_home(&mut command);
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }
         command
+    }
+
+    /// Whoever runs as another user must be able to read it.
+    fn install_agent(&self, dir: &Path) -> io::Result<PathBuf> {
+        match self.limits.account.as_ref().filter(|_| self.limits.changes_user()) {
+            Some(account) => agent::install_for(dir, Readers::User(account)),
+            None => agent::install(dir),
+        }
     }
 }
 
@@ -149,6 +176,7 @@ impl From<ProgramState> for Program {
             env: state.env.into_iter().map(pair).collect(),
             cwd: state.cwd.map(PathBuf::from),
             agent: state.agent.map(PathBuf::from),
+            limits: Box::new((*state.limits).into()),
         }
     }
 }

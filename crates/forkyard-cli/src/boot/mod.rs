@@ -32,6 +32,9 @@ pub(crate) use systemctl::Systemctl;
 pub(crate) use unit::{Scope, Template};
 pub(crate) use watchdog::{Pulse, Watchdog};
 
+use forkyard::{ClusterHandle, RollReason};
+
+use crate::note::Note;
 use crate::report::Reporter;
 
 /// How an app behaves towards what starts and stops it.
@@ -58,5 +61,19 @@ impl Boot {
             Herald::silent(rule)
         });
         Self { herald, delay: StopDelay::new(rule.shutdown_delay) }
+    }
+
+    /// Goes on where the image before was.
+    pub(crate) async fn go_on(
+        &mut self,
+        rolling: Option<RollReason>,
+        note: &Note,
+        handle: &ClusterHandle,
+    ) {
+        self.herald.go_on(rolling, handle).await;
+        if let Some(left) = note.stop_in() {
+            self.delay.resume(left);
+            self.herald.put_off(left);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use forkyard::{ActivatedSockets, InheritedFds, ListenAddress, ParseListenAddressError};
 
 use crate::exit_code::Failure;
+use crate::settings::Text;
 
 /// Where workers inherit a socket from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +31,19 @@ impl FromStr for ListenOption {
     }
 }
 
+impl ListenOption {
+    /// Whether two apps could not both have it. Each is started with sockets of its own.
+    pub(crate) fn clashes_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Address(address), Self::Address(other)) => address.clashes_with(other),
+            _ => false,
+        }
+    }
+}
+
 /// The addresses that are meant, in their order.
 pub(crate) fn resolve(
-    wanted: &[ListenOption],
+    wanted: &[Text<ListenOption>],
     inherited: &InheritedFds,
     activated: &ActivatedSockets,
 ) -> Result<Vec<ListenAddress>, Failure> {
@@ -50,7 +61,11 @@ pub(crate) fn resolve(
             if found.is_empty() { Err(not_passed(name, activated)) } else { Ok(found) }
         }
     };
-    Ok(wanted.iter().map(resolve_one).collect::<Result<Vec<_>, _>>()?.concat())
+    Ok(wanted
+        .iter()
+        .map(|option| resolve_one(&option.value))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat())
 }
 
 fn not_passed(name: &str, activated: &ActivatedSockets) -> Failure {

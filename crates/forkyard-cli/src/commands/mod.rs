@@ -1,38 +1,37 @@
 //! What the command can be told to do, one file each.
 
+mod check;
+mod completions;
+mod flush;
+mod list;
+mod man;
+mod reload;
+mod renewal;
+mod restart;
+mod save;
+mod scale;
+mod service;
+mod show;
+mod signal;
+mod start;
 mod startup;
+mod stop;
+mod targets;
 mod unstartup;
 
+pub(crate) use check::{Check, check};
+pub(crate) use completions::{Completions, completions};
+pub(crate) use flush::flush;
+pub(crate) use list::{List, list};
+pub(crate) use man::{Man, man};
+pub(crate) use reload::{reload, upgrade};
+pub(crate) use restart::{Restart, restart};
+pub(crate) use save::{Saved, resurrect, save};
+pub(crate) use scale::{Scale, scale};
+pub(crate) use show::{Show, show};
+pub(crate) use signal::{Signal, signal};
+pub(crate) use start::{Start, start};
 pub(crate) use startup::{Startup, startup};
+pub(crate) use stop::{Delete, Stop, delete, stop};
+pub(crate) use targets::Targets;
 pub(crate) use unstartup::{Unstartup, unstartup};
-
-use std::io::Write;
-use std::path::PathBuf;
-
-use forkyard_sys::process::own_user;
-
-use crate::boot::Scope;
-use crate::exit_code::Failure;
-
-/// The system's user.
-const ROOT: u32 = 0;
-
-/// Whose systemd is meant: the machine's for root, if nothing else is said.
-fn scope(of_user: Option<Scope>) -> Scope {
-    let own = if own_user() == ROOT { Scope::System } else { Scope::User };
-    of_user.unwrap_or(own)
-}
-
-/// Where its units are.
-fn folder(scope: Scope) -> Result<PathBuf, Failure> {
-    let dir = scope.folder(|name| std::env::var_os(name));
-    dir.ok_or_else(|| {
-        Failure::usage("failed to find the folder of your units: HOME is not set".to_owned())
-    })
-}
-
-/// That nobody reads it changes nothing about what has been done.
-fn say(text: &str) {
-    let mut stdout = anstream::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}

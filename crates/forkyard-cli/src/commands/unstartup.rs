@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::{folder, say, scope};
+use super::service::{folder, say, scope};
 use crate::boot::{Foreign, InstallError, Removed, Scope, Systemctl, install, systemctl, unit};
 use crate::exit_code::Failure;
 

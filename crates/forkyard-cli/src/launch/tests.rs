@@ -12,7 +12,7 @@ use crate::args::{Args, Verb};
 fn launch_from(start: &Path, args: &[&str]) -> Launch {
     let line = ["forkyard", "run"].iter().chain(args);
     let Verb::Run(run) = Args::parse_from(line).verb else { panic!("not run") };
-    Launch::from(&run, start.to_owned()).unwrap()
+    Launch::of(run.name.clone(), run.settings(), start.to_owned()).unwrap()
 }
 
 fn plan_from(start: &Path, args: &[&str]) -> Result<Plan, Failure> {
@@ -96,7 +96,7 @@ fn an_unknown_interpreter_is_said_to_be_unknown() {
 #[test]
 fn an_empty_name_is_no_directory() {
     let Verb::Run(run) = Args::parse_from(["forkyard", "run", ""]).verb else { panic!("not run") };
-    assert_eq!(Launch::of(&run).unwrap_err().number(), 2);
+    assert_eq!(Launch::of(None, run.settings(), "/".into()).unwrap_err().number(), 2);
 }
 
 #[test]

@@ -189,14 +189,20 @@ fn exited(
         .with("stderr_tail", stderr_tail.to_vec())
 }
 
-fn failed(reason: &FailReason, stderr_tail: &[String]) -> Entry {
-    let FailReason::RestartLimit { slot, worker, limit, window } = reason;
-    let mut text = format!(
+/// Why an app was given up.
+pub(crate) fn given_up(reason: &FailReason) -> String {
+    let FailReason::RestartLimit { slot, limit, window, .. } = reason;
+    format!(
         "the app failed: slot {slot} needed more than {} within {} (see --restart-limit)",
         counted(*limit as usize, "restart"),
         humantime::format_duration(*window),
-    );
-    let reason = text.clone();
+    )
+}
+
+fn failed(reason: &FailReason, stderr_tail: &[String]) -> Entry {
+    let FailReason::RestartLimit { slot, worker, .. } = reason;
+    let reason = given_up(reason);
+    let mut text = reason.clone();
     if !stderr_tail.is_empty() {
         text.push_str(&format!("\nthe last that worker {worker} wrote to stderr:"));
         for line in stderr_tail {
@@ -219,7 +225,7 @@ fn escalated(info: WorkerInfo, stage: Stage) -> Entry {
     Entry::about(Level::Warn, "stop_escalated", info, text).with("stage", stage_name(stage))
 }
 
-fn stage_name(stage: Stage) -> &'static str {
+pub(super) fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Disconnect => "disconnect",
         Stage::Terminate => "terminate",

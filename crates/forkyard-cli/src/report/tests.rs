@@ -146,8 +146,19 @@ fn people_read_this() {
 
 #[test]
 fn machines_read_this() {
-    let lines: Vec<_> = entries().iter().map(|entry| without_time(&as_json(entry))).collect();
+    let lines: Vec<_> =
+        entries().iter().map(|entry| without_time(&as_json(entry, &now()))).collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn whoever_follows_is_told_the_same_and_in_words() {
+    for entry in entries() {
+        let mut event = serde_json::to_value(as_event(&entry, now())).unwrap();
+        let text = event.as_object_mut().unwrap().remove("text").unwrap();
+        assert_eq!(text, entry.text);
+        assert_eq!(without_time(&event.to_string()), without_time(&as_json(&entry, &now())));
+    }
 }
 
 fn without_time(line: &str) -> String {

@@ -5,6 +5,8 @@ mod leaving;
 mod readiness;
 mod restarting;
 mod rolling;
+mod routing;
+mod scaling;
 mod spares;
 mod starting;
 mod stopping;

@@ -12,7 +12,6 @@
 //!
 //! Severity only rises. A worker that is still starting takes its step when it runs.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -40,27 +39,16 @@ impl Leaving {
 
 impl Supervisor {
     /// The worker says that it leaves.
-    pub(crate) fn leave_announced(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        seq: u64,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(crate) fn leave_announced(&mut self, now: Instant, worker: WorkerId, seq: u64) {
         if !self.workers.contains_key(&worker) {
             return;
         }
-        out.push_back(Action::AcknowledgeLeave { worker, seq });
         self.note_leaving(now, worker, LeaveReason::OwnWish, Stage::Disconnect);
-        self.successor_leaves(now, worker, out);
+        self.decisions.act(Action::AcknowledgeLeave { worker, seq });
+        self.successor_leaves(now, worker);
     }
 
-    pub(crate) fn channel_ended(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(crate) fn channel_ended(&mut self, now: Instant, worker: WorkerId) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if std::mem::replace(&mut entry.channel, Channel::Ended) == Channel::Ended {
             return;
@@ -69,7 +57,7 @@ impl Supervisor {
         if entry.progress < Progress::Online {
             return;
         }
-        out.push_back(Action::Emit(Event::Disconnected { slot, worker }));
+        self.decisions.tell(Event::Disconnected { slot, worker });
         // It will not settle any more: what it held is its successor's, and it will be nobody's.
         self.timers.cancel(Timer::Stable(worker));
         self.timers.cancel(Timer::Settle(worker));
@@ -85,29 +73,19 @@ impl Supervisor {
     }
 
     /// A worker that has closed its channel lives on.
-    pub(super) fn silent_for_long(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn silent_for_long(&mut self, now: Instant, worker: WorkerId) {
         let Some(entry) = self.workers.get(&worker) else { return };
         let (slot, stage) = (entry.slot, Stage::Terminate);
         if entry.leaving.is_none() {
-            out.push_back(Action::Emit(Event::Escalated { slot, worker, stage }));
-            self.leave(now, worker, LeaveReason::Unusable, stage, out);
-            self.successor_leaves(now, worker, out);
+            self.decisions.tell(Event::Escalated { slot, worker, stage });
+            self.leave(now, worker, LeaveReason::Unusable, stage);
+            self.successor_leaves(now, worker);
         }
     }
 
-    pub(crate) fn channel_broken(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
-        self.leave(now, worker, LeaveReason::Unusable, Stage::Terminate, out);
-        self.successor_leaves(now, worker, out);
+    pub(crate) fn channel_broken(&mut self, now: Instant, worker: WorkerId) {
+        self.leave(now, worker, LeaveReason::Unusable, Stage::Terminate);
+        self.successor_leaves(now, worker);
     }
 
     /// Begins to end a worker, or goes on with a more severe step.
@@ -117,15 +95,25 @@ impl Supervisor {
         worker: WorkerId,
         reason: LeaveReason,
         stage: Stage,
-        out: &mut VecDeque<Action>,
     ) {
-        let Some(entry) = self.workers.get(&worker) else { return };
+        if let Some(stage) = self.begin_leaving(now, worker, reason, stage) {
+            self.take_step(now, worker, stage);
+        }
+    }
+
+    /// Has a worker get no more connections. Returns the step that is to be taken then.
+    pub(super) fn begin_leaving(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        reason: LeaveReason,
+        stage: Stage,
+    ) -> Option<Stage> {
+        let entry = self.workers.get(&worker)?;
         let stage = entry.reachable(stage);
         let before = entry.leaving;
         self.note_leaving(now, worker, reason, stage);
-        if before.is_none_or(|leaving| !leaving.covers(stage)) {
-            self.take_step(now, worker, stage, out);
-        }
+        before.is_none_or(|leaving| !leaving.covers(stage)).then_some(stage)
     }
 
     /// Records that a worker leaves; severity only ever rises.
@@ -143,17 +131,11 @@ impl Supervisor {
         if first {
             self.arm_step(now, worker, stage);
             let refill = self.refill(worker);
-            self.notices.push_back(Notice::Leaving { worker, refill });
+            self.decisions.notify(Notice::Leaving { worker, refill });
         }
     }
 
-    pub(super) fn take_step(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        stage: Stage,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn take_step(&mut self, now: Instant, worker: WorkerId, stage: Stage) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if let Some(leaving) = &mut entry.leaving {
             leaving.stage = leaving.stage.max(stage);
@@ -161,7 +143,7 @@ impl Supervisor {
         if entry.progress == Progress::Starting {
             return;
         }
-        out.push_back(match stage {
+        self.decisions.act(match stage {
             Stage::Disconnect => Action::AskDisconnect { worker },
             Stage::Terminate => Action::Terminate { worker },
             Stage::Kill => Action::Kill { worker },
@@ -194,16 +176,11 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn step_timed_out(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn step_timed_out(&mut self, now: Instant, worker: WorkerId) {
         let Some(entry) = self.workers.get(&worker) else { return };
         let Some(leaving) = entry.leaving else { return };
         let (slot, stage) = (entry.slot, leaving.stage.next());
-        out.push_back(Action::Emit(Event::Escalated { slot, worker, stage }));
-        self.take_step(now, worker, stage, out);
+        self.decisions.tell(Event::Escalated { slot, worker, stage });
+        self.take_step(now, worker, stage);
     }
 }

@@ -16,20 +16,24 @@
 //! | file | is about |
 //! |---|---|
 //! | [`seats`] | the diagram above: seats that become empty and are taken again |
+//! | [`decisions`] | in which order what is decided is carried out |
 //! | [`worker`] | how far a process has come |
 //! | [`readiness`] | who is ready, and when the whole app is |
 //! | [`leaving`] | how a process is ended, step by step |
 //! | [`succession`] | how a successor comes to a seat that is taken |
 //! | [`roll`] | all seats, one after the other |
+//! | [`scale`] | another number of seats |
 //! | [`spares`] | seats whose workers wait to take over another's part |
 //! | [`view`] | how a worker stands, for whoever asks |
 //! | [`snapshot`] | all of this, for another process to go on with |
 //!
 //! A stop outranks every restart rule: once it has begun no seat is taken again.
 
+mod decisions;
 mod leaving;
 mod readiness;
 mod roll;
+mod scale;
 mod seats;
 mod settings;
 mod slot;
@@ -39,19 +43,21 @@ mod succession;
 mod view;
 mod worker;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::Standing;
 use crate::event::{Event, LeaveReason, Outcome};
 use crate::id::{Generation, SlotId, WorkerId};
-use crate::input::{Action, Admission, Denied, Stage};
+use crate::input::{Admission, Denied, Stage};
 use crate::jitter::Jitter;
 use crate::timers::Timers;
+use decisions::Decisions;
+pub(crate) use decisions::{Decision, Notice, Refill};
 use readiness::Readiness;
 use roll::Roll;
+pub use scale::Scaled;
 pub use settings::{
     CheckRule, ExitStatus, IdleRule, ReadyRule, Role, RollPlan, SuperviseSettings, Surge,
 };
@@ -62,44 +68,6 @@ use worker::{Place, Worker};
 
 /// The most slots one primary may have.
 pub const MAX_SLOTS: usize = 1024;
-
-/// What follows from a decision once it is made, in order; most of it for the dispatcher.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
-    Started {
-        worker: WorkerId,
-        slot: SlotId,
-        standing: Standing,
-    },
-    /// A worker that was held back, or a spare, serves from now on.
-    Serves {
-        worker: WorkerId,
-    },
-    Leaving {
-        worker: WorkerId,
-        refill: Refill,
-    },
-    NeverWas {
-        worker: WorkerId,
-    },
-    Settled {
-        slot: SlotId,
-    },
-    SlotGone {
-        slot: SlotId,
-    },
-    StopAll,
-    /// Comes after the listeners are closed, so that nothing is left to do then.
-    Finished(Outcome),
-}
-
-/// Whether somebody will want what a leaving worker listened on and nobody has asked for
-/// yet: the next worker in its seat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refill {
-    Yes,
-    No,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -146,7 +114,7 @@ pub(crate) struct Supervisor {
     /// Whether the app has ever been ready.
     readiness: Readiness,
     phase: Phase,
-    notices: VecDeque<Notice>,
+    decisions: Decisions,
 }
 
 impl Supervisor {
@@ -163,27 +131,27 @@ impl Supervisor {
             warning: SpareWarning::Due,
             readiness: Readiness::Awaited,
             phase: Phase::Running,
-            notices: VecDeque::new(),
+            decisions: Decisions::default(),
         }
     }
 
-    pub(crate) fn next_notice(&mut self) -> Option<Notice> {
-        self.notices.pop_front()
+    pub(crate) fn next_decision(&mut self) -> Option<Decision> {
+        self.decisions.next()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut VecDeque<Action>) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
-                Timer::Restart(slot) => self.fill(now, slot, out),
-                Timer::Start(worker) => self.start_timed_out(now, worker, out),
-                Timer::Settle(worker) => self.settled(now, worker, out),
-                Timer::Stable(worker) => self.stable(now, worker, out),
-                Timer::Step(worker) => self.step_timed_out(now, worker, out),
-                Timer::Silent(worker) => self.silent_for_long(now, worker, out),
+                Timer::Restart(slot) => self.fill(now, slot),
+                Timer::Start(worker) => self.start_timed_out(now, worker),
+                Timer::Settle(worker) => self.settled(now, worker),
+                Timer::Stable(worker) => self.stable(now, worker),
+                Timer::Step(worker) => self.step_timed_out(now, worker),
+                Timer::Silent(worker) => self.silent_for_long(now, worker),
             }
         }
     }
@@ -200,12 +168,7 @@ impl Supervisor {
         rolling || is_next || self.generation == generation
     }
 
-    pub(crate) fn fork(
-        &mut self,
-        now: Instant,
-        role: Role,
-        out: &mut VecDeque<Action>,
-    ) -> Admission {
+    pub(crate) fn fork(&mut self, now: Instant, role: Role) -> Admission {
         if let Some(denied) = self.busy() {
             return Admission::Denied(denied);
         }
@@ -213,7 +176,7 @@ impl Supervisor {
             return Admission::Denied(Denied::TooManySlots);
         }
         let slot = self.add_slot(role);
-        self.fill(now, slot, out);
+        self.fill(now, slot);
         Admission::Forked(slot)
     }
 
@@ -234,12 +197,7 @@ impl Supervisor {
         slot
     }
 
-    pub(crate) fn retire(
-        &mut self,
-        now: Instant,
-        slot: SlotId,
-        out: &mut VecDeque<Action>,
-    ) -> Admission {
+    pub(crate) fn retire(&mut self, now: Instant, slot: SlotId) -> Admission {
         if let Some(denied) = self.busy() {
             return Admission::Denied(denied);
         }
@@ -247,18 +205,18 @@ impl Supervisor {
             None => Admission::Denied(Denied::NoSuchSlot),
             Some(entry) if entry.is_retiring() => Admission::AlreadySo,
             Some(_) => {
-                self.retire_slot(now, slot, out);
+                self.retire_slot(now, slot);
                 Admission::Accepted
             }
         }
     }
 
-    fn retire_slot(&mut self, now: Instant, slot: SlotId, out: &mut VecDeque<Action>) {
+    fn retire_slot(&mut self, now: Instant, slot: SlotId) {
         let Some(entry) = self.slots.get_mut(&slot) else { return };
         entry.tenure = Tenure::Retiring;
         match entry.seat {
             SeatState::Taken(worker) => {
-                self.leave(now, worker, LeaveReason::Retired, Stage::Disconnect, out);
+                self.leave(now, worker, LeaveReason::Retired, Stage::Disconnect);
             }
             SeatState::Waiting | SeatState::Done(_) => self.remove_slot(slot),
         }
@@ -273,45 +231,34 @@ impl Supervisor {
         }
     }
 
-    pub(crate) fn stop(
-        &mut self,
-        now: Instant,
-        stage: Stage,
-        out: &mut VecDeque<Action>,
-    ) -> Admission {
+    pub(crate) fn stop(&mut self, now: Instant, stage: Stage) -> Admission {
         match &self.phase {
             Phase::Over => Admission::AlreadySo,
             Phase::Stopping(current, _) if *current >= stage => Admission::AlreadySo,
             Phase::Stopping(_, outcome) => {
                 let outcome = outcome.clone();
-                self.stop_all(now, stage, outcome, out);
+                self.stop_all(now, stage, outcome);
                 Admission::Accepted
             }
             Phase::Running => {
-                self.stop_all(now, stage, Outcome::Stopped, out);
+                self.stop_all(now, stage, Outcome::Stopped);
                 Admission::Accepted
             }
         }
     }
 
-    fn stop_all(
-        &mut self,
-        now: Instant,
-        stage: Stage,
-        outcome: Outcome,
-        out: &mut VecDeque<Action>,
-    ) {
+    fn stop_all(&mut self, now: Instant, stage: Stage, outcome: Outcome) {
         self.phase = Phase::Stopping(stage, outcome);
-        self.notices.push_back(Notice::StopAll);
-        self.abort_roll(out);
+        self.abort_roll();
         self.slots.retain(|slot, entry| {
             self.timers.cancel(Timer::Restart(*slot));
             entry.worker().is_some()
         });
         let workers: Vec<_> = self.workers.keys().copied().collect();
-        out.push_back(Action::Emit(Event::Stopping { stage, workers: workers.len() }));
+        self.decisions.tell(Event::Stopping { stage, workers: workers.len() });
+        self.decisions.notify(Notice::StopAll);
         for worker in workers {
-            self.leave(now, worker, LeaveReason::Stop, stage, out);
+            self.leave(now, worker, LeaveReason::Stop, stage);
         }
         self.finish_if_empty();
     }
@@ -321,7 +268,7 @@ impl Supervisor {
             return;
         }
         if let Phase::Stopping(_, outcome) = std::mem::replace(&mut self.phase, Phase::Over) {
-            self.notices.push_back(Notice::Finished(outcome));
+            self.decisions.notify(Notice::Finished(outcome));
         }
     }
 
@@ -330,9 +277,9 @@ impl Supervisor {
             && self.roll.is_none()
             && let Some(code) = self.all_done()
         {
-            self.notices.push_back(Notice::StopAll);
+            self.decisions.notify(Notice::StopAll);
             self.phase = Phase::Over;
-            self.notices.push_back(Notice::Finished(Outcome::Finished { code }));
+            self.decisions.notify(Notice::Finished(Outcome::Finished { code }));
         }
     }
 

@@ -10,7 +10,6 @@
 //! the app one that has never been ready. A spare is ready when it stands by, which has an event
 //! of its own; once it serves, it is like everybody else.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +20,6 @@ use super::worker::{Progress, Way};
 use super::{Phase, Supervisor};
 use crate::event::Event;
 use crate::id::WorkerId;
-use crate::input::Action;
 
 /// Whether something is, or has been, ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,18 +36,13 @@ impl Supervisor {
     }
 
     /// Something was heard of a worker: it may be ready by that.
-    pub(super) fn may_be_ready(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn may_be_ready(&mut self, now: Instant, worker: WorkerId) {
         if !self.has_come_up(worker) {
             return;
         }
-        self.tell_ready(worker, out);
+        self.tell_ready(worker);
         if self.is_on_its_way(worker, Way::Booting) {
-            self.successor_came_up(now, worker, out);
+            self.successor_came_up(now, worker);
         }
     }
 
@@ -64,19 +57,19 @@ impl Supervisor {
         }
     }
 
-    fn tell_ready(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
+    fn tell_ready(&mut self, worker: WorkerId) {
         let serves = self.role_of(worker) == Role::Serving;
         let Some(entry) = self.workers.get_mut(&worker).filter(|_| serves) else { return };
         let is_sound = entry.leaving.is_none() && !entry.is_cut_off();
         if is_sound && entry.readiness == Readiness::Awaited {
             entry.readiness = Readiness::Reached;
             let slot = entry.slot;
-            out.push_back(Action::Emit(Event::Ready { slot, worker }));
+            self.decisions.tell(Event::Ready { slot, worker });
         }
     }
 
     /// Looks at the end of every step whether the app is ready by it.
-    pub(crate) fn may_app_be_ready(&mut self, out: &mut VecDeque<Action>) {
+    pub(crate) fn may_app_be_ready(&mut self) {
         if self.readiness == Readiness::Reached || self.phase != Phase::Running {
             return;
         }
@@ -90,7 +83,7 @@ impl Supervisor {
         let is_any = serving.peek().is_some();
         if is_any && serving.all(|slot| slot.readiness == Readiness::Reached) {
             self.readiness = Readiness::Reached;
-            out.push_back(Action::Emit(Event::AppReady));
+            self.decisions.tell(Event::AppReady);
         }
     }
 }

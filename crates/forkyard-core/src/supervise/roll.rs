@@ -25,7 +25,7 @@ use super::worker::{Place, Progress, Worker};
 use super::{MAX_SLOTS, Supervisor};
 use crate::event::{Event, LeaveReason, RollExtent, RollFailure, RollReason};
 use crate::id::{Generation, SlotId, WorkerId};
-use crate::input::{Action, Admission, Denied};
+use crate::input::{Admission, Denied};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,12 +75,7 @@ impl Roll {
 
 impl Supervisor {
     /// Begins to replace everything.
-    pub(crate) fn roll(
-        &mut self,
-        now: Instant,
-        plan: RollPlan,
-        out: &mut VecDeque<Action>,
-    ) -> Admission {
+    pub(crate) fn roll(&mut self, now: Instant, plan: RollPlan) -> Admission {
         if let Some(denied) = self.busy() {
             return Admission::Denied(denied);
         }
@@ -94,31 +89,24 @@ impl Supervisor {
         let missing = if self.slots.is_empty() { 0 } else { workers - serving.len() };
         let added: Vec<_> = (0..missing).map(|_| self.add_slot(Role::Serving)).collect();
         let waiting: VecDeque<_> = [serving, added.clone(), spares].concat().into();
-        self.begin(
-            Roll {
-                reason: RollReason::Reload,
-                since: now,
-                direction: Direction::Forward,
-                generation: plan.generation,
-                previous: self.generation,
-                surge: plan.surge.of(workers),
-                waiting,
-                placed: Vec::new(),
-                added,
-                surplus,
-            },
-            (now, out),
-        );
+        let roll = Roll {
+            reason: RollReason::Reload,
+            since: now,
+            direction: Direction::Forward,
+            generation: plan.generation,
+            previous: self.generation,
+            surge: plan.surge.of(workers),
+            waiting,
+            placed: Vec::new(),
+            added,
+            surplus,
+        };
+        self.begin(now, roll);
         Admission::Accepted
     }
 
     /// Begins to exchange the worker in one slot.
-    pub(crate) fn replace(
-        &mut self,
-        now: Instant,
-        slot: SlotId,
-        out: &mut VecDeque<Action>,
-    ) -> Admission {
+    pub(crate) fn replace(&mut self, now: Instant, slot: SlotId) -> Admission {
         if let Some(denied) = self.busy() {
             return Admission::Denied(denied);
         }
@@ -126,26 +114,24 @@ impl Supervisor {
             return Admission::Denied(Denied::NoSuchSlot);
         };
         let generation = entry.generation;
-        self.begin(
-            Roll {
-                reason: RollReason::Replace,
-                since: now,
-                direction: Direction::Forward,
-                generation,
-                previous: generation,
-                surge: 1,
-                waiting: VecDeque::from([slot]),
-                placed: Vec::new(),
-                added: Vec::new(),
-                surplus: Vec::new(),
-            },
-            (now, out),
-        );
+        let roll = Roll {
+            reason: RollReason::Replace,
+            since: now,
+            direction: Direction::Forward,
+            generation,
+            previous: generation,
+            surge: 1,
+            waiting: VecDeque::from([slot]),
+            placed: Vec::new(),
+            added: Vec::new(),
+            surplus: Vec::new(),
+        };
+        self.begin(now, roll);
         Admission::Accepted
     }
 
     /// Those that stay, in order.
-    fn slots_by_role(&self) -> (Vec<SlotId>, Vec<SlotId>) {
+    pub(super) fn slots_by_role(&self) -> (Vec<SlotId>, Vec<SlotId>) {
         let staying = self.slots.iter().filter(|(_, slot)| !slot.is_retiring());
         let (serving, spare): (Vec<_>, Vec<_>) =
             staying.partition(|(_, slot)| slot.role == Role::Serving);
@@ -153,15 +139,15 @@ impl Supervisor {
         (ids(serving), ids(spare))
     }
 
-    fn begin(&mut self, roll: Roll, (now, out): (Instant, &mut VecDeque<Action>)) {
+    fn begin(&mut self, now: Instant, roll: Roll) {
         let (generation, reason, extent) = (roll.generation, roll.reason, roll.extent());
-        out.push_back(Action::Emit(Event::RollStarted { generation, reason, extent }));
+        self.decisions.tell(Event::RollStarted { generation, reason, extent });
         self.roll = Some(roll);
-        self.roll_on(now, out);
+        self.roll_on(now);
     }
 
     /// Starts as many successors as there may be; or, when none is left to wait for, ends.
-    pub(super) fn roll_on(&mut self, now: Instant, out: &mut VecDeque<Action>) {
+    pub(super) fn roll_on(&mut self, now: Instant) {
         while let Some(roll) = &mut self.roll {
             let is_successor = |entry: &&Worker| matches!(entry.place, Place::Successor(_));
             let under_way = self.workers.values().filter(is_successor).count();
@@ -170,10 +156,10 @@ impl Supervisor {
             {
                 let target = roll.target();
                 if self.wants_successor(slot, target) {
-                    self.start_successor(now, slot, target, out);
+                    self.start_successor(now, slot, target);
                 }
             } else if under_way == 0 {
-                return self.end_roll(now, out);
+                return self.end_roll(now);
             } else {
                 return;
             }
@@ -191,14 +177,14 @@ impl Supervisor {
     }
 
     /// A successor has its seat.
-    pub(super) fn roll_placed(&mut self, now: Instant, slot: SlotId, out: &mut VecDeque<Action>) {
+    pub(super) fn roll_placed(&mut self, now: Instant, slot: SlotId) {
         if let Some(roll) = &mut self.roll
             && roll.direction == Direction::Forward
             && !roll.added.contains(&slot)
         {
             roll.placed.push(slot);
         }
-        self.roll_on(now, out);
+        self.roll_on(now);
     }
 
     /// A worker with a seat has ended. If it was a crash of one that this roll has brought
@@ -209,14 +195,13 @@ impl Supervisor {
         worker: WorkerId,
         entry: &Worker,
         why: RollFailure,
-        out: &mut VecDeque<Action>,
     ) {
         let Some(roll) = &self.roll else { return };
         let is_new = entry.generation == roll.generation && roll.generation != roll.previous;
         let reason = entry.leaving.map(|leaving| leaving.reason);
         let is_crash = matches!(reason, None | Some(LeaveReason::Unusable));
         if is_new && is_crash && roll.direction == Direction::Forward {
-            self.roll_failed(now, (entry.slot, worker), why, out);
+            self.roll_failed(now, (entry.slot, worker), why);
         }
     }
 
@@ -226,24 +211,23 @@ impl Supervisor {
         now: Instant,
         (slot, worker): (SlotId, WorkerId),
         reason: RollFailure,
-        out: &mut VecDeque<Action>,
     ) {
         let Some(roll) = &mut self.roll else { return };
         let generation = roll.generation;
         match std::mem::replace(&mut roll.direction, Direction::Back) {
             Direction::Back => {
-                out.push_back(Action::Emit(Event::RollBackFailed { slot, worker, reason }));
+                self.decisions.tell(Event::RollBackFailed { slot, worker, reason });
             }
             Direction::Forward => {
                 let failed = Event::RollFailed { generation, slot, worker, reason };
-                out.push_back(Action::Emit(failed));
-                self.turn_back(now, out);
+                self.decisions.tell(failed);
+                self.turn_back(now);
             }
         }
-        self.roll_on(now, out);
+        self.roll_on(now);
     }
 
-    fn turn_back(&mut self, now: Instant, out: &mut VecDeque<Action>) {
+    fn turn_back(&mut self, now: Instant) {
         let Some(roll) = &mut self.roll else { return };
         let previous = roll.previous;
         roll.surplus.clear();
@@ -258,32 +242,38 @@ impl Supervisor {
         roll.waiting = placed.into_iter().rev().collect();
         let successors: Vec<_> = self.slots.values().filter_map(|slot| slot.successor).collect();
         for worker in successors {
-            self.end_successor(now, worker, out);
+            self.end_successor(now, worker);
         }
         for slot in added {
-            self.retire_slot(now, slot, out);
+            self.retire_slot(now, slot);
         }
     }
 
-    fn end_roll(&mut self, now: Instant, out: &mut VecDeque<Action>) {
+    fn end_roll(&mut self, now: Instant) {
+        self.retire_surplus(now);
         let Some(roll) = self.roll.take() else { return };
         let (generation, took) = (roll.target(), now.duration_since(roll.since));
         match (roll.direction, roll.reason) {
             (Direction::Back, _) => {
                 let pending = self.pending_since(roll.since);
-                out.push_back(Action::Emit(Event::RolledBack { generation, took, pending }));
+                self.decisions.tell(Event::RolledBack { generation, took, pending });
             }
             (Direction::Forward, reason) => {
                 if reason == RollReason::Reload {
                     self.generation = generation;
                 }
-                out.push_back(Action::Emit(Event::RollFinished { generation, took }));
-                for slot in roll.surplus {
-                    self.retire_slot(now, slot, out);
-                }
+                self.decisions.tell(Event::RollFinished { generation, took });
             }
         }
         self.finish_if_idle();
+    }
+
+    /// While the roll is still under way: what is left then may be an app that is done.
+    fn retire_surplus(&mut self, now: Instant) {
+        let surplus = self.roll.as_mut().map(|roll| std::mem::take(&mut roll.surplus));
+        for slot in surplus.into_iter().flatten() {
+            self.retire_slot(now, slot);
+        }
     }
 
     /// Seats that wait for a worker, or for one that was started since to be ready. Of one that
@@ -303,10 +293,10 @@ impl Supervisor {
     }
 
     /// The app stops: whoever is under way is ended with everybody else.
-    pub(super) fn abort_roll(&mut self, out: &mut VecDeque<Action>) {
+    pub(super) fn abort_roll(&mut self) {
         if let Some(roll) = self.roll.take() {
             let generation = roll.generation;
-            out.push_back(Action::Emit(Event::RollAborted { generation }));
+            self.decisions.tell(Event::RollAborted { generation });
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Seats that become empty, and are taken again or not; see the diagram in [`super`].
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::settings::{ExitStatus, IdleRule, Role};
@@ -18,107 +17,77 @@ use crate::restart::{Decision, RestartMode, RestartSettings};
 const UNLISTENING: u32 = 5;
 
 impl Supervisor {
-    pub(crate) fn spawned(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        pid: u32,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(crate) fn spawned(&mut self, now: Instant, worker: WorkerId, pid: u32) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         entry.progress = entry.progress.max(Progress::Up);
         entry.since = now;
         let slot = entry.slot;
-        out.push_back(Action::Emit(Event::Started { slot, worker, pid }));
+        self.decisions.tell(Event::Started { slot, worker, pid });
         if let Some(leaving) = entry.leaving {
-            self.take_step(now, worker, leaving.stage, out);
+            self.take_step(now, worker, leaving.stage);
             return;
         }
         let place = entry.place;
         self.timers.set_after(Timer::Stable(worker), now, self.settings.restart.reset_after);
         if let Place::Successor(_) = place {
-            self.successor_runs(now, worker, out);
+            self.successor_runs(now, worker);
         } else if let Some(limit) = self.settings.start_timeout {
             self.timers.set_after(Timer::Start(worker), now, limit);
         }
-        self.may_be_ready(now, worker, out);
+        self.may_be_ready(now, worker);
     }
 
-    pub(crate) fn spawn_failed(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        message: String,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(crate) fn spawn_failed(&mut self, now: Instant, worker: WorkerId, message: String) {
         let Some(entry) = self.workers.get(&worker) else { return };
         let slot = entry.slot;
         let why = RollFailure::NotStarted { message: message.clone() };
-        out.push_back(Action::Emit(Event::StartFailed { slot, worker, message }));
-        self.notices.push_back(Notice::NeverWas { worker });
-        self.worker_ended(now, worker, (End::NeverRan, why), out);
+        self.decisions.notify(Notice::NeverWas { worker });
+        self.decisions.tell(Event::StartFailed { slot, worker, message });
+        self.worker_ended(now, worker, (End::NeverRan, why));
     }
 
-    pub(crate) fn online(&mut self, worker: WorkerId, out: &mut VecDeque<Action>) {
+    pub(crate) fn online(&mut self, worker: WorkerId) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if entry.progress < Progress::Online {
             entry.progress = Progress::Online;
             let slot = entry.slot;
-            out.push_back(Action::Emit(Event::Online { slot, worker }));
+            self.decisions.tell(Event::Online { slot, worker });
         }
     }
 
-    pub(crate) fn listening(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+    pub(crate) fn listening(&mut self, now: Instant, worker: WorkerId) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         entry.progress = Progress::Listening;
         if entry.place == Place::Seated {
             self.timers.cancel(Timer::Start(worker));
         }
-        self.may_be_ready(now, worker, out);
+        self.may_be_ready(now, worker);
     }
 
-    pub(crate) fn says_ready(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        by: ReadySignal,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(crate) fn says_ready(&mut self, now: Instant, worker: WorkerId, by: ReadySignal) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         if !entry.said_ready.contains(&by) {
             entry.said_ready.push(by);
         }
-        self.may_be_ready(now, worker, out);
+        self.may_be_ready(now, worker);
     }
 
-    pub(crate) fn exited(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        status: ExitStatus,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(crate) fn exited(&mut self, now: Instant, worker: WorkerId, status: ExitStatus) {
         let Some(entry) = self.workers.get(&worker) else { return };
         let (slot, leaving) = (entry.slot, entry.leaving.map(|leaving| leaving.reason));
-        out.push_back(Action::Emit(Event::Exited { slot, worker, status, leaving }));
         if leaving.is_none() {
             let refill = self.refill(worker);
-            self.notices.push_back(Notice::Leaving { worker, refill });
+            self.decisions.notify(Notice::Leaving { worker, refill });
         }
+        self.decisions.tell(Event::Exited { slot, worker, status, leaving });
         let why = match leaving {
             Some(LeaveReason::OwnWish | LeaveReason::Unusable) => RollFailure::Left,
             _ => RollFailure::Ended { status },
         };
-        self.worker_ended(now, worker, (End::Exited(status), why), out);
+        self.worker_ended(now, worker, (End::Exited(status), why));
     }
 
-    fn worker_ended(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        (end, why): (End, RollFailure),
-        out: &mut VecDeque<Action>,
-    ) {
+    fn worker_ended(&mut self, now: Instant, worker: WorkerId, (end, why): (End, RollFailure)) {
         let Some(entry) = self.workers.remove(&worker) else { return };
         for timer in Timer::OF_WORKER {
             self.timers.cancel(timer(worker));
@@ -129,34 +98,27 @@ impl Supervisor {
         }
         match entry.place {
             Place::Seated => {
-                self.may_fail_roll(now, worker, &entry, why, out);
-                self.seat_emptied(now, worker, &entry, end, out);
+                self.may_fail_roll(now, worker, &entry, why);
+                self.seat_emptied(now, worker, &entry, end);
             }
             Place::Successor(way) => {
-                self.successor_ended(now, (entry.slot, worker), way, why, out);
+                self.successor_ended(now, (entry.slot, worker), way, why);
             }
             Place::Former => self.finish_if_idle(),
         }
     }
 
     /// A seat is empty: fill it again, or not.
-    fn seat_emptied(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        entry: &Worker,
-        end: End,
-        out: &mut VecDeque<Action>,
-    ) {
+    fn seat_emptied(&mut self, now: Instant, worker: WorkerId, entry: &Worker, end: End) {
         let Some(slot) = self.slots.get(&entry.slot) else { return };
         if slot.is_retiring() {
             return self.remove_slot(entry.slot);
         }
         match self.done_code(end) {
-            Some(code) => self.slot_done(entry.slot, code, out),
+            Some(code) => self.slot_done(entry.slot, code),
             None => {
-                self.promote_for(now, entry.slot, out);
-                self.restart(now, worker, entry, out);
+                self.promote_for(now, entry.slot);
+                self.restart(now, worker, entry);
             }
         }
     }
@@ -169,9 +131,9 @@ impl Supervisor {
         (said_so || restart.mode == RestartMode::Never).then(|| end.code())
     }
 
-    fn slot_done(&mut self, slot: SlotId, code: i32, out: &mut VecDeque<Action>) {
-        out.push_back(Action::Emit(Event::SlotDone { slot }));
-        self.notices.push_back(Notice::SlotGone { slot });
+    fn slot_done(&mut self, slot: SlotId, code: i32) {
+        self.decisions.tell(Event::SlotDone { slot });
+        self.decisions.notify(Notice::SlotGone { slot });
         if let Some(entry) = self.slots.get_mut(&slot) {
             entry.seat = SeatState::Done(code);
         }
@@ -188,13 +150,7 @@ impl Supervisor {
         }
     }
 
-    fn restart(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        entry: &Worker,
-        out: &mut VecDeque<Action>,
-    ) {
+    fn restart(&mut self, now: Instant, worker: WorkerId, entry: &Worker) {
         let (slot, restart) = (entry.slot, &self.settings.restart);
         let life = entry.judge(now, restart);
         let Some(seat) = self.slots.get_mut(&slot) else { return };
@@ -204,51 +160,39 @@ impl Supervisor {
         let bears_with_it = self.roll.is_some() || seat.role == Role::Spare;
         match seat.history.decide(now, life, restart, &mut self.jitter) {
             Decision::RestartAfter { delay, restarts } => {
-                self.restart_after(now, slot, (delay, restarts), out);
+                self.restart_after(now, slot, (delay, restarts));
             }
             Decision::GiveUp if bears_with_it => {
                 let wait = (restart.max_delay, restart.limit);
-                self.restart_after(now, slot, wait, out);
+                self.restart_after(now, slot, wait);
             }
-            Decision::GiveUp => self.give_up(now, slot, worker, out),
+            Decision::GiveUp => self.give_up(now, slot, worker),
         }
     }
 
-    fn restart_after(
-        &mut self,
-        now: Instant,
-        slot: SlotId,
-        (delay, restarts): (Duration, u32),
-        out: &mut VecDeque<Action>,
-    ) {
-        out.push_back(Action::Emit(Event::RestartScheduled { slot, delay, restarts }));
+    fn restart_after(&mut self, now: Instant, slot: SlotId, (delay, restarts): (Duration, u32)) {
+        self.decisions.tell(Event::RestartScheduled { slot, delay, restarts });
         if delay.is_zero() {
-            self.fill(now, slot, out);
+            self.fill(now, slot);
         } else {
             self.timers.set_after(Timer::Restart(slot), now, delay);
         }
     }
 
-    fn give_up(
-        &mut self,
-        now: Instant,
-        slot: SlotId,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    fn give_up(&mut self, now: Instant, slot: SlotId, worker: WorkerId) {
         let RestartSettings { limit, window, .. } = self.settings.restart;
         let reason = FailReason::RestartLimit { slot, worker, limit, window };
-        out.push_back(Action::Emit(Event::Failed(reason.clone())));
-        self.stop_all(now, Stage::Disconnect, Outcome::Failed(reason), out);
+        self.decisions.tell(Event::Failed(reason.clone()));
+        self.stop_all(now, Stage::Disconnect, Outcome::Failed(reason));
     }
 
-    pub(super) fn fill(&mut self, now: Instant, slot: SlotId, out: &mut VecDeque<Action>) {
+    pub(super) fn fill(&mut self, now: Instant, slot: SlotId) {
         let Some(entry) = self.slots.get(&slot) else { return };
         let standing = match entry.role {
             Role::Serving => Standing::Serving,
             Role::Spare => Standing::Spare,
         };
-        let worker = self.start(now, slot, entry.generation, (Place::Seated, standing), out);
+        let worker = self.start(now, slot, entry.generation, (Place::Seated, standing));
         if let Some(entry) = self.slots.get_mut(&slot) {
             entry.seat = SeatState::Taken(worker);
         }
@@ -260,33 +204,32 @@ impl Supervisor {
         slot: SlotId,
         generation: Generation,
         (place, standing): (Place, Standing),
-        out: &mut VecDeque<Action>,
     ) -> WorkerId {
         let worker = WorkerId(self.next_worker);
         self.next_worker += 1;
         self.workers.insert(worker, Worker::new(slot, generation, place, now));
-        self.notices.push_back(Notice::Started { worker, slot, standing });
-        out.push_back(Action::Spawn { slot, worker, generation });
+        self.decisions.act(Action::Spawn { slot, worker, generation });
+        self.decisions.notify(Notice::Started { worker, slot, standing });
         worker
     }
 
     pub(super) fn remove_slot(&mut self, slot: SlotId) {
         self.timers.cancel(Timer::Restart(slot));
         self.slots.remove(&slot);
-        self.notices.push_back(Notice::SlotGone { slot });
+        self.decisions.notify(Notice::SlotGone { slot });
         self.finish_if_idle();
     }
 
     /// A worker that has not listened yet may still want the addresses its slot holds; so
     /// may one that has not got its seat yet.
-    pub(super) fn stable(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
-        self.may_not_ask(now, worker, out);
+    pub(super) fn stable(&mut self, now: Instant, worker: WorkerId) {
+        self.may_not_ask(now, worker);
         let Some(entry) = self.workers.get(&worker) else { return };
         let pause = self.stable_pause();
         let waited_for = now.duration_since(entry.since) >= pause.saturating_mul(UNLISTENING);
         let is_done = entry.progress >= Progress::StandingBy || waited_for;
         if entry.place == Place::Seated && is_done {
-            self.notices.push_back(Notice::Settled { slot: entry.slot });
+            self.decisions.notify(Notice::Settled { slot: entry.slot });
         } else {
             self.timers.set_after(Timer::Stable(worker), now, pause);
         }
@@ -297,22 +240,17 @@ impl Supervisor {
         self.settings.restart.reset_after.max(Duration::from_secs(1))
     }
 
-    pub(super) fn start_timed_out(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn start_timed_out(&mut self, now: Instant, worker: WorkerId) {
         let Some(entry) = self.workers.get(&worker) else { return };
         if entry.leaving.is_some() {
             return;
         }
         if let Place::Successor(_) = entry.place {
-            return self.successor_timed_out(now, worker, out);
+            return self.successor_timed_out(now, worker);
         }
         let slot = entry.slot;
         let after = self.settings.start_timeout.unwrap_or_default();
-        out.push_back(Action::Emit(Event::StartTimedOut { slot, worker, after }));
-        self.leave(now, worker, LeaveReason::StartTimeout, Stage::Terminate, out);
+        self.leave(now, worker, LeaveReason::StartTimeout, Stage::Terminate);
+        self.decisions.tell(Event::StartTimedOut { slot, worker, after });
     }
 }

@@ -1,6 +1,6 @@
 //! The seats and their workers, for another process to go on with.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -99,12 +99,7 @@ impl Supervisor {
     }
 
     /// Becomes what another one was. Whoever was being checked is checked again.
-    pub(crate) fn resume(
-        &mut self,
-        snapshot: SupervisorSnapshot,
-        now: Instant,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(crate) fn resume(&mut self, snapshot: SupervisorSnapshot, now: Instant) {
         let SupervisorSnapshot { slots, workers, timers_ns, .. } = snapshot;
         self.slots = slots.into_iter().map(|(id, slot)| (id, slot.resume(now))).collect();
         self.workers = workers.into_iter().map(|(id, worker)| (id, worker.resume(now))).collect();
@@ -116,9 +111,11 @@ impl Supervisor {
         self.warning = snapshot.spare_warning;
         self.readiness = snapshot.readiness;
         self.roll = snapshot.roll.map(|roll| roll.resume(now));
-        let checked =
-            self.workers.keys().filter(|worker| self.is_on_its_way(**worker, Way::Checking));
-        out.extend(checked.map(|worker| Action::Check { worker: *worker }));
+        let workers = self.workers.keys().copied();
+        let checked = workers.filter(|worker| self.is_on_its_way(*worker, Way::Checking));
+        for worker in checked.collect::<Vec<_>>() {
+            self.decisions.act(Action::Check { worker });
+        }
     }
 }
 

@@ -5,7 +5,6 @@
 //! answered, and the seat that has become empty is filled again, with a spare. Nobody changes
 //! seats, so a process keeps the slot that it was started with.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,6 @@ use super::worker::{Channel, Progress};
 use super::{Notice, Supervisor, Timer};
 use crate::event::Event;
 use crate::id::{SlotId, WorkerId};
-use crate::input::Action;
 
 /// Whether it has been said that spares do not ask for an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +28,7 @@ pub(super) enum SpareWarning {
 impl Supervisor {
     /// A spare that has been up for long should have asked by now. What listens without asking
     /// cannot be held back: it is told once, because it is the program's way.
-    pub(super) fn may_not_ask(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn may_not_ask(&mut self, now: Instant, worker: WorkerId) {
         let Some(entry) = self.workers.get(&worker) else { return };
         let asks = entry.progress >= Progress::StandingBy || self.role_of(worker) == Role::Serving;
         if asks || entry.leaving.is_some() || self.warning == SpareWarning::Given {
@@ -43,25 +36,25 @@ impl Supervisor {
         }
         self.warning = SpareWarning::Given;
         let (slot, after) = (entry.slot, now.duration_since(entry.since));
-        out.push_back(Action::Emit(Event::SpareDoesNotAsk { slot, worker, after }));
+        self.decisions.tell(Event::SpareDoesNotAsk { slot, worker, after });
     }
 
     /// A worker has asked for an address. Of a spare that is all that is expected.
-    pub(crate) fn asked(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+    pub(crate) fn asked(&mut self, now: Instant, worker: WorkerId) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         let is_spare = self.slots.get(&entry.slot).is_some_and(|slot| slot.role == Role::Spare);
         if is_spare && entry.progress < Progress::StandingBy {
             entry.progress = Progress::StandingBy;
             let slot = entry.slot;
-            out.push_back(Action::Emit(Event::StandsBy { slot, worker }));
-            self.may_be_ready(now, worker, out);
+            self.decisions.tell(Event::StandsBy { slot, worker });
+            self.may_be_ready(now, worker);
             self.timers.cancel(Timer::Start(worker));
         }
     }
 
     /// The worker in this slot has ended: lets a spare take its part, if one is ready. During
     /// a roll everybody keeps his part, so that the roll knows whom it has to replace by what.
-    pub(super) fn promote_for(&mut self, now: Instant, slot: SlotId, out: &mut VecDeque<Action>) {
+    pub(super) fn promote_for(&mut self, now: Instant, slot: SlotId) {
         let serves = self.slots.get(&slot).is_some_and(|entry| entry.role == Role::Serving);
         if !serves || self.roll.is_some() {
             return;
@@ -70,11 +63,11 @@ impl Supervisor {
         let Some((spare, worker)) = ready else { return };
         self.set_role(spare, Role::Serving);
         self.set_role(slot, Role::Spare);
-        out.push_back(Action::Emit(Event::Promoted { slot: spare, worker }));
-        self.notices.push_back(Notice::Serves { worker });
+        self.decisions.tell(Event::Promoted { slot: spare, worker });
+        self.decisions.notify(Notice::Serves { worker });
         // What the slot's worker listened on is the spare's now.
-        self.notices.push_back(Notice::SlotGone { slot });
-        self.may_be_ready(now, worker, out);
+        self.decisions.notify(Notice::SlotGone { slot });
+        self.may_be_ready(now, worker);
     }
 
     fn ready_spare(&self, slot: &Slot) -> Option<WorkerId> {

@@ -13,7 +13,6 @@
 //! Until it is seated it gets no connections, so whatever it does is nobody's loss. What is
 //! no good for a seat is no good for the roll either: see [`super::roll`].
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::settings::{CheckRule, ReadyRule, Role};
@@ -27,90 +26,68 @@ use crate::input::{Action, Stage};
 use crate::restart::History;
 
 impl Supervisor {
-    pub(super) fn start_successor(
-        &mut self,
-        now: Instant,
-        slot: SlotId,
-        generation: Generation,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn start_successor(&mut self, now: Instant, slot: SlotId, generation: Generation) {
         let Some(entry) = self.slots.get(&slot) else { return };
         let standing = match entry.role {
             Role::Serving => Standing::HeldBack,
             Role::Spare => Standing::Spare,
         };
         let place = Place::Successor(Way::Booting);
-        let worker = self.start(now, slot, generation, (place, standing), out);
+        let worker = self.start(now, slot, generation, (place, standing));
         if let Some(entry) = self.slots.get_mut(&slot) {
             entry.successor = Some(worker);
         }
-        self.tell_step(worker, RollStep::Starting, out);
+        self.tell_step(worker, RollStep::Starting);
     }
 
-    pub(super) fn successor_runs(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn successor_runs(&mut self, now: Instant, worker: WorkerId) {
         self.timers.set_after(Timer::Start(worker), now, self.settings.ready_timeout);
-        self.tell_step(worker, RollStep::Waiting(self.rule_for(worker)), out);
+        self.tell_step(worker, RollStep::Waiting(self.rule_for(worker)));
     }
 
     /// A successor is ready, as far as it can tell by itself.
-    pub(super) fn successor_came_up(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn successor_came_up(&mut self, now: Instant, worker: WorkerId) {
         if self.settings.check == CheckRule::Ask && self.role_of(worker) == Role::Serving {
             self.set_way(worker, Way::Checking);
-            self.tell_step(worker, RollStep::Checking, out);
-            out.push_back(Action::Check { worker });
+            self.tell_step(worker, RollStep::Checking);
+            self.decisions.act(Action::Check { worker });
         } else {
-            self.settle(now, worker, out);
+            self.settle(now, worker);
         }
     }
 
-    pub(crate) fn checked(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        result: Result<(), String>,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(crate) fn checked(&mut self, now: Instant, worker: WorkerId, result: Result<(), String>) {
         if !self.is_on_its_way(worker, Way::Checking) {
             return;
         }
         match result {
-            Ok(()) => self.settle(now, worker, out),
+            Ok(()) => self.settle(now, worker),
             Err(message) => {
-                self.successor_failed(now, worker, RollFailure::Unhealthy { message }, out);
+                self.successor_failed(now, worker, RollFailure::Unhealthy { message });
             }
         }
     }
 
-    fn settle(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+    fn settle(&mut self, now: Instant, worker: WorkerId) {
         self.timers.cancel(Timer::Start(worker));
         self.set_way(worker, Way::Settling);
         if self.settings.settle.is_zero() {
-            return self.take_seat(now, worker, out);
+            return self.take_seat(now, worker);
         }
-        self.tell_step(worker, RollStep::Settling, out);
+        self.tell_step(worker, RollStep::Settling);
         self.timers.set_after(Timer::Settle(worker), now, self.settings.settle);
     }
 
     /// The settle time is over.
-    pub(super) fn settled(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+    pub(super) fn settled(&mut self, now: Instant, worker: WorkerId) {
         if self.is_on_its_way(worker, Way::Settling) {
-            self.take_seat(now, worker, out);
+            self.take_seat(now, worker);
         }
     }
 
     /// From here on connections go to the successor; only then its predecessor is asked to
     /// leave.
-    fn take_seat(&mut self, now: Instant, worker: WorkerId, out: &mut VecDeque<Action>) {
+    fn take_seat(&mut self, now: Instant, worker: WorkerId) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
         entry.place = Place::Seated;
         let (slot, generation) = (entry.slot, entry.generation);
@@ -120,72 +97,57 @@ impl Supervisor {
         seat.successor = None;
         seat.generation = generation;
         seat.history = History::default();
-        let role = seat.role;
+        if seat.role == Role::Serving {
+            self.decisions.notify(Notice::Serves { worker });
+        }
         self.timers.cancel(Timer::Restart(slot));
-        self.tell_step(worker, RollStep::Seated, out);
-        if role == Role::Serving {
-            self.notices.push_back(Notice::Serves { worker });
+        let step = predecessor.and_then(|predecessor| self.unseat(now, predecessor));
+        self.tell_step(worker, RollStep::Seated);
+        if let Some((predecessor, stage)) = predecessor.zip(step) {
+            self.take_step(now, predecessor, stage);
         }
-        if let Some(predecessor) = predecessor {
-            // While it still counts as seated, so that what it listens on is kept for its
-            // successor, which may not have come to that yet.
-            self.leave(now, predecessor, LeaveReason::Replaced, Stage::Disconnect, out);
-            if let Some(entry) = self.workers.get_mut(&predecessor) {
-                entry.place = Place::Former;
-            }
-        }
-        self.roll_placed(now, slot, out);
+        self.roll_placed(now, slot);
     }
 
-    pub(super) fn successor_timed_out(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    /// A worker gets no more connections, because another one has its seat. Returns the step by
+    /// which it is to be ended.
+    fn unseat(&mut self, now: Instant, predecessor: WorkerId) -> Option<Stage> {
+        // While it still counts as seated, so that what it listens on is kept for its
+        // successor, which may not have come to that yet.
+        let (reason, stage) = (LeaveReason::Replaced, Stage::Disconnect);
+        let step = self.begin_leaving(now, predecessor, reason, stage);
+        self.workers.get_mut(&predecessor)?.place = Place::Former;
+        step
+    }
+
+    pub(super) fn successor_timed_out(&mut self, now: Instant, worker: WorkerId) {
         let (after, rule) = (self.settings.ready_timeout, self.rule_for(worker));
         let why = match self.is_on_its_way(worker, Way::Checking) {
             true => RollFailure::Unhealthy { message: "the check took too long".into() },
             false => RollFailure::NotReady { after, rule },
         };
-        self.successor_failed(now, worker, why, out);
+        self.successor_failed(now, worker, why);
     }
 
     /// A successor is on its way out without having been asked to.
-    pub(super) fn successor_leaves(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
-        self.successor_failed(now, worker, RollFailure::Left, out);
+    pub(super) fn successor_leaves(&mut self, now: Instant, worker: WorkerId) {
+        self.successor_failed(now, worker, RollFailure::Left);
     }
 
-    fn successor_failed(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        why: RollFailure,
-        out: &mut VecDeque<Action>,
-    ) {
+    fn successor_failed(&mut self, now: Instant, worker: WorkerId, why: RollFailure) {
         let Some(entry) = self.workers.get(&worker) else { return };
         let (slot, Place::Successor(way)) = (entry.slot, entry.place) else { return };
         if way != Way::Failed {
-            self.end_successor(now, worker, out);
-            self.roll_failed(now, (slot, worker), why, out);
+            self.end_successor(now, worker);
+            self.roll_failed(now, (slot, worker), why);
         }
     }
 
     /// Ends a successor that is not, or no longer, wanted.
-    pub(super) fn end_successor(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        out: &mut VecDeque<Action>,
-    ) {
+    pub(super) fn end_successor(&mut self, now: Instant, worker: WorkerId) {
         self.set_way(worker, Way::Failed);
         self.timers.cancel(Timer::Settle(worker));
-        self.leave(now, worker, LeaveReason::RolledBack, Stage::Terminate, out);
+        self.leave(now, worker, LeaveReason::RolledBack, Stage::Terminate);
     }
 
     /// A successor's process is gone.
@@ -195,7 +157,6 @@ impl Supervisor {
         (slot, worker): (SlotId, WorkerId),
         way: Way,
         why: RollFailure,
-        out: &mut VecDeque<Action>,
     ) {
         if let Some(entry) = self.slots.get_mut(&slot)
             && entry.successor == Some(worker)
@@ -204,9 +165,9 @@ impl Supervisor {
             self.may_go(slot);
         }
         match way {
-            Way::Failed => self.roll_on(now, out),
+            Way::Failed => self.roll_on(now),
             Way::Booting | Way::Checking | Way::Settling => {
-                self.roll_failed(now, (slot, worker), why, out);
+                self.roll_failed(now, (slot, worker), why);
             }
         }
     }
@@ -238,9 +199,9 @@ impl Supervisor {
         slot.map_or(Role::Serving, |slot| slot.role)
     }
 
-    fn tell_step(&self, worker: WorkerId, step: RollStep, out: &mut VecDeque<Action>) {
+    fn tell_step(&mut self, worker: WorkerId, step: RollStep) {
         if let Some(entry) = self.workers.get(&worker) {
-            out.push_back(Action::Emit(Event::RollStep { slot: entry.slot, worker, step }));
+            self.decisions.tell(Event::RollStep { slot: entry.slot, worker, step });
         }
     }
 }

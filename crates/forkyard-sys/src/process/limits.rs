@@ -1,4 +1,4 @@
-//! The limit of open files.
+//! The limits of open files.
 
 use std::io;
 
@@ -27,4 +27,19 @@ pub(super) fn nofile_limit_with_soft(soft: u64) -> Rlimit {
     let limit = getrlimit(Resource::Nofile);
     let capped = limit.maximum.map_or(soft, |hard| soft.min(hard));
     Rlimit { current: Some(capped), ..limit }
+}
+
+/// How many files a process may have open (`RLIMIT_NOFILE` in `getrlimit(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// The limit in force.
+    pub soft: u64,
+    /// How far the process may raise that itself.
+    pub hard: u64,
+}
+
+impl OpenFiles {
+    pub(super) fn rlimit(self) -> Rlimit {
+        Rlimit { current: Some(self.soft), maximum: Some(self.hard) }
+    }
 }

@@ -8,6 +8,7 @@ mod inherited;
 mod notify;
 mod orphans;
 mod own_process;
+mod privileges;
 mod process;
 mod reuseport;
 mod signals;

@@ -17,7 +17,8 @@ use crate::event::Policy;
 use crate::output::Output;
 use crate::primary::upgrade::{Arrival, TakeOver, Waiting};
 use crate::primary::{
-    self, Beginning, CheckSettings, DrainSettings, Pinning, PolicyRule, PrimarySettings, SignalRule,
+    self, Beginning, CheckSettings, DrainSettings, NotifyDirs, Pinning, PolicyRule,
+    PrimarySettings, SignalRule,
 };
 use crate::program::Program;
 
@@ -58,7 +59,7 @@ pub struct ClusterBuilder {
     signals: SignalRule,
     inherited: Arc<InheritedFds>,
     activated: ActivatedSockets,
-    notify_dir: Option<PathBuf>,
+    notify: NotifyDirs,
     nofile_soft: Option<u64>,
     pinning: Pinning,
     upgrade_timeout: Duration,
@@ -79,7 +80,7 @@ impl ClusterBuilder {
             signals: SignalRule::LeaveAlone,
             inherited: Arc::new(InheritedFds::none()),
             activated: ActivatedSockets::default(),
-            notify_dir: None,
+            notify: NotifyDirs::default(),
             nofile_soft: None,
             pinning: Pinning::Free,
             upgrade_timeout: UPGRADE_TIMEOUT,
@@ -251,11 +252,20 @@ impl ClusterBuilder {
 
     /// A folder for the files of the workers' notification sockets (`NOTIFY_SOCKET`), which is
     /// made if it is missing, for this user alone. Who gets at it can send to a socket, but is
-    /// believed only if it is this user or root. By default the sockets are abstract ones, which
+    /// believed only if it is the worker's user, this one or root. By default the sockets are abstract ones, which
     /// some programs do not know; so they are where there can be no file.
     #[must_use]
     pub fn notify_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.notify_dir = Some(dir.into());
+        self.notify.own = Some(dir.into());
+        self
+    }
+
+    /// The same for workers that run as another user
+    /// ([`Program::user`](crate::Program::user)): a folder that everybody may enter, and only this
+    /// user change.
+    #[must_use]
+    pub fn visible_notify_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.notify.visible = Some(dir.into());
         self
     }
 
@@ -344,7 +354,7 @@ impl ClusterBuilder {
             signals: self.signals,
             inherited: self.inherited,
             activated: self.activated,
-            notify_dir: self.notify_dir,
+            notify: self.notify,
             pinning: self.pinning,
             nofile_soft: left.map_or(self.nofile_soft, |left| left.state.nofile_soft),
             binary,

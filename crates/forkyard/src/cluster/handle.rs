@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::num::NonZeroUsize;
 
-use forkyard_core::{Admission, Denied, Generation, Request, Role, SlotId, Stage};
+use forkyard_core::{Admission, Denied, Generation, Request, Role, Scaled, SlotId, Stage};
 use forkyard_ipc::Value;
 use forkyard_sys::process::Signal;
 use tokio::sync::{mpsc, oneshot};
@@ -115,6 +115,19 @@ impl ClusterHandle {
     /// If there is no such slot, the app is stopping, or a roll is under way.
     pub async fn retire(&self, slot: SlotId) -> Result<(), RequestError> {
         admitted(self.request(Request::Retire(slot)).await?)
+    }
+
+    /// Keeps so many workers from now on, spares not counted: adds slots as by
+    /// [`fork`](Self::fork), or takes the highest away as by [`retire`](Self::retire). Returns when
+    /// that has begun; that the new ones are ready is told by events.
+    ///
+    /// # Errors
+    ///
+    /// If the app is stopping, a roll is under way, or there would be more slots than there can
+    /// be. Nothing is done then.
+    pub async fn scale(&self, workers: NonZeroUsize) -> Result<Scaled, RequestError> {
+        let answer = self.ask(|answer| Command::Scale(workers, answer)).await?;
+        answer.map_err(RequestError::Denied)
     }
 
     /// Replaces all workers by those of the next generation, slot by slot: starts a

@@ -44,8 +44,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forkyard_core::{
-    Admission, Denied, ExitStatus, Generation, ListenerId, Policy, ReadySignal, Request, SlotId,
-    WorkerId,
+    Admission, Denied, ExitStatus, Generation, ListenerId, Policy, ReadySignal, Request, Scaled,
+    SlotId, WorkerId,
 };
 use forkyard_ipc::{Dialect, HandleKind, Value, WorkerMessage};
 use forkyard_sys::inherited::InheritedFds;
@@ -57,6 +57,8 @@ pub(crate) use channel::MessageTap;
 pub use check::{CheckSettings, CheckSettingsError};
 pub(crate) use driver::{UpgradeAnswer, UpgradeRefusal};
 pub(crate) use rolls::Wanted;
+pub(crate) use seats::LiveIndex;
+pub(crate) use spawner::NotifyDirs;
 pub(crate) use starting::{Beginning, PrimaryHandle, prepare};
 use upgrade::UpgradeFailure;
 
@@ -119,8 +121,7 @@ pub(crate) struct PrimarySettings {
     pub(crate) inherited: Arc<InheritedFds>,
     /// Those of them that are served in place of what has the same address.
     pub(crate) activated: ActivatedSockets,
-    /// Where the files of workers' notification sockets are; without it they have none.
-    pub(crate) notify_dir: Option<PathBuf>,
+    pub(crate) notify: NotifyDirs,
     pub(crate) nofile_soft: Option<u64>,
     pub(crate) pinning: Pinning,
     /// Where the program of this process is looked for at an upgrade.
@@ -195,6 +196,7 @@ pub(crate) struct CheckPair {
 #[derive(Debug)]
 pub(crate) enum Command {
     Request(Request, oneshot::Sender<Admission>),
+    Scale(NonZeroUsize, oneshot::Sender<Result<Scaled, Denied>>),
     Fork(NonZeroUsize, oneshot::Sender<Result<Vec<SlotId>, Denied>>),
     Roll(Wanted, oneshot::Sender<Result<RollTicket, Denied>>),
     Signal(SlotId, Signal, oneshot::Sender<io::Result<()>>),

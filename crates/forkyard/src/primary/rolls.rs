@@ -111,6 +111,12 @@ impl Rolls {
         self.programs.get(&generation).cloned()
     }
 
+    /// As whom workers may run, besides this process's user.
+    pub(super) fn users(&self) -> impl Iterator<Item = u32> {
+        let accounts = self.programs.values().map(|program| program.limits().account.as_ref());
+        accounts.flatten().map(|account| account.uid)
+    }
+
     /// The generation that serves; the one before while a roll is under way.
     pub(super) fn present(&self) -> Generation {
         self.present

@@ -1,6 +1,7 @@
 //! The workers that exist, as the driver sees them: process, channel, place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::task::Context;
 use std::time::SystemTime;
 
@@ -14,10 +15,23 @@ use super::outgoing::{Flushed, Outgoing};
 use crate::event::WorkerInfo;
 use crate::output::Tail;
 
+/// By which a worker is told from all others that live, in whatever slot: no two have the same
+/// one, and a worker that starts gets the lowest that is free. Counted from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LiveIndex(pub(crate) u32);
+
+impl fmt::Display for LiveIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// One worker.
 #[derive(Debug)]
 pub(super) struct Seat {
     slot: SlotId,
+    /// `None` once its process has ended.
+    index: Option<LiveIndex>,
     /// What only a started worker has.
     pub(super) running: Option<Running>,
 }
@@ -66,8 +80,25 @@ pub(super) struct Seats {
 }
 
 impl Seats {
-    pub(super) fn add(&mut self, worker: WorkerId, slot: SlotId) {
-        self.seats.insert(worker, Seat { slot, running: None });
+    /// Returns the index of the new worker.
+    pub(super) fn add(&mut self, worker: WorkerId, slot: SlotId) -> LiveIndex {
+        let taken: BTreeSet<_> = self.seats.values().filter_map(|seat| seat.index).collect();
+        let lowest = (0..).map(LiveIndex).find(|index| !taken.contains(index));
+        let index = lowest.expect("invariant: there are fewer workers than numbers");
+        self.resume(worker, slot, index);
+        index
+    }
+
+    /// A worker that another image has started.
+    pub(super) fn resume(&mut self, worker: WorkerId, slot: SlotId, index: LiveIndex) {
+        self.seats.insert(worker, Seat { slot, index: Some(index), running: None });
+    }
+
+    /// Its process has ended, so that another worker may have its index.
+    pub(super) fn ended(&mut self, worker: WorkerId) {
+        if let Some(seat) = self.seats.get_mut(&worker) {
+            seat.index = None;
+        }
     }
 
     pub(super) fn started(&mut self, worker: WorkerId, running: Running) {
@@ -115,6 +146,11 @@ impl Seats {
         self.seats
             .iter()
             .filter_map(|(worker, seat)| Some((*worker, seat.slot, seat.running.as_ref()?)))
+    }
+
+    /// The index of a worker that lives.
+    pub(super) fn index(&self, worker: WorkerId) -> Option<LiveIndex> {
+        self.seats.get(&worker)?.index
     }
 
     /// Listens to all that nobody listens to at the moment.
@@ -167,5 +203,24 @@ impl Seats {
                 .is_some_and(|running| running.outgoing.poll_flush(cx, connections).is_pending())
         });
         self.blocked = blocked;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_gets_the_lowest_index_that_no_other_living_one_has() {
+        let mut seats = Seats::default();
+        let mut add = |worker, slot| seats.add(WorkerId(worker), SlotId(slot)).0;
+        assert_eq!((add(1, 0), add(2, 1), add(3, 0)), (0, 1, 2));
+        seats.ended(WorkerId(1));
+        assert_eq!(seats.index(WorkerId(1)), None);
+        assert_eq!(seats.add(WorkerId(4), SlotId(1)), LiveIndex(0));
+        seats.remove(WorkerId(2));
+        seats.resume(WorkerId(5), SlotId(2), LiveIndex(3));
+        assert_eq!(seats.add(WorkerId(6), SlotId(3)), LiveIndex(1));
+        assert_eq!(seats.add(WorkerId(7), SlotId(4)), LiveIndex(4));
     }
 }

@@ -49,7 +49,7 @@ fn what_takes_for_ever_never_comes() {
         ("retire 3", "ask 4"),
         ("channel-ended 4", ""),
         ("+31536000s", ""),
-        ("stop terminate", "terminate 1, terminate 3, terminate 4, close L0"),
+        ("stop terminate", "close L0, terminate 1, terminate 3, terminate 4"),
         ("+31536000s", ""),
     ]);
 }

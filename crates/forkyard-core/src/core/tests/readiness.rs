@@ -110,7 +110,7 @@ fn a_spare_is_ready_when_it_serves() {
     script.given(&["fork", "spare", "spawned 1", "spawned 2", "online 2"]);
     script.check(&[
         ("query 2 tcp:80", "(2 stands by)"),
-        ("exited 1 signal 9", "(crashed 1), (promoted 2), (restart #1 later), open L0 round-robin"),
+        ("exited 1 signal 9", "(crashed 1), (promoted 2), open L0 round-robin, (restart #1 later)"),
         ("opened L0", "grant 2 L0"),
         ("listening 2", "(ready 2), (app ready)"),
     ]);

@@ -321,7 +321,7 @@ fn the_number_of_workers_shrinks_when_all_others_are_replaced() {
     )]);
     script.given(&["spawned 3", "online 3"]);
     script.check(&[
-        ("listening 3", "(ready 3), (3 Seated), ask 1, (rolled to 1), ask 2"),
+        ("listening 3", "(ready 3), (3 Seated), ask 1, ask 2, (rolled to 1)"),
         ("exited 2 code 0", "(left 2 Retired)"),
         ("retire 1", "denied: there is no such slot"),
     ]);

@@ -22,8 +22,8 @@ fn a_spare_takes_over_at_once_and_the_empty_seat_gets_the_next_spare() {
         ("query 2 tcp:81", ""),
         (
             "exited 1 signal 9",
-            "(crashed 1), (promoted 2), (restart #1 now), spawn 3 in 0, \
-             open L0 round-robin, open L1 round-robin",
+            "(crashed 1), (promoted 2), open L0 round-robin, open L1 round-robin, \
+             (restart #1 now), spawn 3 in 0",
         ),
         ("opened L0", "grant 2 L0"),
         ("spawned 3", "(started 3)"),
@@ -31,7 +31,7 @@ fn a_spare_takes_over_at_once_and_the_empty_seat_gets_the_next_spare() {
         ("query 3 tcp:80", "(3 stands by)"),
         (
             "exited 2 signal 9",
-            "(crashed 2), (promoted 3), (restart #1 now), spawn 4 in 1, grant 3 L0",
+            "(crashed 2), (promoted 3), grant 3 L0, (restart #1 now), spawn 4 in 1",
         ),
         ("+1s", "close L1"),
     ]);
@@ -82,7 +82,7 @@ fn a_spare_that_crashes_is_replaced_by_a_spare_however_often() {
         ("query 4 tcp:80", "(4 stands by)"),
         (
             "exited 1 signal 9",
-            "(crashed 1), (promoted 4), (restart #1 now), spawn 5 in 0, open L0 round-robin",
+            "(crashed 1), (promoted 4), open L0 round-robin, (restart #1 now), spawn 5 in 0",
         ),
     ]);
 }
@@ -97,7 +97,11 @@ fn spares_are_rolled_last_and_are_ready_when_they_ask() {
         ("spawned 4", "(started 4), (4 Waiting(Listening))"),
         ("online 4", "(online 4)"),
         ("query 4 tcp:80", "(4 stands by), (4 Seated), ask 2, (rolled to 1)"),
-        ("exited 3 signal 9", "(crashed 3), (promoted 4), (restart #1 now), spawn 5 in 0 of generation 1, open L0 round-robin"),
+        (
+            "exited 3 signal 9",
+            "(crashed 3), (promoted 4), open L0 round-robin, (restart #1 now), \
+             spawn 5 in 0 of generation 1",
+        ),
     ]);
 }
 

@@ -120,7 +120,7 @@ fn a_worker_that_does_not_listen_in_time_is_ended_and_counts_as_crashed() {
         ("spawned 1", "(started 1)"),
         ("online 1", "(online 1)"),
         ("+29999ms", ""),
-        ("+1ms", "(start timed out 1), terminate 1"),
+        ("+1ms", "terminate 1, (start timed out 1)"),
         ("+5s", "(escalated 1 Kill), kill 1"),
         ("exited 1 signal 9", "(left 1 StartTimeout), (restart #1 later)"),
         ("+100ms", "spawn 2 in 0"),

@@ -42,7 +42,7 @@ fn a_successor_has_its_own_lane_until_its_predecessor_leaves_and_after() {
     script.given(&["spawned 2", "online 2"]);
     script.check(&[
         ("listening 2", ""),
-        ("+100ms", "ask 1, deal L0 to 0 1, deal L0 to 1, renew L0 0"),
+        ("+100ms", "deal L0 to 0 1, deal L0 to 1, renew L0 0, ask 1"),
         ("exited 1 code 0", ""),
         ("channel-ended 1", ""),
     ]);
@@ -82,7 +82,7 @@ fn it_is_open_until_the_app_stops() {
     let mut script = listening("kernel");
     script.given(&["fork", "spawned 1"]);
     script.check(&[
-        ("retire 0", "terminate 1, deal L0 to, renew L0 0"),
+        ("retire 0", "deal L0 to, renew L0 0, terminate 1"),
         ("exited 1 code 0", ""),
         ("channel-ended 1", ""),
         ("+60s", ""),

@@ -354,7 +354,7 @@ fn a_stop_closes_everything_and_what_is_with_workers_stays_theirs() {
     script.check(&[
         ("accept L0", "hand c0 to 1"),
         ("accept L0", "hand c1 to 2"),
-        ("stop disconnect", "ask 1, ask 2, close L0, refuse 1 Stopping, close L1"),
+        ("stop disconnect", "close L0, refuse 1 Stopping, close L1, ask 1, ask 2"),
         ("accept L0", "no capacity"),
         ("force L0", "release c2"),
         ("accepted 1 c0", "release c0"),
@@ -370,7 +370,7 @@ fn a_stop_lets_go_of_what_waits() {
     script.check(&[
         ("accept L0", "hand c0 to 1"),
         ("declined 1 c0", ""),
-        ("stop disconnect", "ask 1, release c0, close L0"),
+        ("stop disconnect", "release c0, close L0, ask 1"),
         ("+64ms", ""),
     ]);
 }
@@ -380,7 +380,7 @@ fn the_dead_and_unread_are_let_go_after_a_stop() {
     let mut script = serving(app(), 1);
     script.check(&[
         ("accept L0", "hand c0 to 1"),
-        ("stop kill", "kill 1, close L0"),
+        ("stop kill", "close L0, kill 1"),
         ("exited 1 signal 9", "finish stopped"),
         ("channel-ended 1", "release c0"),
     ]);

@@ -24,7 +24,7 @@ fn a_successor_has_a_lane_of_its_own_and_is_dealt_to_when_it_is_seated() {
         ("query 3 tcp:80", "grant 3 L0 lane 2"),
         ("listening 3", ""),
         // Its slot is the first; for a moment both are dealt to.
-        ("+100ms", "ask 1, deal L0 to 0 2 1, deal L0 to 2 1, reclaim L0 0"),
+        ("+100ms", "deal L0 to 0 2 1, deal L0 to 2 1, reclaim L0 0, ask 1"),
         ("closed 1 L0", ""),
         ("exited 1 code 0", ""),
         ("channel-ended 1", ""),
@@ -200,6 +200,6 @@ fn a_spare_that_is_needed_gets_its_lane_then() {
     script.check(&[
         ("query 2 tcp:80", ""),
         ("channel-ended 1", "deal L0 to, reclaim L0 0"),
-        ("exited 1 signal 9", "spawn 3 in 0, grant 2 L0 lane 0, deal L0 to 0"),
+        ("exited 1 signal 9", "grant 2 L0 lane 0, deal L0 to 0, spawn 3 in 0"),
     ]);
 }

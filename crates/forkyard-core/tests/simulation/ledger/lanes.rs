@@ -51,6 +51,8 @@ impl Ledger {
         let entry = self.listeners.get_mut(&id).ok_or_else(|| format!("L{id} is unknown"))?;
         ensure!(!entry.is_closed, "L{id} is dealt, but not open");
         ensure!(entry.dealt != lanes, "L{id} is dealt as before");
+        let unmade = lanes.iter().find(|dealt| !entry.lanes.contains_key(&dealt.lane));
+        ensure!(unmade.is_none(), "L{id} is dealt to {unmade:?}, which nobody has been given");
         entry.dealt = lanes.to_vec();
         Ok(())
     }
@@ -82,17 +84,32 @@ impl Ledger {
         Ok(())
     }
 
+    /// Exactly those are dealt to who can be: whenever anybody is told of something, too.
+    pub(super) fn is_dealt_rightly(&self) -> Result<(), Violation> {
+        for (id, entry) in self.open_listeners() {
+            let Some(Dealing::ByKernel(choice)) = entry.dealing else { continue };
+            let (dealt, expected) = (&entry.dealt, self.to_be_dealt(id, entry, choice));
+            ensure!(*dealt == expected, "L{id} is dealt to {dealt:?}, not to {expected:?}");
+        }
+        Ok(())
+    }
+
+    /// Whoever is asked to leave gets nothing any more.
+    pub(super) fn is_not_dealt_to(&self, worker: WorkerId) -> Result<(), Violation> {
+        for (id, entry) in self.open_listeners() {
+            let owner = |dealt: &DealtLane| entry.lanes.get(&dealt.lane).map(|lane| lane.worker);
+            let is_dealt = entry.dealt.iter().any(|dealt| owner(dealt) == Some(worker));
+            ensure!(!is_dealt, "{worker} is to leave, but L{id} is dealt to it");
+        }
+        Ok(())
+    }
+
     /// The step is over: exactly those are dealt to who can be, and what nobody else accepts
     /// is the primary's.
     pub(super) fn settle_lanes(&self) -> Result<(), Violation> {
+        self.is_dealt_rightly()?;
         for (id, entry) in self.open_listeners() {
-            let Some(Dealing::ByKernel(choice)) = entry.dealing else { continue };
-            let expected = self.to_be_dealt(id, entry, choice);
-            ensure!(
-                entry.dealt == expected,
-                "L{id} is dealt to {:?}, not to {expected:?}",
-                entry.dealt
-            );
+            let Some(Dealing::ByKernel(_)) = entry.dealing else { continue };
             for (lane, Lane { worker, is_primarys }) in &entry.lanes {
                 let is_served = self.workers.get(worker).is_some_and(|worker| {
                     worker.members_of.contains(&id) && !worker.is_leaving && !worker.channel_ended

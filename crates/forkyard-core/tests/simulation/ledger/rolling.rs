@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use forkyard_core::{
-    CheckRule, Event, Generation, IdleRule, Role, RollPlan, RollStep, SlotId, Surge, WorkerId,
+    CheckRule, Event, Generation, IdleRule, Role, RollPlan, RollStep, SlotId, Stage, Surge,
+    WorkerId,
 };
 
 use super::{Keeper, Ledger, Place, Seat, Slot, Violation};
@@ -169,12 +170,27 @@ impl Ledger {
         Ok(())
     }
 
+    /// A roll takes its surplus away before it tells that it has finished. Nobody else who has a
+    /// seat is asked to leave for no reason.
+    pub(super) fn may_be_surplus(&mut self, worker: WorkerId, stage: Stage) {
+        let Some(entry) = self.workers.get(&worker) else { return };
+        let slot = entry.slot;
+        let is_asked = entry.place == Place::Seated && stage == Stage::Disconnect;
+        let is_surplus = self.roll.as_ref().is_some_and(|roll| roll.surplus.contains(&slot));
+        if is_asked && is_surplus && !self.is_stopped {
+            self.hears_retired(slot);
+        }
+    }
+
     fn sees_finished(&mut self, generation: Generation) -> Result<(), Violation> {
         let roll = self.roll.take().ok_or("a roll finished that never began")?;
         ensure!(generation == roll.target, "rolled to {generation}");
         self.generation = generation;
         self.slots.values_mut().for_each(|slot| slot.is_added = false);
         for slot in roll.surplus {
+            if let Some(Seat::Taken(worker)) = self.slots.get(&slot).map(|slot| slot.seat) {
+                self.is_not_dealt_to(worker)?;
+            }
             self.hears_retired(slot);
         }
         self.sight("a roll finished");

@@ -47,7 +47,12 @@ impl Ledger {
             Action::AskDisconnect { worker } => self.sees_step(*worker, Stage::Disconnect),
             Action::Terminate { worker } => self.sees_step(*worker, Stage::Terminate),
             Action::Kill { worker } => self.sees_step(*worker, Stage::Kill),
-            Action::Emit(event) => self.sees_event(event),
+            Action::Emit(event) => {
+                self.sees_event(event)?;
+                // What begins with these is only about to be done.
+                let begins = matches!(event, Event::Stopping { .. } | Event::Promoted { .. });
+                if begins { Ok(()) } else { self.is_dealt_rightly() }
+            }
             Action::Finish(outcome) => self.sees_finish(outcome),
             Action::Refuse { worker, .. } => self.sees_refusal(*worker),
             Action::AcknowledgeLeave { .. } => Ok(()),
@@ -253,6 +258,8 @@ impl Ledger {
     }
 
     fn sees_step(&mut self, worker: WorkerId, stage: Stage) -> Result<(), Violation> {
+        self.is_not_dealt_to(worker)?;
+        self.may_be_surplus(worker, stage);
         self.departs(worker);
         let entry = self.workers.get_mut(&worker).ok_or_else(|| format!("{worker} is unknown"))?;
         ensure!(!entry.is_gone, "{stage:?} for {worker}, which is gone");

@@ -18,7 +18,6 @@ use tokio::io::Interest;
 use super::{Driver, Outlets, Question};
 use crate::event::{Event, ListenerInfo, WorkerInfo};
 use crate::output::{self, Capture, OutputPump, Pipes};
-use crate::primary::PrimarySettings;
 use crate::primary::binding::{Bound, SocketFile};
 use crate::primary::channel::Unread;
 use crate::primary::exit_watch::{self, Unattended};
@@ -32,6 +31,7 @@ use crate::primary::upgrade::state::{
     QuestionState, ReadingState, SendingState, SentState, State, WorkerState,
 };
 use crate::primary::upgrade::{Descriptors, TakeOver, UpgradeFailure, VERSION};
+use crate::primary::{LiveIndex, PrimarySettings};
 
 /// A driver that could go on where that of another image was. All that can fail is behind it,
 /// and nothing has happened yet: if it is dropped, the former image finds everything as it was.
@@ -143,7 +143,7 @@ impl Driver {
         state: WorkerState,
         descriptors: &mut Descriptors,
     ) -> io::Result<Option<Pipes>> {
-        let WorkerState { worker, slot, pid, pidfd, channel, reading, sending, .. } = state;
+        let WorkerState { worker, slot, index, pid, pidfd, channel, reading, sending, .. } = state;
         let info = WorkerInfo { slot, worker, pid };
         let channel = Watched::new(descriptors.take(channel)?, Interest::READABLE)?;
         let sending = self.outbox(sending, descriptors)?;
@@ -163,7 +163,7 @@ impl Driver {
         let (agent, probe) = (state.agent.into(), state.probe);
         let started = state.started_ms.into();
         let running = Running { process, started, exit, outgoing, agent, tail, notify, probe };
-        self.seats.add(worker, slot);
+        self.seats.resume(worker, slot, LiveIndex(index));
         self.seats.started(worker, running);
         self.attend(worker, Unattended { unread, output });
         Ok(pipes)

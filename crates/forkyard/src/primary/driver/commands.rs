@@ -18,10 +18,15 @@ impl Driver {
         match command {
             Command::Request(request, answer) => {
                 let admission = self.core.request(Instant::now(), request);
+                // Whoever is told that a worker leaves reaches it no more.
+                self.perform_all();
                 let _ = answer.send(admission);
             }
             Command::Fork(count, answer) => {
                 let _ = answer.send(self.fork(count));
+            }
+            Command::Scale(workers, answer) => {
+                let _ = answer.send(self.core.scale(Instant::now(), workers));
             }
             Command::Roll(wanted, answer) => {
                 let _ = answer.send(self.ask_for_roll(wanted));

@@ -133,6 +133,7 @@ impl Driver {
             WorkerState {
                 worker,
                 slot,
+                index: self.seats.index(worker).unwrap_or_default().0,
                 pid: process.pid(),
                 started_ms: (*started).into(),
                 pidfd: luggage.pack(process.pidfd()),

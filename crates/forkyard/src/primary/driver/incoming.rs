@@ -60,6 +60,7 @@ impl Driver {
             Mail::Checked { worker, result } => self.checked(worker, result),
             Mail::Exited { worker, status, stderr_tail } => {
                 self.stderr_tail = stderr_tail;
+                self.seats.ended(worker);
                 self.input(Input::Exited { worker, status });
                 self.perform_all();
                 self.stderr_tail.clear();
@@ -136,7 +137,7 @@ impl Driver {
         socket: NotifySocket,
     ) -> io::Result<NotifyWatch> {
         let outlets = (self.outlets.mail.clone(), self.rest.signal());
-        NotifyWatch::start(worker, socket, believed_users(), outlets)
+        NotifyWatch::start(worker, socket, self.believed_users(), outlets)
     }
 
     /// Goes on listening where the image before did.
@@ -146,7 +147,12 @@ impl Driver {
         socket: OwnedFd,
     ) -> io::Result<NotifyWatch> {
         let outlets = (self.outlets.mail.clone(), self.rest.signal());
-        NotifyWatch::resume(worker, socket, believed_users(), outlets)
+        NotifyWatch::resume(worker, socket, self.believed_users(), outlets)
+    }
+
+    /// Who may speak for a worker.
+    fn believed_users(&self) -> Vec<u32> {
+        self.rolls.users().chain([forkyard_sys::process::own_user()]).collect()
     }
 
     fn handle_message(&mut self, worker: WorkerId, message: WorkerMessage) {
@@ -265,9 +271,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// Who may speak for a worker.
-fn believed_users() -> Vec<u32> {
-    vec![forkyard_sys::process::own_user()]
 }

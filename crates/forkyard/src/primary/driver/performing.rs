@@ -13,7 +13,7 @@ use crate::host::NobodyThere;
 use crate::primary::outgoing::{SendError, Sent};
 use crate::primary::seats::Agent;
 use crate::primary::spawner::Job;
-use crate::primary::{DrainSettings, address};
+use crate::primary::{DrainSettings, LiveIndex, address};
 
 /// Tells a program with an agent that it is to leave. Without one nobody can tell whether the
 /// program listens for such a thing, so it is not sent.
@@ -77,8 +77,8 @@ impl Driver {
     }
 
     fn spawn(&mut self, slot: SlotId, worker: WorkerId, generation: Generation) {
-        self.seats.add(worker, slot);
-        if let Err(message) = self.order_spawn(slot, worker, generation) {
+        let index = self.seats.add(worker, slot);
+        if let Err(message) = self.order_spawn((slot, index), worker, generation) {
             self.unstarted.push(worker);
             self.input(Input::SpawnFailed { worker, message });
         }
@@ -86,14 +86,14 @@ impl Driver {
 
     fn order_spawn(
         &mut self,
-        slot: SlotId,
+        (slot, index): (SlotId, LiveIndex),
         worker: WorkerId,
         generation: Generation,
     ) -> Result<(), String> {
         let sockets = self.sockets_for(worker);
         let sockets = sockets.map_err(|error| format!("failed to copy its sockets: {error}"))?;
         let program = self.rolls.program(generation).ok_or(NobodyThere);
-        let job = program.map(|program| Job { slot, worker, program, sockets });
+        let job = program.map(|program| Job { slot, index, worker, program, sockets });
         let ordered = job.and_then(|job| self.outlets.spawner.spawn(job));
         ordered.map_err(|error| error.to_string())
     }

@@ -9,7 +9,7 @@
 //! executes another program. Each number belongs to one place only.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::os::fd::RawFd;
 
 use forkyard_core::{
@@ -96,6 +96,43 @@ pub(crate) struct ProgramState {
     pub(crate) cwd: Option<Text>,
     /// The folder of the agent's file, if workers load the agent.
     pub(crate) agent: Option<Text>,
+    #[serde(default, skip_serializing_if = "LimitsState::is_none")]
+    pub(crate) limits: Box<LimitsState>,
+}
+
+/// What workers get beyond the program itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LimitsState {
+    pub(crate) user: Option<AccountState>,
+    pub(crate) refuse_new_privileges: bool,
+    pub(crate) nice: Option<i32>,
+    pub(crate) open_files: Option<OpenFilesState>,
+    /// The folder of their control group.
+    pub(crate) cgroup: Option<Text>,
+    pub(crate) port_from: Option<NonZeroU16>,
+    pub(crate) instance_variable: Option<Text>,
+}
+
+impl LimitsState {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// As whom workers run, as it was looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccountState {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) home: Option<Text>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenFilesState {
+    pub(crate) soft: u64,
+    pub(crate) hard: u64,
 }
 
 /// A worker that runs.
@@ -103,6 +140,8 @@ pub(crate) struct ProgramState {
 pub(crate) struct WorkerState {
     pub(crate) worker: WorkerId,
     pub(crate) slot: SlotId,
+    /// By which it is told from all others that live.
+    pub(crate) index: u32,
     pub(crate) pid: u32,
     pub(crate) started_ms: WallClock,
     pub(crate) pidfd: Descriptor,
