@@ -1,7 +1,7 @@
 //! An app's logs in files, as the command has written them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -20,9 +20,9 @@ pub fn lines(folder: &Path, stem: &str) -> Vec<String> {
     rotated.retain(|path| is_rotated(path, stem));
     // A file that is just compressed is there in both forms.
     rotated.sort();
-    rotated.dedup_by(|later, kept| *later == kept.with_added_extension("gz"));
+    rotated.dedup_by(|later, kept| later.with_extension("") == *kept);
     rotated.push(folder.join(format!("{stem}.log")));
-    rotated.iter().flat_map(|path| text_lines(path)).collect()
+    rotated.iter().flat_map(text_lines).collect()
 }
 
 fn is_rotated(path: &Path, stem: &str) -> bool {
@@ -30,9 +30,9 @@ fn is_rotated(path: &Path, stem: &str) -> bool {
     name.starts_with(&format!("{stem}-")) && !name.ends_with(".part")
 }
 
-fn text_lines(path: &PathBuf) -> Vec<String> {
+fn text_lines(path: impl AsRef<Path>) -> Vec<String> {
     // `zcat -f` passes on what is not compressed.
-    let read = Command::new("zcat").arg("-f").arg(path).output().expect("zcat");
+    let read = Command::new("zcat").arg("-f").arg(path.as_ref()).output().expect("zcat");
     String::from_utf8_lossy(&read.stdout).lines().map(str::to_owned).collect()
 }
 

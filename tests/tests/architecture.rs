@@ -51,10 +51,14 @@ const MAY_USE: [(&str, &[&str]); 6] = [
     (
         "forkyard-cli",
         &[
+            "annotate-snippets",
             "anstream",
             "anstyle",
             "axum",
             "clap",
+            "clap_complete",
+            "clap_mangen",
+            "comfy-table",
             "flate2",
             "croner",
             "forkyard",
@@ -66,6 +70,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
             "ignore",
             "jiff",
             "rustix",
+            "saphyr-parser",
             "schemars",
             "serde",
             "serde-saphyr",

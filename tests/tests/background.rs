@@ -4,8 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use forkyard_tests::client::get;
-use forkyard_tests::{Yard, processes, waiting};
+use forkyard_tests::{Yard, kept, processes, waiting};
 use rustix::process::Signal;
+
+/// Tells what it is asked for.
+const WRITES: &str = "require('http').createServer((request, response) => {
+    console.log('asked for ' + request.url);
+    response.end();
+}).listen(0, '127.0.0.1');";
 
 /// An app that serves with two workers.
 fn serving() -> Yard {
@@ -178,6 +184,105 @@ fn an_app_has_the_environment_and_the_folder_it_was_started_in() {
     assert!(environment.contains("COLOUR_OF_THE_APP=green"), "{environment}");
     let folder = fs::read_link(format!("/proc/{worker}/cwd")).unwrap();
     assert_eq!(folder, yard.folder().canonicalize().unwrap());
+}
+
+/// The worker goes on writing, and what it writes then is the beginning of the file.
+#[test]
+fn log_files_are_emptied_while_they_are_written() {
+    let yard = Yard::new();
+    yard.write("web.js", WRITES);
+    yard.done(&["start", "web.js", "-w", "1"]);
+    let (target, folder) = (yard.target("web"), yard.home().join("logs/web"));
+    get(&target, "/before").unwrap();
+    kept::wait_line(&folder, "out", |line| line.contains("asked for /before"));
+    yard.done(&["flush", "web"]).assert(0, &["log files"]);
+    let left = kept::lines(&folder, "out");
+    assert!(!left.iter().any(|line| line.contains("/before")), "{left:?}");
+    get(&target, "/after").unwrap();
+    kept::wait_line(&folder, "out", |line| line.contains("asked for /after"));
+    let shown = yard.done(&["logs", "web"]);
+    shown.assert(0, &["asked for /after"]);
+    assert!(!shown.stdout.contains("/before"), "{shown:#?}");
+}
+
+#[test]
+fn an_app_may_have_its_logs_elsewhere() {
+    let yard = Yard::new();
+    yard.write("web.js", WRITES);
+    yard.write(
+        "forkyard.toml",
+        "[app.web]\nprogram = \"web.js\"\nworkers = 1\n\
+        [app.web.log]\ndir = \"logs\"\nformat = \"json\"\n",
+    );
+    yard.done(&["start"]);
+    get(&yard.target("web"), "/there").unwrap();
+    kept::wait_line(&yard.folder().join("logs"), "out", |line| {
+        line.starts_with('{') && line.contains("asked for /there")
+    });
+    yard.done(&["logs", "web"]).assert(0, &["asked for /there"]);
+}
+
+#[test]
+fn the_environment_and_the_settings_of_an_app_are_shown_without_secrets() {
+    let yard = Yard::new();
+    yard.install("plain.js", "web.js");
+    yard.write("web.env", "FROM_FILE=quiet\n");
+    let words = ["start", "web.js", "-w", "1", "--env-file", "web.env", "--env"];
+    let mut start = yard.command(&words);
+    start.args(["API_KEY=quiet", "--env", "COLOUR=green"]).env("DB_PASSWORD", "quiet");
+    forkyard_tests::Answer::of(&mut start).assert(0, &["ready"]);
+    for state in ["running", "stopped"] {
+        let shown = yard.done(&["env", "web"]);
+        shown.assert(0, &["API_KEY=***", "COLOUR=green", "DB_PASSWORD=***", "FROM_FILE=***"]);
+        assert!(!shown.stdout.contains("quiet"), "{shown:#?}");
+        let json = yard.done(&["env", "web", "--show-secrets", "--json"]);
+        json.assert(0, &["\"API_KEY\":\"quiet\"", "\"FROM_FILE\":\"quiet\""]);
+        let described = yard.done(&["show", "web"]);
+        described.assert(0, &[state, "env.COLOUR = green", "env.API_KEY = ***", "workers = 1"]);
+        assert!(!described.stdout.contains("quiet"), "{described:#?}");
+        yard.done(&["stop", "web"]);
+    }
+}
+
+/// The old workers serve on.
+#[test]
+fn a_settings_file_that_is_broken_refuses_a_reload_and_changes_nothing() {
+    let yard = Yard::new();
+    yard.install("plain.js", "web.js");
+    yard.write("forkyard.toml", "[app.web]\nprogram = \"web.js\"\nworkers = 1\n");
+    yard.done(&["start"]);
+    let workers = yard.workers("web");
+    yard.write("forkyard.toml", "[app.web]\nprogram = \"web.js\"\nworkers = \"many\"\n");
+    let refused = yard.ask(&["reload", "web"]);
+    refused.assert(2, &["forkyard.toml", "many"]);
+    assert_eq!(yard.workers("web"), workers);
+    assert_eq!(get(&yard.target("web"), "/").unwrap().pid(), workers[0]);
+    yard.write("forkyard.toml", "[app.web]\nprogram = \"web.js\"\nworkers = 2\n");
+    yard.done(&["reload", "web"]);
+    assert_eq!(yard.workers("web").len(), 2);
+}
+
+/// Also those of the primary, which stays the same process; and they are kept for the next start.
+#[test]
+fn a_reload_applies_what_has_changed_in_the_settings_file() {
+    let yard = Yard::new();
+    yard.install("plain.js", "web.js");
+    let file = |rest: &str| {
+        yard.write("forkyard.toml", &format!("[app.web]\nprogram = \"web.js\"\n{rest}\n"));
+    };
+    file("workers = 1\nrestart.limit = 5");
+    yard.done(&["start"]);
+    let primary = yard.primary("web");
+    file("workers = 2\nrestart.limit = 7\ndrain.grace = \"1s\"\npolicy = \"round-robin\"");
+    yard.done(&["reload", "web"]).assert(0, &["reload finished", "forkyard restart web"]);
+    assert_eq!((yard.primary("web"), yard.workers("web").len()), (primary, 2));
+    let new = ["restart.limit = 7", "drain.grace = 1s"];
+    yard.done(&["show", "web"]).assert(0, &new);
+    yard.done(&["stop", "web"]);
+    file("workers = \"many\"");
+    yard.done(&["start", "web"]);
+    assert_eq!(yard.workers("web").len(), 2);
+    yard.done(&["show", "web"]).assert(0, &new);
 }
 
 #[test]

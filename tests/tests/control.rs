@@ -445,7 +445,7 @@ fn apps_are_found_by_name_and_by_process_id() {
     second.wait("roll_finished");
     let unknown = place.reload(&["wbe"]);
     unknown.assert_code(5);
-    unknown.assert_says(&["no app \"wbe\" is running; did you mean \"web\"?", &pid]);
+    unknown.assert_says(&["there is no app \"wbe\"; did you mean \"web\"?", &pid]);
     first.stop().assert_code(0);
     place.reload(&["web"]).assert_code(0);
     second.stop().assert_code(0);

@@ -72,7 +72,11 @@ fn a_folder_in_which_others_can_write_is_refused() {
 fn assert_numbers(lines: &[String], count: usize) {
     let expected = (0..count).map(|n| format!("{n} {}", "x".repeat(80)));
     let expected: Vec<_> = expected.chain([format!("end {count}")]).collect();
-    let differs = lines.iter().zip(&expected).position(|(seen, expected)| seen != expected);
+    assert_same(lines, &expected);
+}
+
+fn assert_same(lines: &[String], expected: &[String]) {
+    let differs = lines.iter().zip(expected).position(|(seen, expected)| seen != expected);
     let at = differs.unwrap_or(lines.len().min(expected.len()));
     assert_eq!(lines.get(at), expected.get(at), "line {at} of {}", expected.len());
 }
@@ -196,6 +200,30 @@ fn a_full_disk_is_outlasted() {
     forkyard.stop().assert_code(0).assert_no_panic().assert_nobody_left();
 }
 
+/// Its logs are emptied while they are written, and go on with a whole line.
+#[test]
+fn logs_can_be_emptied() {
+    let (home, runtime) = (private_folder(), private_folder());
+    let folder = home.path().join("logs/numbers");
+    let of_test = |launch: Launch| {
+        let launch = launch.env("FORKYARD_HOME", home.path());
+        launch.env("FORKYARD_RUNTIME_DIR", runtime.path())
+    };
+    let forkyard = of_test(launch("numbers.js", &folder)).start();
+    kept::wait_line(&folder, "out", |_| true);
+    fs::write(folder.join("out-20250102T030405.678Z.log"), "old").expect("a rotated file");
+    of_test(Launch::bare("flush")).program("numbers").finish().assert_code(0);
+    let count = end_numbers(&forkyard, &folder);
+    let lines = texts(&folder, "out");
+    let first = lines[0].split(' ').next().and_then(|number| number.parse::<usize>().ok());
+    let first = first.expect("a number");
+    assert!(first > 0, "what was there is gone");
+    let expected = (first..count).map(|n| format!("{n} {}", "x".repeat(80)));
+    let expected: Vec<_> = expected.chain([format!("end {count}")]).collect();
+    assert_same(&lines, &expected);
+    forkyard.stop().assert_code(0).assert_no_panic();
+}
+
 /// A home folder with the logs of an app.
 fn kept_app(home: &Path, lines: usize) -> Ended {
     let launch = launch("flood.js", &home.join("logs/shop")).arg(lines.to_string()).arg("exit");
@@ -223,7 +251,7 @@ fn the_last_lines_are_shown() {
     assert_eq!(texts, [&long(98), &long(99), "the last of stdout"]);
     let failed = logs(home.path()).flag("--grep").program("app failed").finish();
     let lines = failed.assert_code(0).lines(Stream::Stdout);
-    assert!(lines.len() >= 1 && lines.iter().all(|line| line.contains("forkyard/")), "{lines:?}");
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.contains("forkyard/")), "{lines:?}");
     let json = logs(home.path()).flag("--err").flag("--json").program("shop").finish();
     let last = json.events.last().expect("lines");
     assert_eq!((last.text("app"), last.text("line")), ("shop", "the last of stderr"));

@@ -1,8 +1,7 @@
 //! Settings files: checked, compared with what runs, made to hold; and what shells and readers of
 //! manual pages get.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
+use std::fs;
 use std::process::Command;
 
 use forkyard_tests::{Answer, Yard};
@@ -19,7 +18,7 @@ TOKEN = "very secret"
 "#;
 
 fn json(answer: &Answer) -> Value {
-    serde_json::from_str(&answer.stdout).unwrap_or_else(|error| panic!("{error}: {answer:#?}"))
+    serde_json::from_str(&answer.stdout).expect("it answers in JSON")
 }
 
 fn yard(settings: &str) -> Yard {
@@ -111,7 +110,7 @@ fn what_has_changed_is_told_and_holds_after_a_reload() {
     yard.write("forkyard.toml", &changed);
     let primary = yard.primary("web");
     let reloaded = yard.done(&["reload", "web"]);
-    reloaded.assert(0, &["the primary", "reload finished", "roll.spares is as before"]);
+    reloaded.assert(0, &["primary ", "reload finished", "roll.spares is as before"]);
     assert_eq!(yard.primary("web"), primary);
     assert_eq!(yard.workers("web").len(), 1);
     let left = json(&yard.ask(&["check", "--diff", "--json"]));
@@ -146,6 +145,9 @@ fn shells_complete_names_of_apps_and_groups() {
     let targets = completed(&yard, &["start", "w"]);
     assert!(targets.contains(&"web.js".to_owned()) && targets.contains(&"web".to_owned()));
     assert!(completed(&yard, &["rel"]).contains(&"reload".to_owned()));
+    // As one in the foreground, which has a socket and no record.
+    fs::remove_file(yard.home().join("apps/web.json")).unwrap();
+    assert_eq!(completed(&yard, &["stop", "w"]), ["web", "worker"]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The primary executes the program that is on disk by then, and neither workers nor clients
 //! notice. One test for each sentence of that contract, and some more.
 
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::{fs, io};
 
 use forkyard_tests::client::{self, Connection, Reuse, Target};
 use forkyard_tests::load::Load;
@@ -117,6 +117,13 @@ fn no_old_code_runs_after_it() {
         let path = format!("/proc/{}/{what}", forkyard.pid());
         fs::read_dir(path).expect("a live process").count()
     };
+    // It looks at the lanes by a clock for a moment, and then has them watched.
+    let has_clock = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", forkyard.pid())).expect("a live process");
+        let target = |entry: io::Result<fs::DirEntry>| fs::read_link(entry.ok()?.path()).ok();
+        open.filter_map(target).any(|target| target.ends_with("anon_inode:[timerfd]"))
+    };
+    waiting::until("the primary to be at rest", || (!has_clock()).then_some(()));
     let (threads, descriptors) = (count("task"), count("fd"));
     for _ in 0..3 {
         upgrade_to_new(&forkyard, &on_disk);

@@ -74,8 +74,11 @@ impl Answers {
     }
 
     fn as_json(&self, answer: &impl Serialize) -> String {
+        let Some(app) = &self.app else {
+            return serde_json::to_string(answer).unwrap_or_default() + "\n";
+        };
         let mut answer = serde_json::to_value(answer).unwrap_or_default();
-        if let (Value::Object(fields), Some(app)) = (&mut answer, &self.app) {
+        if let Value::Object(fields) = &mut answer {
             fields.insert("app".into(), app.as_str().into());
         }
         format!("{answer}\n")
@@ -122,7 +125,7 @@ fn finished(what: &str, outcome: &Update) -> String {
 
 fn subject(worker: Option<WorkerRef>) -> String {
     worker
-        .map(|worker| format!("worker {} of slot {} ", worker.worker, worker.slot))
+        .map(|worker| format!("worker {} in slot {} ", worker.worker, worker.slot))
         .unwrap_or_default()
 }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use forkyard_control::client::{Client, Found, find};
-use forkyard_control::folder::runtime_dirs;
+use forkyard_control::folder::{file_name, runtime_dirs};
 
 use crate::exit_code::Failure;
 use crate::records::{Record, Store};
@@ -119,7 +119,9 @@ pub(crate) fn chosen(apps: Vec<KnownApp>, targets: &[String]) -> Result<Vec<Know
 
 /// Which of them a target means: what is nearest to it counts.
 fn meant_by(apps: &[KnownApp], target: &str) -> Result<Vec<bool>, Failure> {
-    let is_named = |app: &KnownApp| app.name == target;
+    // What of a name cannot stand in a file's is another sign there.
+    let shortened = file_name(target);
+    let is_named = |app: &KnownApp| app.name == target || app.name == shortened;
     let has_number =
         |app: &KnownApp| app.primary.as_ref().is_some_and(|found| found.pid.to_string() == target);
     let is_in = |app: &KnownApp| app.is_in(target);

@@ -7,12 +7,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 use forkyard::PolicyRule;
 
 use crate::commands::{
-    Check, Completions, Delete, List, Man, Restart, Saved, Scale, Show, Signal, Start, Startup,
-    Stop, Targets, Unstartup,
+    Check, Completions, Delete, Env, List, Man, Restart, Saved, Scale, Show, Signal, Start,
+    Startup, Stop, Targets, Unstartup,
 };
 use crate::control::ControlRule;
 use crate::import::Import;
-use crate::logs::{Destination, LogRules, LogsOptions};
+use crate::logs::LogsOptions;
 use crate::settings::{App, Argument, Text, Workers};
 
 /// Run a server on all cores of a machine: many workers behind one port, restarted when
@@ -42,6 +42,8 @@ pub(crate) enum Verb {
     Ls(List),
     /// Show all that is known of apps
     Show(Show),
+    /// Show the environment that apps' workers get
+    Env(Env),
     /// Stop apps; they stay known, and can be started again
     Stop(Stop),
     /// End apps and start them again; or replace the worker of one slot
@@ -85,9 +87,10 @@ impl Verb {
     /// How to print what goes wrong.
     pub(crate) fn log_format(&self) -> LogFormat {
         match self {
-            Self::Run(run) => run.log_format,
+            Self::Run(run) => run.log_format(),
             Self::Start(start) => start.log_format(),
             Self::Ls(list) => list.log_format(),
+            Self::Env(env) => env.targets.log_format(),
             Self::Show(show) => show.targets.log_format(),
             Self::Stop(stop) => stop.targets.log_format(),
             Self::Restart(restart) => restart.targets.log_format(),
@@ -130,15 +133,6 @@ pub(crate) struct Run {
     #[arg(long, hide = true, requires = "app")]
     pub(crate) detached: bool,
 
-    /// How to print what happens and what workers write
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
-
-    /// Keep what workers write, and what happens, in out.log, err.log and forkyard.log in this
-    /// folder. They are rotated, and rotated ones compressed and in the end removed
-    #[arg(long, value_name = "DIR")]
-    log_dir: Option<PathBuf>,
-
     /// Do without the control socket, by which `forkyard reload` and `upgrade` find the app
     #[arg(long)]
     no_control: bool,
@@ -158,20 +152,16 @@ impl Run {
         self.app.as_deref()
     }
 
-    /// Whether something is set here, and not where the app is kept.
+    /// Whether something is set here, and not where the app is kept. How this very command
+    /// prints is no setting of the app.
     pub(crate) fn has_settings(&self) -> bool {
-        self.settings != App::default()
+        let log = self.settings.log.clone().without_format();
+        App { log, ..self.settings.clone() } != App::default()
     }
 
-    pub(crate) fn log_rules(&self) -> LogRules {
-        let destination = match &self.log_dir {
-            None => Destination::Streams,
-            // Where a link leads is settled now. What cannot be found is told when it is used.
-            Some(dir) => Destination::Files(
-                dir.canonicalize().or_else(|_| std::path::absolute(dir)).unwrap_or(dir.clone()),
-            ),
-        };
-        LogRules { destination, format: self.log_format, ..LogRules::default() }
+    /// How to print what happens and what workers write.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        self.settings.log.format().unwrap_or(LogFormat::Text)
     }
 
     /// The settings of an app that is named by its program.

@@ -84,7 +84,7 @@ fn apps(current: &OsStr) -> Vec<CompletionCandidate> {
 /// What an app may be meant by: its own name, its groups', `all`.
 fn names() -> BTreeSet<String> {
     let mut names = running();
-    if let Some(store) = home::present().map(Store::of) {
+    if let Some(store) = home::present().map(|home| Store::at(&home)) {
         let kept = store.names().unwrap_or_default();
         let records = kept.iter().filter_map(|name| store.load(name).ok().flatten());
         names.extend(records.flat_map(|record| record.settings.groups));

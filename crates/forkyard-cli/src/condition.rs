@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use forkyard_control::client::Client;
 use forkyard_control::types::{AppState, Status, Worker, WorkerState};
 use serde_json::{Map, Value, json};
 
@@ -51,6 +52,11 @@ impl Look {
 
     pub(crate) fn name(&self) -> &str {
         &self.app.name
+    }
+
+    /// To ask it for more, if it runs.
+    pub(crate) fn client(&self) -> Option<Client> {
+        self.app.client()
     }
 
     pub(crate) fn record(&self) -> Option<&Record> {

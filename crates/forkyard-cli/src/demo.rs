@@ -8,7 +8,7 @@ use axum::routing::get;
 use forkyard::{Cluster, Output, Program, Surge, WhenBusy, Worker};
 
 use crate::args::Demo;
-use crate::belongings::Plain;
+use crate::belongings::Own;
 use crate::boot::{Boot, BootRule};
 use crate::control::{Control, ControlRule};
 use crate::exit_code::Failure;
@@ -49,7 +49,7 @@ pub(crate) fn demo(
         reloads: Reloads::new(source, rule),
         limits: Limits::default(),
         control: Control::of(&opening.app, ControlRule::Serve, reporter),
-        belongings: Box::new(Plain::default()),
+        belongings: Box::new(Own::default()),
         triggers: Triggers::none(),
         boot: Boot::of(BootRule::default(), reporter),
     };

@@ -1,7 +1,7 @@
-//! `forkyard logs`: whose logs there are in the home folder.
+//! `forkyard logs`: whose logs there are, in the home folder or where the apps have them instead.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use forkyard_control::folder::file_name;
@@ -9,12 +9,13 @@ use forkyard_control::folder::file_name;
 use crate::exit_code::Failure;
 use crate::home::{home_dir, log_dir};
 use crate::logs::{self, AppLogs, LogsOptions};
+use crate::records::Store;
 
 /// Shows the logs of the apps that are named, or of all.
 pub(crate) fn show(options: &LogsOptions) -> Result<ExitCode, Failure> {
     let home = home_dir()?;
     for name in &options.apps {
-        if !log_dir(&home, name).is_dir() {
+        if !folder_of(&home, name).is_dir() {
             return Err(unknown(&home, name));
         }
     }
@@ -23,8 +24,16 @@ pub(crate) fn show(options: &LogsOptions) -> Result<ExitCode, Failure> {
 
 fn wanted(home: &Path, names: &[String]) -> Vec<AppLogs> {
     let names = if names.is_empty() { &all(home) } else { names };
-    let logs = |name: &String| AppLogs { name: name.clone(), folder: log_dir(home, name) };
+    let logs = |name: &String| AppLogs { name: name.clone(), folder: folder_of(home, name) };
     names.iter().map(logs).collect()
+}
+
+/// Where its logs are, by what its settings were when it last came up.
+fn folder_of(home: &Path, name: &str) -> PathBuf {
+    let record = Store::at(home).load(name).ok().flatten();
+    let elsewhere =
+        record.and_then(|record| Some(record.directory.join(record.settings.log.dir()?)));
+    elsewhere.unwrap_or_else(|| log_dir(home, name))
 }
 
 /// The apps that have logs.

@@ -76,6 +76,11 @@ impl Launch {
         &self.name
     }
 
+    /// Where relative paths lead from.
+    pub(crate) fn start(&self) -> &Path {
+        &self.start
+    }
+
     /// The workers' directory, symlinks unresolved.
     pub(crate) fn directory(&self) -> PathBuf {
         self.start.join(self.app.cwd.as_deref().unwrap_or(Path::new("")))

@@ -112,7 +112,7 @@ fn obey(verb: Verb, signals: Option<HeldSignals>) -> Result<ExitCode, Failure> {
             let signals = signals.map_or_else(HeldSignals::hold, Ok);
             let signals = signals
                 .map_err(|error| Failure::unexpected("failed to listen for signals", &error))?;
-            let reporter = reporter(run.log_format)?;
+            let reporter = reporter(run.log_format())?;
             // Before anything that is not Rust could have opened a descriptor. As a worker
             // the demo has its channel among them, and takes it itself.
             let inherited = InheritedFds::take().map_err(|error| {
@@ -136,6 +136,7 @@ fn ask(verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Start(options) => commands::start(options),
         Verb::Ls(options) => commands::list(options),
         Verb::Show(options) => commands::show(options),
+        Verb::Env(options) => commands::env(options),
         Verb::Stop(options) => commands::stop(options),
         Verb::Restart(options) => commands::restart(options),
         Verb::Reload(targets) => commands::reload(targets),

@@ -10,11 +10,11 @@ use forkyard::{
     Origin, Output, ReadyRule, RequestError, Stage,
 };
 
-use crate::args::Run;
 use forkyard_control::folder::{runtime_dir, visible_dir};
 
-use crate::belongings::{Belongings, Plain};
-use crate::boot::{self, Boot, BootRule};
+use crate::args::Run;
+use crate::belongings::{Belongings, Own};
+use crate::boot::{self, Boot};
 use crate::control::Control;
 use crate::exit_code::Failure;
 use crate::launch::Launch;
@@ -84,7 +84,7 @@ fn run_launch(
     let rule = ReloadRule { surge: app.roll.surge(), second: app.roll.second_reload() };
     let (listen, spares) = (&*listen, app.roll.spares());
     let staff = plan.as_ref().map(|plan| Staff { listen, workers: plan.workers, spares });
-    let rules = subject.log_rules(run.log_rules());
+    let rules = subject.log_rules(launch)?;
     let builder = settings(app)
         .output(Output::Lines(logs::open(&rules, &opening.app, reporter)?))
         .inherited(inherited)
@@ -98,9 +98,9 @@ fn run_launch(
         reloads: Reloads::new(source, rule),
         limits: Limits::new(&limits, group),
         control: Control::of(&opening.app, run.control_rule(), reporter),
-        belongings: Box::new(Plain::of(app.clone())),
+        belongings: Box::new(Own::of(app.clone(), &rules)),
         triggers,
-        boot: Boot::of(boot_rule(app), reporter),
+        boot: Boot::of(app.boot_rule(), reporter),
     };
     serve(builder, staff, signals, &opening, desk)
 }
@@ -144,11 +144,6 @@ fn settings(app: &App) -> ClusterBuilder {
 fn ready_rule(app: &App) -> ReadyRule {
     let unsaid = if app.listen.is_empty() { ReadyRule::Listening } else { ReadyRule::Started };
     app.ready.rule().unwrap_or(unsaid)
-}
-
-fn boot_rule(app: &App) -> BootRule {
-    let stop_limit = app.drain.timeout() + app.drain.term_timeout();
-    BootRule { shutdown_delay: app.shutdown_delay(), stop_limit }
 }
 
 /// How many workers there shall be.

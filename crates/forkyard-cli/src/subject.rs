@@ -9,9 +9,10 @@ use crate::directory;
 use crate::exit_code::Failure;
 use crate::kept::Kept;
 use crate::launch::Launch;
-use crate::logs::{Destination, LogRules};
+use crate::logs::LogRules;
 use crate::records::End;
 use crate::report::{self, Reporter};
+use crate::settings::Unsaid;
 use crate::watch::Ended;
 
 /// See the module.
@@ -60,13 +61,13 @@ impl Subject {
     }
 
     /// What its logs are like. Nobody sees the streams of an app that is kept.
-    pub(crate) fn log_rules(&self, rules: LogRules) -> LogRules {
-        match (self, &rules.destination) {
-            (Self::Kept(kept), Destination::Streams) => {
-                LogRules { destination: Destination::Files(kept.log_dir()), ..rules }
-            }
-            _ => rules,
-        }
+    pub(crate) fn log_rules(&self, launch: &Launch) -> Result<LogRules, Failure> {
+        let unsaid = match self {
+            Self::Named(_) => Unsaid::Streams,
+            Self::Kept(kept) => Unsaid::Files(kept.log_dir()),
+        };
+        let rules = launch.app().log.rules(&unsaid, launch.start());
+        rules.map_err(|why| Failure::usage(format!("failed to keep logs: {why}")))
     }
 
     /// That is how it ended, for whoever looks at it afterwards.

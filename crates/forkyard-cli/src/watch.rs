@@ -99,7 +99,7 @@ impl Watch<'_, '_> {
                 () = self.desk.limits.due(), if goes_on => {
                     self.desk.limits.look(&self.handle, self.desk.reporter).await;
                 }
-                () = delay.over(), if goes_on => self.hurry().await,
+                () = delay.over(), if goes_on => self.stop().await,
                 () = herald.catch_up() => {}
                 pulse = pulse(watchdog.as_mut(), &self.handle) => self.feel(pulse),
                 _ = reminder.tick() => self.desk.reloads.remind(self.desk.reporter),
@@ -172,7 +172,7 @@ impl Watch<'_, '_> {
                 }
                 None => {
                     self.desk.reporter.signal(signal, self.next_stop);
-                    self.hurry().await;
+                    self.stop().await;
                 }
             },
             Instruction::Upgrade => self.ask_for_upgrade(None),
@@ -201,7 +201,7 @@ impl Watch<'_, '_> {
             Wish::Upgrade(watcher) => self.ask_for_upgrade(Some(watcher)),
             Wish::Scale(workers, watcher) => self.scale(workers, watcher).await,
             Wish::Stop(stage, answer) => {
-                self.stop(stage).await;
+                self.stop_by(stage).await;
                 give(answer, ());
             }
             Wish::Signal(request, answer) => give(answer, signal(&self.handle, &request).await),
@@ -253,7 +253,7 @@ impl Watch<'_, '_> {
     }
 
     /// Stops, or hurries if it is stopping already.
-    async fn hurry(&mut self) {
+    async fn stop(&mut self) {
         self.desk.boot.delay.end();
         // A primary that has ended is noticed by its events.
         let _ = self.handle.stop(self.next_stop).await;
@@ -261,7 +261,7 @@ impl Watch<'_, '_> {
     }
 
     /// By the control socket. A signal after it hurries.
-    async fn stop(&mut self, stage: types::Stage) {
+    async fn stop_by(&mut self, stage: types::Stage) {
         let stage = match stage {
             types::Stage::Disconnect => Stage::Disconnect,
             types::Stage::Terminate => Stage::Terminate,

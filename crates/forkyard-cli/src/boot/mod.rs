@@ -7,7 +7,7 @@
 //! | [`watchdog`] | the signs of life that the manager wants |
 //! | [`delay`] | serving on for a while when told to stop |
 //! | [`sockets`] | sockets that are there before the app |
-//! | [`unit`], [`install`], [`systemctl`], [`escape`] | having systemd start apps |
+//! | [`mod@unit`], [`install`], [`systemctl`], [`escape`] | having systemd start apps |
 
 mod delay;
 mod escape;

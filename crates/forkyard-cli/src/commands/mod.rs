@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod env;
 mod flush;
 mod list;
 mod man;
@@ -21,6 +22,7 @@ mod unstartup;
 
 pub(crate) use check::{Check, check};
 pub(crate) use completions::{Completions, completions};
+pub(crate) use env::{Env, env};
 pub(crate) use flush::flush;
 pub(crate) use list::{List, list};
 pub(crate) use man::{Man, man};

@@ -9,7 +9,6 @@ use super::renewal::Renewal;
 use crate::answers::{Answers, broken_off};
 use crate::apps::KnownApp;
 use crate::exit_code::Failure;
-use crate::report::shown;
 
 /// Has each app replace its workers by those of the next generation. What of its settings file
 /// concerns the primary, it reads by executing itself again.
@@ -38,10 +37,8 @@ async fn upgrade_one(app: KnownApp, answers: Answers) -> Result<(), Failure> {
     let pid = client.primary().pid;
     match &outcome {
         UpgradeOutcome::Finished { version, pause_ms } => {
-            let pause = shown(std::time::Duration::from_millis(*pause_ms));
-            let text = format!(
-                "the primary (pid {pid}) runs forkyard {version} now; nothing was accepted for {pause}"
-            );
+            let text =
+                format!("primary {pid} runs forkyard {version} now, after {pause_ms} ms of pause");
             answers.print(&outcome, &text);
             Ok(())
         }

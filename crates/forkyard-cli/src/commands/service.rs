@@ -1,5 +1,6 @@
 //! Where `startup` and `unstartup` find the units that they are about.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use forkyard_sys::process::own_user;
@@ -26,8 +27,6 @@ pub(super) fn folder(scope: Scope) -> Result<PathBuf, Failure> {
 
 /// That nobody reads it changes nothing about what has been done.
 pub(super) fn say(text: &str) {
-    use std::io::Write;
-
     let mut stdout = anstream::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

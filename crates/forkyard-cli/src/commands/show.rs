@@ -4,13 +4,16 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use forkyard_control::types::{ReloadState, Status, Update, UpgradeOutcome, Worker};
+use forkyard_control::types::{ReloadState, Secrets, Status, Update, UpgradeOutcome, Worker};
+
+use serde_json::Value;
 
 use super::Targets;
 use crate::condition::{Condition, Look, state_of};
 use crate::exit_code::Failure;
 use crate::records::Store;
 use crate::report::shown;
+use crate::settings::secrets;
 use crate::units::{age, bytes};
 
 /// What `forkyard show` can be told.
@@ -24,10 +27,44 @@ pub(crate) struct Show {
 pub(crate) fn show(options: &Show) -> Result<ExitCode, Failure> {
     options.targets.each(async |app, answers| {
         let look = Look::at(app, Store::open().ok().as_ref()).await;
+        let settings = settings(&look).await;
+        let mut json = look.as_json();
+        json["app_settings"] = settings.clone();
+        let text = format!("{}\n\n{}", described(&look), in_lines(&settings));
         // Whose it is stands in the first line already.
-        answers.unnamed().print(&look.as_json(), &described(&look));
+        answers.unnamed().print(&json, text.trim_end());
         Ok(())
     })
+}
+
+/// Those in force, or those that hold when it is started again. Secrets are hidden.
+async fn settings(look: &Look) -> Value {
+    if let Some(client) = look.client()
+        && let Ok(settings) = client.settings(Secrets::Hide).await
+    {
+        return settings;
+    }
+    let hidden = look.record().and_then(|record| secrets::hidden(&record.settings).ok());
+    hidden.unwrap_or_default()
+}
+
+/// One a line, those in tables by the tables' names: `restart.limit`.
+fn in_lines(settings: &Value) -> String {
+    let mut lines = Vec::new();
+    collect("", settings, &mut lines);
+    lines.concat()
+}
+
+fn collect(name: &str, value: &Value, lines: &mut Vec<String>) {
+    match value {
+        Value::Null => {}
+        Value::Object(table) => {
+            let prefix = if name.is_empty() { String::new() } else { format!("{name}.") };
+            table.iter().for_each(|(key, value)| collect(&format!("{prefix}{key}"), value, lines));
+        }
+        Value::String(text) => lines.push(format!("  {name} = {text}\n")),
+        _ => lines.push(format!("  {name} = {value}\n")),
+    }
 }
 
 fn described(look: &Look) -> String {

@@ -12,9 +12,6 @@ const DUMP: &str = include_str!("recorded/dump.pm2");
 /// One of each thing that a file may have.
 const ECOSYSTEM: &str = include_str!("recorded/ecosystem.json");
 
-/// Tables of the settings that are somebody else's to have yet.
-const YET_TO_COME: [&str; 1] = ["log"];
-
 fn of_file(text: &str) -> Drafts {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ecosystem.json");
@@ -54,8 +51,7 @@ fn what_pm2_has_saved_becomes_this() {
 #[test]
 fn drafts_are_settings() {
     for draft in of_file(ECOSYSTEM).apps.into_iter().chain(of_dump().apps) {
-        let mut settings = draft.settings;
-        settings.retain(|key, _| !YET_TO_COME.contains(&&**key));
+        let settings = draft.settings;
         let shown = Value::from(settings.clone()).to_string();
         serde_json::from_value::<App>(settings.into()).unwrap_or_else(|error| {
             panic!("{error}: {shown}");

@@ -19,10 +19,14 @@ pub(super) fn gzip(path: &Path) -> io::Result<()> {
         let _ = fs::remove_file(&unfinished);
     }
     result?;
-    fs::rename(&unfinished, &packed)?;
+    exchange(path, &unfinished, &packed)
+}
+
+/// From now on the compressed one is the file, unless the logs have been emptied meanwhile.
+fn exchange(path: &Path, unfinished: &Path, packed: &Path) -> io::Result<()> {
+    fs::rename(unfinished, packed)?;
     match fs::remove_file(path) {
-        // The logs have been emptied meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&packed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(packed),
         other => other,
     }
 }
@@ -71,6 +75,15 @@ mod tests {
         GzDecoder::new(packed).read_to_string(&mut read).unwrap();
         assert_eq!(read, text);
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_removed_meanwhile_does_not_come_back() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = |name: &str| temp.path().join(name);
+        fs::write(file("a.log.gz.part"), "packed").unwrap();
+        exchange(&file("a.log"), &file("a.log.gz.part"), &file("a.log.gz")).unwrap();
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -320,8 +320,11 @@ fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     }
 }
 
-pub(super) fn truncate(path: &Path) -> io::Result<()> {
-    open_own(path, &mut OpenOptions::new())?.set_len(0)
+/// Empties a log. Returns how much was in it.
+pub(super) fn truncate(path: &Path) -> io::Result<u64> {
+    let file = open_own(path, &mut OpenOptions::new())?;
+    let length = file.metadata()?.len();
+    file.set_len(0).map(|()| length)
 }
 
 /// When the first line was written.

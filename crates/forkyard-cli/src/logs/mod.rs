@@ -12,6 +12,7 @@
 
 mod compression;
 mod diary;
+mod emptying;
 mod file;
 mod files;
 mod housekeeping;
@@ -33,11 +34,10 @@ use std::sync::Arc;
 use forkyard::OutputSink;
 
 pub(crate) use diary::Diary;
+pub(crate) use emptying::{Emptied, empty};
 pub(crate) use line::LinePen;
 pub(crate) use read::{AppLogs, LogsOptions, show};
-#[cfg_attr(not(test), expect(unused_imports, reason = "`flush` will use it"))]
-pub(crate) use rotation::empty;
-pub(crate) use rules::{Destination, LogRules};
+pub(crate) use rules::{Compression, Destination, LogRules};
 pub(crate) use system::Priority;
 pub(crate) use trouble::{Notice, Tell};
 
@@ -55,7 +55,6 @@ pub(crate) fn open(
     app: &str,
     reporter: &Reporter,
 ) -> Result<Box<dyn OutputSink>, Failure> {
-    rules.check().map_err(|why| Failure::usage(format!("failed to keep logs: {why}")))?;
     let telling = reporter.clone();
     let tell: Tell = Arc::new(move |notice| telling.log_notice(notice));
     match &rules.destination {

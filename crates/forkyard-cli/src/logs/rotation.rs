@@ -136,34 +136,6 @@ pub(super) fn rotate(kind: LogKind, folder: &Path, now: SystemTime) -> io::Resul
     fs::rename(kind.path(folder), folder.join(name))
 }
 
-/// Empties the logs in a folder, also while they are written: what is written from then on is the
-/// beginning of a file. Rotated ones are removed.
-///
-/// # Errors
-///
-/// The first one; the other files are emptied all the same.
-#[cfg_attr(not(test), expect(dead_code, reason = "`flush` will use it"))]
-pub(crate) fn empty(folder: &Path) -> io::Result<()> {
-    let mut result = Ok(());
-    let mut note = |outcome: io::Result<()>| match outcome {
-        Err(error) if error.kind() != io::ErrorKind::NotFound && result.is_ok() => {
-            result = Err(error);
-        }
-        _ => {}
-    };
-    for rotated in rotated(folder)? {
-        note(fs::remove_file(&rotated.path));
-        if rotated.packing == Packing::Gzip {
-            // What it is being made of.
-            note(fs::remove_file(rotated.path.with_extension("")));
-        }
-    }
-    for kind in LogKind::ALL {
-        note(super::file::truncate(&kind.path(folder)));
-    }
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,12 +180,6 @@ mod tests {
         }
         let found = [ours[1], ours[0]];
         assert_eq!(names(temp.path()), found);
-        empty(temp.path()).unwrap();
-        assert!(names(temp.path()).is_empty());
-        for name in others {
-            let length = fs::metadata(temp.path().join(name)).unwrap().len();
-            assert_eq!(length, if name == "out.log" { 0 } else { 4 }, "{name}");
-        }
     }
 
     #[test]
@@ -224,7 +190,5 @@ mod tests {
             fs::write(temp.path().join(name), "").unwrap();
         }
         assert_eq!(names(temp.path()), [format!("{plain}.gz")]);
-        empty(temp.path()).unwrap();
-        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 }

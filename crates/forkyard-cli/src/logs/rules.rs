@@ -20,10 +20,8 @@ pub(crate) enum Destination {
     /// `out.log`, `err.log` and `forkyard.log` in this folder.
     Files(PathBuf),
     /// The system's journal, by its native protocol.
-    #[expect(dead_code, reason = "the settings will have it")]
     Journald,
     /// The system's log, by `/dev/log`.
-    #[expect(dead_code, reason = "the settings will have it")]
     Syslog,
 }
 
@@ -31,7 +29,6 @@ pub(crate) enum Destination {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compression {
     /// They stay as they are.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the settings will have it"))]
     None,
     /// They become `.log.gz`.
     Gzip,

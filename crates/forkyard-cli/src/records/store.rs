@@ -75,11 +75,6 @@ impl Store {
     }
 
     /// In this folder, which is there.
-    pub(crate) fn of(home: PathBuf) -> Self {
-        Self { home }
-    }
-
-    #[cfg(test)]
     pub(crate) fn at(home: &Path) -> Self {
         Self { home: home.to_owned() }
     }

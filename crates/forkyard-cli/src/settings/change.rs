@@ -53,6 +53,7 @@ const NEEDS: &[(&str, Needs)] = &[
     ("roll.surge", Needs::NewPrimary),
     ("roll.second", Needs::NewPrimary),
     ("limits.memory", Needs::NewPrimary),
+    ("log", Needs::NewPrimary),
     ("watch", Needs::NewPrimary),
     ("watch_quiet", Needs::NewPrimary),
     ("schedule", Needs::NewPrimary),

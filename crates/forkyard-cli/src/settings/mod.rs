@@ -39,6 +39,7 @@ mod env;
 pub(crate) mod file;
 mod limits;
 mod list;
+mod log;
 mod ready;
 #[cfg(test)]
 mod reference;
@@ -58,13 +59,14 @@ use forkyard::{Dialect, NewPrivileges, Policy, PolicyRule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::boot::ListenOption;
+use crate::boot::{BootRule, ListenOption};
 use crate::limits::LimitRules;
 pub(crate) use conflict::Conflict;
 pub(crate) use drain::Drain;
 pub(crate) use env::Env;
 pub(crate) use limits::{Limits, Port, VariableName};
 use list::{OneOrMany, one_or_many};
+pub(crate) use log::{Log, Unsaid};
 pub(crate) use ready::Ready;
 pub(crate) use restart::Restart;
 pub(crate) use roll::Roll;
@@ -238,6 +240,11 @@ pub(crate) struct App {
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) time_zone: Option<Text<Zone>>,
 
+    /// Where lines go, and how long they are kept
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) log: Log,
+
     /// Apps of the same file that have to be ready before this one is started
     #[arg(skip)]
     #[serde(skip_serializing_if = "is_default", deserialize_with = "one_or_many")]
@@ -299,9 +306,12 @@ impl App {
         }
     }
 
-    /// For how long it serves on when it is told to stop.
-    pub(crate) fn shutdown_delay(&self) -> Duration {
-        time_or(self.shutdown_delay.as_ref(), Duration::ZERO)
+    /// How the app stops, as far as whoever starts and stops it is concerned.
+    pub(crate) fn boot_rule(&self) -> BootRule {
+        BootRule {
+            shutdown_delay: time_or(self.shutdown_delay.as_ref(), Duration::ZERO),
+            stop_limit: self.drain.timeout() + self.drain.term_timeout(),
+        }
     }
 
     /// What the app is called if nobody says so.

@@ -31,7 +31,6 @@ const WORDS: [&str; 11] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A file of variables, which is where secrets are kept.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the command that shows them is yet to come"))]
     EnvFile,
     /// Settings, or the environment.
     Elsewhere,

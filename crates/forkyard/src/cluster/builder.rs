@@ -252,8 +252,8 @@ impl ClusterBuilder {
 
     /// A folder for the files of the workers' notification sockets (`NOTIFY_SOCKET`), which is
     /// made if it is missing, for this user alone. Who gets at it can send to a socket, but is
-    /// believed only if it is the worker's user, this one or root. By default the sockets are abstract ones, which
-    /// some programs do not know; so they are where there can be no file.
+    /// believed only if it is the worker's user, this one or root. By default the sockets are
+    /// abstract ones, which some programs do not know; so they are where there can be no file.
     #[must_use]
     pub fn notify_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.notify.own = Some(dir.into());

@@ -347,25 +347,31 @@ mod tests {
         Program::new("/bin/true")
     }
 
+    /// A folder of this user's alone, whatever the umask says.
+    fn private_dir() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        dir
+    }
+
     #[test]
     fn a_worker_has_a_notification_socket_where_the_ready_rule_looks_at_it() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = temp.path().join("own");
+        let dir = private_dir();
         for rule in [ReadyRule::Listening, ReadyRule::Notify] {
-            let in_folder = notify_variable(rule, own(&dir), program()).unwrap();
-            assert_eq!(Path::new(&in_folder).parent(), Some(&*dir), "{rule:?}");
+            let in_folder = notify_variable(rule, own(dir.path()), program()).unwrap();
+            assert_eq!(Path::new(&in_folder).parent(), Some(dir.path()), "{rule:?}");
             let without = notify_variable(rule, NotifyDirs::default(), program()).unwrap();
             assert!(without.starts_with('@'), "{rule:?}");
         }
         for rule in [ReadyRule::Message, ReadyRule::Started] {
-            assert_eq!(notify_variable(rule, own(&dir), program()), None, "{rule:?}");
+            assert_eq!(notify_variable(rule, own(dir.path()), program()), None, "{rule:?}");
         }
     }
 
     /// A folder that is none, one with a path that is too long, and one that is not ours alone.
     #[test]
     fn without_room_for_a_file_the_socket_is_an_abstract_one() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = private_dir();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let open = dir.path().join("open");
@@ -381,7 +387,7 @@ mod tests {
     #[test]
     fn a_worker_of_another_user_has_its_file_where_that_can_reach_it() {
         let nobody = Account::find("nobody", None).unwrap();
-        let temp = tempfile::tempdir().unwrap();
+        let temp = private_dir();
         let visible = temp.path().join("visible");
         let dirs =
             NotifyDirs { own: Some(temp.path().join("own")), visible: Some(visible.clone()) };
@@ -389,7 +395,7 @@ mod tests {
             let program = program().user(nobody.clone());
             notify_variable(ReadyRule::Notify, dirs.clone(), program).unwrap()
         };
-        fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        // The folder above is this user's alone.
         assert_eq!(given().starts_with('@'), !nobody.is_own());
         fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let reachable = if nobody.is_own() { temp.path().join("own") } else { visible };

@@ -131,7 +131,8 @@ fn a_rotation_that_fails_keeps_nothing_from_being_written() {
 /// As logrotate does, and whoever clears up.
 #[test]
 fn a_file_that_was_moved_or_removed_is_made_anew() {
-    let mut bench = Bench::new();
+    let endless = LogRules { max_size: ByteSize(u64::MAX), ..LogRules::default() };
+    let mut bench = Bench::with(&endless, |_| {});
     bench.write("before");
     let moved = bench.temp.path().join("out.log.1");
     fs::rename(bench.path(), &moved).unwrap();
@@ -183,7 +184,10 @@ fn what_finds_no_room_is_counted_where_it_is_missing() {
     for _ in 0..kept + 3 {
         bench.write(&long);
     }
+    // As when a part was written after all.
+    let written: Vec<_> = bench.log.pending.drain(..1024).collect();
     bench.write("short");
+    bench.log.pending.splice(..0, written);
     fs::remove_dir(bench.path()).unwrap();
     bench.retry_until_written();
     bench.write("the end");
@@ -194,6 +198,22 @@ fn what_finds_no_room_is_counted_where_it_is_missing() {
     assert_eq!(lost, 4);
     assert!(lines[kept].ends_with(&format!(" {lost} lines were lost here")), "{}", lines[kept]);
     assert_eq!(lines[kept + 1..], ["the end"]);
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_is_kept() {
+    let mut bench = Bench::new();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let id = FileId::of(&full.metadata().unwrap());
+    let now = (SystemTime::now(), Instant::now());
+    let full = OpenFile { file: full, id, size: 0, since: now.0, looked: now.1 };
+    bench.log.file = Some(full);
+    bench.write("one");
+    assert!(matches!(&bench.told()[..], [Notice::Failed { .. }]), "{:?}", bench.told());
+    assert!(bench.log.file.is_some(), "there may be room again");
+    bench.log.file = None;
+    bench.retry_until_written();
+    assert_eq!(bench.text(), "one\n");
 }
 
 /// A full disk takes a part of a line, and the rest when there is room again.

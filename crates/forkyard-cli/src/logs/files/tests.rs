@@ -32,6 +32,25 @@ fn each_stream_has_its_file() {
     assert_eq!(text(LogKind::Events), "an event\nanother\n");
 }
 
+/// Also if no other line comes that would try it again.
+#[test]
+fn what_could_not_be_written_is_written_when_that_is_possible() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = LogKind::Out.path(temp.path());
+    fs::create_dir(&path).unwrap();
+    let tell: Tell = Arc::new(|_| {});
+    let files = LogFiles::open(temp.path(), &LogRules::default(), &tell).unwrap();
+    let mut output = files.output();
+    output.line(line(StreamKind::Stdout, b"the last"));
+    output.flush();
+    fs::remove_dir(&path).unwrap();
+    let start = Instant::now();
+    while !fs::read_to_string(&path).is_ok_and(|text| text.ends_with(" 0/7 the last\n")) {
+        assert!(start.elapsed() < Duration::from_secs(30));
+        std::thread::yield_now();
+    }
+}
+
 /// More is written than is kept; the thread compresses and removes meanwhile.
 #[test]
 fn rotated_files_are_tidied_while_more_is_written() {

@@ -10,7 +10,7 @@ use crate::names;
 use crate::settings::{App, schema};
 
 /// What apps stand in.
-const APPS: &str = "app";
+pub(super) const APPS: &str = "app";
 /// By which editors find the schema.
 const SCHEMA: &str = "$schema";
 /// How many apps a file may have.

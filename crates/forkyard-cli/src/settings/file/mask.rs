@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use super::apps;
-use super::tree::{Node, Span, Value};
-use crate::settings::secrets;
+use super::tree::{Entry, Node, Span, Value};
+use crate::settings::{schema, secrets};
 
 /// What is shown instead.
 const HIDDEN: &str = "***";
+/// The setting whose values are never shown.
+const VARIABLES: &str = "env";
 /// How much of a line is shown before and after a mark, in bytes.
 const AROUND: usize = 100;
 
@@ -28,10 +30,24 @@ pub(super) struct Quote {
 }
 
 impl Secrets {
-    /// The values of all variables, and of what else looks like one.
+    /// The values of all variables, and of what else looks like one. A table that is no setting may
+    /// have been meant as `env`.
     pub(super) fn of(root: &Node) -> Self {
-        let mut spans: Vec<_> =
-            apps::entries(root).iter().flat_map(|app| of_app(&app.node)).collect();
+        let settings = schema::settings();
+        let is_known = |key: &str| settings.iter().any(|known| begins(known, key));
+        let may_be_secret = |entry: &&Entry| match &entry.node.value {
+            _ if entry.key == VARIABLES => true,
+            _ if entry.key == apps::APPS || is_known(&entry.key) => false,
+            Value::Table(_) => true,
+            _ => secrets::is_secret_name(&entry.key),
+        };
+        let apps = apps::entries(root).iter().map(|app| &app.node);
+        let tables: Vec<_> = apps.chain([root]).collect();
+        let strange = tables.iter().flat_map(|table| table.entries()).filter(may_be_secret);
+        let hidden = strange.flat_map(|entry| entry.node.leaves());
+        let hidden = hidden.chain(tables.iter().flat_map(|table| secret_arguments(table)));
+        let hidden = hidden.chain(root.leaves().into_iter().filter(|leaf| looks_secret(leaf)));
+        let mut spans: Vec<_> = hidden.map(|leaf| leaf.span.clone()).collect();
         spans.sort_by_key(|span| span.start);
         Self::Known(spans)
     }
@@ -54,21 +70,37 @@ impl Secrets {
     }
 }
 
-fn of_app(app: &Node) -> Vec<Span> {
-    let env = app.entry("env").map(|env| env.node.leaves()).unwrap_or_default();
-    let looks_secret = |leaf: &&Node| match &leaf.value {
-        Value::Text(text) => secrets::in_text(text) != text.as_str(),
-        _ => false,
-    };
-    let others = app.leaves().into_iter().filter(looks_secret);
-    env.into_iter().chain(others).map(|leaf| leaf.span.clone()).collect()
+fn begins(setting: &str, key: &str) -> bool {
+    setting.split('.').next() == Some(key)
+}
+
+fn secret_arguments(app: &Node) -> Vec<&Node> {
+    let Some(arguments) = app.entry("args") else { return Vec::new() };
+    let arguments = arguments.node.leaves();
+    let shown = secrets::in_arguments(arguments.iter().map(|argument| text(argument)));
+    let pairs = arguments.into_iter().zip(shown);
+    pairs
+        .filter(|(argument, shown)| text(argument) != shown)
+        .map(|(argument, _)| argument)
+        .collect()
+}
+
+fn text(leaf: &Node) -> &str {
+    match &leaf.value {
+        Value::Text(text) => text,
+        _ => "",
+    }
+}
+
+fn looks_secret(leaf: &Node) -> bool {
+    secrets::in_text(text(leaf)) != text(leaf)
 }
 
 /// In a file that nobody could read: what may be a variable's value.
 fn suspicious(before: &str, line: &str) -> Option<Range<usize>> {
     let mentions = |text: &str| {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        words.into_iter().any(|word| word == "env")
+        words.into_iter().any(|word| word == VARIABLES)
     };
     let assigned = line.find(['=', ':']).map_or(0, |at| at + 1);
     let is_suspicious = mentions(before)

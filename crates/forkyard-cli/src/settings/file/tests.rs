@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::symlink;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const NAME: &str = "forkyard";
@@ -294,11 +296,13 @@ fn an_address_of_two_apps_is_a_warning() {
 #[test]
 fn no_secret_is_quoted() {
     let toml = "[app.web]\nprogram = \"a\"\nenv = { KEY = \"secret\", B = [1] }\nargs = [\"--db\", \
-                true, \"postgres://a:secret@b\"]\n[app.b]\nprogram = \"a\"\n[app.b.env]\n\"\" = \
+                true, \"postgres://a:secret@b\", \"--token\", \"secret\"]\n[app.b]\nprogram = \"a\"\n[app.b.env]\n\"\" = \
                 \"secret\"\n[app.c]\nprogram = \"a\"\nenv.p.A.B = \"secret\"\n";
     let yaml = "app:\n  web:\n    program: a\n    env:\n      A: |\n        secret\n      B: \
                 [secret]\n      C: {D: [secret]}\n";
     let json = "{\"app\":{\"web\":{\"program\":3,\"env\":{\"A\":\"secret\",\"B\":[\"secret\"]}}}}";
+    let misspelt = "TOKEN = \"secret\"\n[app.web]\nprogram = \"a\"\nenvs = { A = \"secret\" }\n\
+                    API_KEY = \"secret\"\n";
     let broken = "[app.web.env]\nA = \"secret\nB = \"b\" secret\n";
     let broken_json = "{\"app\":{\"web\":{\"env\":{\"A\":\"secret\",}}}}";
     let broken_yaml = "app:\n  web:\n    env:\n      A: \"secret\n";
@@ -306,6 +310,7 @@ fn no_secret_is_quoted() {
         ("toml", toml),
         ("yaml", yaml),
         ("json", json),
+        ("toml", misspelt),
         ("toml", broken),
         ("json", broken_json),
         ("yaml", broken_yaml),
@@ -411,6 +416,51 @@ fn depth_has_an_end() {
                 _ => format!("{{\"app\": {value}}}\n"),
             };
             assert!(!told(ending, &text).is_empty());
+        }
+    }
+}
+
+/// A file with something else in place of a part of it.
+fn damaged(text: &'static str) -> impl Strategy<Value = String> {
+    let junk = prop_oneof![
+        "[\\[\\]{}:=,\"'\\n #&*!<>|-]{0,6}",
+        "\\PC{0,3}",
+        Just("env".to_owned()),
+        Just("\u{fc}\u{1f600}".to_owned()),
+    ];
+    let at = 0..=text.len();
+    (at.clone(), at, junk).prop_map(move |(from, to, junk)| {
+        let boundary = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+        let (from, to) = (boundary(from.min(to)), boundary(from.max(to)));
+        // A short cut leaves more of the file than most would.
+        let to = to.min(boundary((from + 8).min(text.len())));
+        format!("{}{junk}{}", &text[..from], &text[to..])
+    })
+}
+
+const TOML: &str = "[app.web]\nprogram = \"\u{fc}.js\" # \u{1f600}\nworkers = 2\nenv = { A = \"s3cret\", \
+                    B = 1.5 }\n[app.web.restart]\nlimit = 3\nargs = [\"a\", 0x1f]\n";
+const YAML: &str = "app:\n  web: &web\n    program: \u{fc}.js\n    listen: [8000, 'udp:53']\n    env:\n      A: \
+                    |\n        s3cret\n  jobs:\n    <<: *web\n    workers: \"2\"\n";
+const JSON: &str = "{\"app\": {\"web\": {\"program\": \"\u{fc}.js\", \"env\": {\"A\": \"s3cret\"},\n \"roll\": \
+                    {\"surge\": \"25%\"}, \"pin\": true}}}";
+
+proptest! {
+    /// And whatever is wrong with it can be told, in a line that there is.
+    #[test]
+    fn no_file_makes_it_panic(
+        toml in damaged(TOML),
+        yaml in damaged(YAML),
+        json in damaged(JSON),
+    ) {
+        for (text, format) in [(toml, Format::Toml), (yaml, Format::Yaml), (json, Format::Json)] {
+            let (_, findings) = understood(&text, format);
+            let lines = text.split('\n').count() as u64;
+            for finding in findings {
+                prop_assert!(!finding.as_text(Path::new("forkyard")).is_empty());
+                let line = finding.as_json()["line"].as_u64();
+                prop_assert!(line.is_none_or(|line| (1..=lines).contains(&line)), "{line:?}");
+            }
         }
     }
 }
