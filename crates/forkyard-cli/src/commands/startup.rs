@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use forkyard_control::client::find;
-use forkyard_control::folder::runtime_dirs;
 
 use super::service::{folder, say, scope};
+use super::targets::conversation;
+use crate::apps::{KnownApp, known};
 use crate::boot::{
     Foreign, InstallError, Put, Scope, Systemctl, Template, install, systemctl, unit,
 };
 use crate::exit_code::Failure;
+use crate::records::Wanted;
 
 /// What `forkyard startup` can be told.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Startup {
-    /// The apps to start; by default those that run now
+    /// The apps to start; by default those that are meant to run
     apps: Vec<String>,
 
     /// For your own systemd, not the machine's; the default unless you are root
@@ -48,6 +49,8 @@ struct App {
 enum State {
     Runs,
     Rests,
+    /// Nobody has started it in the background, so there is nothing that a unit could start.
+    Unknown,
 }
 
 /// Writes the template unit, and says or does what is left to do.
@@ -66,7 +69,7 @@ pub(crate) fn startup(options: &Startup) -> Result<ExitCode, Failure> {
     let foreign = if options.force { Foreign::Overwrite } else { Foreign::LeaveAlone };
     let put = install::put(&dir, &template.text(), foreign).map_err(|error| not_put(&error))?;
     say(&what_was_put(put, &dir));
-    let apps = apps(&options.apps, &running()?);
+    let apps = apps(&options.apps, &conversation(known())?);
     let commands = commands(scope, &apps);
     match options.now {
         true => run(&commands)?,
@@ -112,28 +115,25 @@ fn not_put(error: &InstallError) -> Failure {
     }
 }
 
-/// The names of the apps that run now.
-fn running() -> Result<Vec<String>, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::unexpected("failed to start", &error))?;
-    let found = runtime
-        .block_on(find(&runtime_dirs()))
-        .map_err(|error| Failure::unexpected("failed to look for running apps", &error))?;
-    Ok(found.into_iter().map(|found| found.app).collect())
-}
-
-fn apps(named: &[String], running: &[String]) -> Vec<App> {
-    let meant = if named.is_empty() { running } else { named };
-    let mut names = meant.to_vec();
-    names.sort();
-    names.dedup();
-    let app = |name: String| {
-        let state = if running.contains(&name) { State::Runs } else { State::Rests };
-        App { name, state }
+/// Those that were named, or all that are kept and are meant to run.
+fn apps(named: &[String], known: &[KnownApp]) -> Vec<App> {
+    let is_meant = |app: &&KnownApp| match named.is_empty() {
+        true => app.kept().is_some_and(|record| record.wanted == Wanted::Running),
+        false => named.contains(&app.name),
     };
-    names.into_iter().map(app).collect()
+    let state = |app: &KnownApp| match (&app.record, &app.primary) {
+        (None, _) => State::Unknown,
+        (Some(_), Some(_)) => State::Runs,
+        (Some(_), None) => State::Rests,
+    };
+    let found = known.iter().filter(is_meant);
+    let mut apps: Vec<_> =
+        found.map(|app| App { name: app.name.clone(), state: state(app) }).collect();
+    let unknown = named.iter().filter(|name| known.iter().all(|app| app.name != **name));
+    apps.extend(unknown.map(|name| App { name: name.clone(), state: State::Unknown }));
+    apps.sort_by(|a, b| a.name.cmp(&b.name));
+    apps.dedup_by(|a, b| a.name == b.name);
+    apps
 }
 
 /// One that runs already is not started a second time.
@@ -141,7 +141,7 @@ fn commands(scope: Scope, apps: &[App]) -> Vec<Systemctl> {
     let enable = |app: &App| {
         let unit = unit::of_app(&app.name);
         match app.state {
-            State::Runs => Systemctl::enable(scope, &unit),
+            State::Runs | State::Unknown => Systemctl::enable(scope, &unit),
             State::Rests => Systemctl::enable_now(scope, &unit),
         }
     };
@@ -173,18 +173,24 @@ fn what_to_run(commands: &[Systemctl]) -> String {
 
 fn hints(scope: Scope, apps: &[App]) -> String {
     let mut text = String::new();
-    for app in apps.iter().filter(|app| app.state == State::Runs) {
-        let start = Systemctl::start(scope, &unit::of_app(&app.name)).line();
+    for App { name, state } in apps {
+        let start = Systemctl::start(scope, &unit::of_app(name)).line();
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{} runs by itself until it is stopped; after that `{start}` has systemd run it",
-            app.name
-        );
+        let _ = match state {
+            State::Rests => Ok(()),
+            State::Runs => writeln!(
+                text,
+                "{name} runs by itself until it is stopped; after that `{start}` has systemd run it"
+            ),
+            State::Unknown => writeln!(
+                text,
+                "{name} cannot be started before it is known: `forkyard start --name {name} ...`"
+            ),
+        };
     }
     if apps.is_empty() {
         let example = Systemctl::enable_now(scope, "forkyard@NAME").line();
-        let _ = writeln!(text, "no app runs; for each that is to be started: {example}");
+        let _ = writeln!(text, "no app is meant to run; for each that is to be started: {example}");
     }
     if scope == Scope::User {
         text.push_str(
@@ -206,34 +212,46 @@ fn without_systemd(binary: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::Record;
 
-    fn lines(named: &[&str], running: &[&str]) -> Vec<String> {
-        let owned =
-            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let apps = apps(&owned(named), &owned(running));
-        commands(Scope::System, &apps).iter().map(Systemctl::line).collect()
+    fn app(name: &str, state: State) -> App {
+        App { name: name.to_owned(), state }
     }
 
     #[test]
     fn what_runs_is_enabled_and_what_rests_is_started_too() {
-        let reload = "systemctl daemon-reload";
-        assert_eq!(lines(&[], &[]), [reload]);
+        let apps = [app("api", State::Runs), app("my-app", State::Rests), app("x", State::Unknown)];
+        let lines: Vec<_> = commands(Scope::System, &apps).iter().map(Systemctl::line).collect();
         assert_eq!(
-            lines(&[], &["web", "api", "web"]),
+            lines,
             [
-                reload,
+                "systemctl daemon-reload",
                 "systemctl enable forkyard@api.service",
-                "systemctl enable forkyard@web.service"
-            ]
-        );
-        assert_eq!(
-            lines(&["web", "my-app"], &["web"]),
-            [
-                reload,
                 "systemctl enable --now 'forkyard@my\\x2dapp.service'",
-                "systemctl enable forkyard@web.service"
+                "systemctl enable forkyard@x.service"
             ]
         );
+        let hints = hints(Scope::System, &apps);
+        assert_eq!(hints.lines().count(), 2, "{hints}");
+    }
+
+    #[test]
+    fn what_is_meant_to_run_is_started_at_boot() {
+        let record = |name: &str, wanted| {
+            let mut record = Record::new(name, Default::default(), "/".into());
+            record.wanted = wanted;
+            record
+        };
+        let kept = |name: &str, wanted| KnownApp {
+            name: name.to_owned(),
+            record: Some(Ok(record(name, wanted))),
+            primary: None,
+        };
+        let known = [kept("resting", Wanted::Stopped), kept("web", Wanted::Running)];
+        assert_eq!(apps(&[], &known), [app("web", State::Rests)]);
+        let named = ["resting", "other", "other"].map(str::to_owned);
+        let expected = [app("other", State::Unknown), app("resting", State::Rests)];
+        assert_eq!(apps(&named, &known), expected);
     }
 
     #[test]
