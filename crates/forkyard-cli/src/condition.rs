@@ -236,8 +236,9 @@ pub(crate) mod tests {
             version: "0.1.0".into(),
             state: AppState::Running,
             generation: 2,
-            started: 0,
-            image_started: 0,
+            // Yet to come, and so none long ago whenever this runs.
+            started: 9_999_999_999_999,
+            image_started: 9_999_999_999_999,
             workers: vec![
                 worker(0, WorkerState::Ready, 2),
                 worker(1, WorkerState::Starting, 1),
