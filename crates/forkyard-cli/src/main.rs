@@ -17,6 +17,7 @@ mod directory;
 mod env_file;
 mod exit_code;
 mod find;
+mod footprint;
 mod home;
 mod import;
 mod interpreter;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     if forkyard::is_worker() || !is_primary() {
         return command(None);
     }
+    forkyard_sys::footprint::share_one_heap();
     kept::enter_environment();
     let signals = HeldSignals::hold();
     // Also without signals: a former image may have to be gone back to.

@@ -9,6 +9,7 @@ use forkyard_control::types;
 
 use crate::control::signal;
 use crate::exit_code::{Failure, number_of};
+use crate::footprint::Footprint;
 use crate::keys::{Key, Keys};
 use crate::reload::{REMINDER, Seats, Wanted};
 use crate::report::Reporter;
@@ -46,6 +47,7 @@ pub(crate) async fn watch(
         desk,
         upgrade: Upgrade::default(),
         scaling: Scaling::default(),
+        footprint: Footprint::default(),
         keys,
         next_stop: Stage::Disconnect,
         stderr_tail: Vec::new(),
@@ -59,6 +61,7 @@ struct Watch<'a, 'd> {
     desk: &'a mut Desk<'d>,
     upgrade: Upgrade,
     scaling: Scaling,
+    footprint: Footprint,
     keys: Option<Keys>,
     /// How the next signal to stop is meant.
     next_stop: Stage,
@@ -96,7 +99,10 @@ impl Watch<'_, '_> {
                 () = self.desk.limits.due(), if goes_on => {
                     self.desk.limits.look(&self.handle, self.desk.reporter).await;
                 }
-                _ = reminder.tick() => self.desk.reloads.remind(self.desk.reporter),
+                _ = reminder.tick() => {
+                    self.desk.reloads.remind(self.desk.reporter);
+                    self.footprint.tick();
+                }
             }
         }
     }
@@ -111,6 +117,7 @@ impl Watch<'_, '_> {
 
     async fn happened(&mut self, event: &Event, signals: &Signals) {
         let reporter = self.desk.reporter;
+        self.footprint.grow();
         reporter.event(event);
         self.desk.limits.event(event, reporter);
         self.upgrade.take_note(event);
@@ -170,6 +177,7 @@ impl Watch<'_, '_> {
     }
 
     async fn grant(&mut self, wish: Wish) {
+        self.footprint.grow();
         match wish {
             Wish::Status(answer) => {
                 let shown = self.desk.reloads.shown();
