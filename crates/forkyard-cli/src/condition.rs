@@ -4,6 +4,7 @@ use std::fmt;
 
 use forkyard_control::client::Client;
 use forkyard_control::types::{AppState, Status, Worker, WorkerState};
+use forkyard_sys::process::is_running;
 use serde_json::{Map, Value, json};
 
 use crate::apps::KnownApp;
@@ -38,6 +39,10 @@ impl Look {
         let condition = match app.client() {
             Some(client) => match client.status().await {
                 Ok(status) => Condition::Running(Box::new(status)),
+                // It was there, and is gone by now.
+                Err(_) if !is_running(client.primary().pid) => {
+                    left(&app, store.and_then(|store| store.end(&app.name)))
+                }
                 Err(error) => Condition::Silent(error.to_string()),
             },
             None => left(&app, store.and_then(|store| store.end(&app.name))),
