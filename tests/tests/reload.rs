@@ -2,6 +2,7 @@
 //! on the other, and not a single request is lost. The programs have not one line about how
 //! they end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use forkyard_tests::client::{Connection, Reply, Reuse, Target};
@@ -222,7 +223,9 @@ fn websockets_are_kept_until_the_drain_time_out(node: Node) {
     }
     let ended = forkyard.stop();
     let stages: Vec<_> = ended.all("stop_escalated").map(|event| event.text("stage")).collect();
-    assert_eq!(stages, ["terminate"; WORKERS], "{}", ended.text());
+    // On a busy machine one worker may have them all.
+    let holders: BTreeSet<_> = before.iter().collect();
+    assert_eq!(stages, vec!["terminate"; holders.len()], "{}", ended.text());
 }
 
 /// The time-out is a bound, not a wait.
